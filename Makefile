@@ -1,0 +1,59 @@
+# Everything runs in .venv, which is made on first use. `make` alone lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help train test check lint imports fast format bench proofs study report verify clean
+
+help:
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+train: $(READY) ## trains SAC on LunarLanderContinuous with two workers; ARGS="env=mcar seed=1" adds overrides
+	$(BIN)/python train.py paradigm=dupdate env=lander $(ARGS)
+
+test: $(READY) ## every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint fast ## what CI runs, with the fast tests only: under a minute
+
+lint: $(READY) ## ruff, mypy and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast: $(READY)
+	$(BIN)/python -m pytest -q -m 'not slow and not gpu' $(ARGS)
+
+format: $(READY) ## formats and sorts imports
+	$(BIN)/ruff check --fix --exit-zero .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild against sequential, the parts
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[peers]'
+	$(BIN)/python -m pytest -q -p no:xdist -o python_files='bench_*.py' --timeout=1800 benchmarks $(ARGS)
+	$(BIN)/python -m benchmarks.report
+
+proofs: $(READY) ## the day set: missing cells of the studies that an issue needs (about 2 h, resumable)
+	$(BIN)/python -m benchmarks.study mcar merges warmup
+	$(BIN)/python -m benchmarks.report
+
+study: $(READY) ## the overnight set (resumable)
+	$(BIN)/python -m benchmarks.study mcar lander workers merges warmup overnight_lander overnight_walker
+	$(BIN)/python -m benchmarks.report
+
+report: $(READY) ## rewrites the README tables and the figures from the stored results
+	$(BIN)/python -m benchmarks.report
+
+verify: $(READY) ## re-evaluates stored policies on new seeds
+	$(BIN)/python -m benchmarks.verify $(ARGS)
+
+clean: ## removes .venv and build output; results and run folders stay
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
