@@ -1,0 +1,187 @@
+"""What an agent is: tensors that move, an `act`, a `learn`; it never learns that processes exist.
+
+The loop that uses an agent, whatever the paradigm:
+
+    agent = make_agent(spec, seed=0, device="cpu")
+    Vector(agent)                                   # every tensor becomes a view of one flat vector
+    state = agent.initial_state(num_envs)
+    action, state, extras = agent.act(obs, state, explore)
+    learned = agent.learn(batch)                    # calls self.descend and self.follow
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from gymnasium import Space
+from torch import Tensor
+
+State = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Key:
+    """One column of a row: its shape, NumPy dtype name, and whether it is kept per step or fragment."""
+
+    shape: tuple[int, ...] = ()
+    dtype: str = "float32"
+    per: str = "step"
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one env and one agent say about themselves; built once, in the parent.
+
+    `keys` lists what a row holds beside `obs` and `action`: the actor's own columns (see `ROW`) and
+    the extras the agent emits. `action_space` is the agent's: a Box is always [-1, 1].
+    """
+
+    observation_space: Space
+    action_space: Space
+    threshold: float | None = None
+    max_episode_steps: int | None = None
+    rules: Any = None
+    keys: Mapping[str, Key] = field(default_factory=dict)
+
+    def with_extras(self, extras: Mapping[str, Key]) -> Spec:
+        """The same spec with the columns that an agent adds to every row."""
+        return replace(self, keys={**self.keys, **extras})
+
+
+ROW: Mapping[str, Key] = {
+    "reward": Key(),
+    "terminated": Key(dtype="bool"),
+    "truncated": Key(dtype="bool"),
+    "is_first": Key(dtype="bool"),
+    "version": Key(dtype="int64"),
+    "position": Key(dtype="int64"),
+}
+
+
+class Acted(NamedTuple):
+    """`action` [B, ...] in the agent's action space; `state` for the next call; `extras` for the row."""
+
+    action: np.ndarray
+    state: State
+    extras: dict[str, np.ndarray]
+
+
+class Learned(NamedTuple):
+    """How many updates of the first group were made, and scalars to log (tensors, unread)."""
+
+    updates: int
+    metrics: dict[str, Tensor]
+
+
+class Batch(dict[str, Tensor]):
+    """Rows by key, also as attributes: obs action reward discount next_obs weight index version ...
+
+    `reward` [B] is already summed over n steps, `discount` [B] = gamma^n, 0 where terminated.
+    """
+
+    def __getattr__(self, key: str) -> Tensor:
+        try:
+            return self[key]
+        except KeyError as error:
+            raise AttributeError(key) from error
+
+
+class Group:
+    """Tensors that one loss moves, and how: Adam's lr, betas, eps and an optional norm to clip at.
+
+    `Vector` fills `flat`, `grad`, `m`, `v` and `step`: the group's values, gradient and Adam's
+    moments as one vector each, and Adam's step count as a float32 scalar.
+    """
+
+    def __init__(
+        self,
+        tensors: list[Tensor],
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        clip: float | None = None,
+    ) -> None:
+        self.tensors, self.lr, self.betas, self.eps, self.clip = tensors, lr, betas, eps, clip
+        self.flat = self.grad = self.m = self.v = self.step = torch.empty(0)
+        self.grads: list[Tensor] = []
+        self.count = np.zeros(1, dtype=np.int64)
+
+
+class Optim(Protocol):
+    """Where a gradient goes. When `apply` returns, the agent holds the parameters of that group
+    that the next line of `learn` shall see."""
+
+    scale: float
+
+    def apply(self, group: Group) -> None: ...
+
+    def follow(self, target: Tensor, source: Tensor, tau: float) -> None: ...
+
+
+class Rng:
+    """The two generators an agent draws from; whoever runs the agent seeds them (see `draws`)."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.act = torch.Generator()
+        self.learn = torch.Generator(device=device)
+
+
+class Agent(abc.ABC):
+    """An algorithm. Subclasses fill `groups`, `slow` and `parts` in their constructor.
+
+    groups: moved by gradients, in counting order: the steps of the first are "updates".
+    slow:   moved otherwise (targets, averages, normaliser statistics).
+    parts:  names of groups and slow tensors that a reader needs: "act", "evaluate"; "all" is implied.
+    offers, replays, extras: what it can do, the kinds of replay it learns from, columns it emits.
+    """
+
+    offers: frozenset[str] = frozenset()
+    replays: frozenset[str] = frozenset({"uniform"})
+    n_step: int = 1
+    gamma: float = 0.99
+
+    def __init__(self, spec: Spec, seed: int, device: str | torch.device = "cpu") -> None:
+        self.spec = spec
+        self.device = torch.device(device)
+        self.rng = Rng(self.device)
+        self.groups: dict[str, Group] = {}
+        self.slow: dict[str, list[Tensor]] = {}
+        self.parts: dict[str, list[str]] = {}
+        self.extras: dict[str, Key] = {}
+        self.optim: Optim
+        self.vector: Any = None
+
+    @abc.abstractmethod
+    def initial_state(self, n: int) -> State:
+        """What the agent carries between steps of `n` env slots: arrays [n, ...], maybe none."""
+
+    @abc.abstractmethod
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        """Actions for obs [B, ...]. `explore` is a number, one per env [B], or None: greedy."""
+
+    @abc.abstractmethod
+    def learn(self, batch: Batch) -> Learned:
+        """One step of the algorithm on one batch."""
+
+    def descend(self, group: str, loss: Tensor) -> None:
+        """Moves one group down the gradient of `loss` with respect to that group only."""
+        g = self.groups[group]
+        torch._foreach_copy_(g.grads, torch.autograd.grad(loss, g.tensors))
+        self.optim.apply(g)
+
+    def follow(self, target: str, group: str, tau: float) -> None:
+        """target <- target + tau (group - target), both laid out alike."""
+        self.optim.follow(self.vector.flat(target), self.vector.flat(group), tau)
+
+    def rebound(self) -> None:
+        """Called when the tensors' storage has moved, for caches of views (nothing by default)."""

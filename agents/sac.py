@@ -1,0 +1,165 @@
+"""Soft Actor-Critic with automatic temperature: Haarnoja et al. 2018, arXiv:1812.05905."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.parts.draws import reseed
+from agents.parts.explore import HeldActions, Noise, make_noise
+from agents.parts.networks import MLP
+from agents.parts.optim import Local
+
+LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # Appendix C of arXiv:1801.01290, as Spinning Up has it
+
+
+class SAC(Agent):
+    """Twin critics, a squashed Gaussian actor and a temperature that holds the entropy at a target.
+
+    Actions and log-probabilities live in [-1, 1]. `explore` is the probability that a uniformly
+    random action begins, which is then held for `hold` steps: 1 in the warm-up, 0 afterwards
+    (the policy's own noise); None is greedy: tanh of the mean.
+
+    Deviations from the paper:
+    - the temperature's loss is linear in log alpha, not in alpha (stable-baselines3);
+    - `n_step` > 1 leaves out the entropy of the steps in between and is biased off-policy;
+    - `noise="pink"` correlates the policy's noise in time (Eberhard et al. 2023), marginals unchanged;
+    - `average` > 0 keeps a running mean of the actor's weights, which only evaluation reads
+      (Izmailov et al. 2018, arXiv:1803.05407);
+    - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034);
+    - `bf16` multiplies hidden matrices in bfloat16 while learning.
+    """
+
+    offers = frozenset({"explore", "policy"})
+    replays = frozenset({"uniform"})
+
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        device: str | torch.device = "cpu",
+        *,
+        hidden_sizes: Sequence[int] = (256, 256),
+        lr: float = 3e-4,
+        actor_lr: float | None = None,
+        critic_lr: float | None = None,
+        temperature_lr: float | None = None,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        clip: float | None = None,
+        gamma: float = 0.99,
+        tau: float = 0.005,
+        temperature: str | float = "auto",
+        initial_temperature: float = 1.0,
+        target_entropy: float | None = None,
+        n_step: int = 1,
+        layer_norm: bool = False,
+        average: float = 0.0,
+        noise: str = "white",
+        hold: int = 16,
+        bf16: bool = False,
+    ) -> None:
+        super().__init__(spec, seed, device)
+        (obs_size,), (self.action_size,) = spec.observation_space.shape, spec.action_space.shape
+        self.gamma, self.tau, self.n_step, self.average = gamma, tau, n_step, average
+        self.automatic = temperature == "auto"
+        self.target_entropy = -self.action_size if target_entropy is None else target_entropy
+        self.held = HeldActions(self.action_size, hold)
+        self.noise: Noise = make_noise(noise, self.action_size)
+
+        init = reseed(torch.Generator(), seed, "init")
+        net = {"generator": init, "bf16": bf16, "device": self.device}
+        self.actor = MLP([obs_size, *hidden_sizes, 2 * self.action_size], **net)
+        self.critic = MLP(
+            [obs_size + self.action_size, *hidden_sizes, 1], members=2, layer_norm=layer_norm, **net
+        )
+        self.target = self.critic.copy()
+        start = initial_temperature if self.automatic else float(temperature)
+        self.log_alpha = torch.full((1,), math.log(start), device=self.device, requires_grad=True)
+
+        adam = {"betas": (betas[0], betas[1]), "eps": eps, "clip": clip}
+        self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr or lr, **adam)
+        self.groups["actor"] = Group(self.actor.tensors, lr=actor_lr or lr, **adam)
+        if self.automatic:
+            self.groups["temperature"] = Group([self.log_alpha], lr=temperature_lr or lr, **adam)
+        self.slow["target"] = self.target.tensors
+        self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        if average:
+            self.averaged = self.actor.copy()
+            self.slow["average"] = self.averaged.tensors
+            self.parts["evaluate"] = ["actor", "average"]
+        self.optim = Local()
+
+    def initial_state(self, n: int) -> State:
+        return {**self.held.initial_state(n), **self.noise.initial_state(n)}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        mean, log_std = np.split(self.actor.fast(obs), 2, axis=-1)
+        if explore is None:
+            return Acted(np.tanh(mean), state, {})
+        std = np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX))
+        noise, noise_state = self.noise(state, len(obs), self.rng.act)
+        action, held_state = self.held(np.tanh(mean + std * noise), state, explore, self.rng.act)
+        return Acted(action, {**noise_state, **held_state}, {})
+
+    def learn(self, batch: Batch) -> Learned:
+        alpha = self.log_alpha.detach().exp()
+
+        # Critics: equations 5 and 6
+        with torch.no_grad():
+            next_action, next_logp = self.sample(batch.next_obs)
+            next_q = self.q(self.target, batch.next_obs, next_action).amin(0)
+            y = batch.reward + batch.discount * (next_q - alpha * next_logp)
+        q = self.q(self.critic, batch.obs, batch.action)
+        assert q.shape == (2, *y.shape), f"q {tuple(q.shape)} against y {tuple(y.shape)}"
+        critic_loss = (0.5 * batch.weight * (q - y).square()).mean(1).sum()
+        self.descend("critic", critic_loss)
+
+        # Actor: equation 7, through the critics but not into them
+        action, logp = self.sample(batch.obs)
+        actor_loss = (alpha * logp - self.q(self.critic, batch.obs, action).amin(0)).mean()
+        self.descend("actor", actor_loss)
+
+        # Temperature: equation 18
+        if self.automatic:
+            gap = (logp.detach() + self.target_entropy).mean()
+            self.descend("temperature", -(self.log_alpha * gap).sum())
+
+        self.follow("target", "critic", self.tau)
+        if self.average:
+            self.follow("average", "actor", self.average)
+        metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
+        metrics |= {"policy/entropy": -logp, "policy/temperature": alpha}
+        return Learned(1, {name: value.detach().mean() for name, value in metrics.items()})
+
+    def sample(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """a = tanh(u), u ~ N(mean, std), and log pi(a|obs); obs [B, O] -> [B, A], [B].
+
+        The correction log(1 - tanh(u)^2) is written as 2 (log 2 - u - softplus(-2u)), which does
+        not lose digits at the edges (Appendix C; the form is Spinning Up's).
+        """
+        mean, log_std = self.actor(obs).chunk(2, dim=-1)
+        log_std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX)
+        noise = torch.randn(mean.shape, generator=self.rng.learn, device=mean.device)
+        u = mean + log_std.exp() * noise
+        gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+        squash = 2 * (math.log(2) - u - softplus(-2 * u))
+        return torch.tanh(u), (gaussian - squash).sum(-1)
+
+    def q(self, critic: MLP, obs: Tensor, action: Tensor) -> Tensor:
+        """Both critics' values, [2, B]."""
+        return critic(torch.cat((obs, action), -1)).squeeze(-1)
+
+    def judge(self) -> None:
+        """Puts the averaged policy, where there is one, in the actor's place: for the evaluator alone."""
+        if self.average:
+            self.vector.flat("actor").copy_(self.vector.flat("average"))
+
+    def rebound(self) -> None:
+        self.actor.forget_arrays()
