@@ -1,4 +1,4 @@
-"""From an id to a vector of envs, each with its own random stream; and what an env says of itself."""
+"""From an id to a vector of envs, each with its own random stream; and from an env to a Spec."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def make_env(
 class SeededVectorEnv(SyncVectorEnv):
     """Gymnasium's SyncVectorEnv whose first `reset()` without a seed uses the seeds it was given.
 
-    `seeds` is [num_envs, 2]: for each env its own seed, and its spaces'. What the vector costs beside
+    `seeds` is [num_envs, 2]: each env's own seed, and its spaces'. What the vector costs beside
     its envs was measured as 9, 3 and 2 us an env step for 1, 4 and 8 envs.
     """
 

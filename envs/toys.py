@@ -41,7 +41,7 @@ class Identity(gym.Env):
     """Answer what you see. `length` steps an episode, ended by termination; optimal return 0.
 
     Box: the obs is a target in [-1, 1]^dims, the reward -mean((action - target)^2); a uniform
-    policy gets -2/3 a step. Discrete: the obs is the target one-hot, the reward 0 if right, else -1.
+    policy gets -2/3 a step. Discrete: the obs is the target one-hot, the reward -1 if wrong.
     """
 
     def __init__(self, dims: int = 1, choices: int = 0, length: int = 10) -> None:
