@@ -1,4 +1,4 @@
-"""What the uniform policy gets: the `random_return` of the env YAMLs, which scores are held against.
+"""What the uniform policy gets: the `random_return` of the env YAMLs, to hold scores against.
 
 For an env of your own: `python -m envs.uniform module:EnvId` prints the number to write there.
 """
@@ -24,10 +24,8 @@ def uniform_returns(make_env: Callable[..., VectorEnv], seeds: Iterable[int]) ->
     env = make_env(num_envs=1, rank=None)
     returns = []
     for seed in seeds:
-        rng = np.random.default_rng(
-            [seed, 1]
-        )  # seed alone is the env's own stream: Identity solved
-        env.reset(seed=[seed])
+        rng = np.random.default_rng([seed, 1])  # `seed` alone would be the env's own stream
+        env.reset(seed=seed)
         total, over = 0.0, False
         while not over:
             _, reward, terminated, truncated, _ = env.step(draw(env.action_space, rng))
