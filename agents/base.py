@@ -141,6 +141,7 @@ class Agent(abc.ABC):
 
     groups: moved by gradients, in counting order: the steps of the first are "updates".
     slow:   moved otherwise (targets, averages, normaliser statistics).
+    follows: which slow entry lags behind which group, and its rate: {"target": ("critic", tau)}.
     parts:  names of groups and slow tensors that a reader needs: "act", "evaluate"; "all" is implied.
     offers, replays, extras: what it can do, the kinds of replay it learns from, columns it emits.
     """
@@ -156,6 +157,7 @@ class Agent(abc.ABC):
         self.rng = Rng(self.device)
         self.groups: dict[str, Group] = {}
         self.slow: dict[str, list[Tensor]] = {}
+        self.follows: dict[str, tuple[str, float]] = {}
         self.parts: dict[str, list[str]] = {}
         self.extras: dict[str, Key] = {}
         self.optim: Optim
@@ -179,9 +181,14 @@ class Agent(abc.ABC):
         torch._foreach_copy_(g.grads, torch.autograd.grad(loss, g.tensors))
         self.optim.apply(g)
 
-    def follow(self, target: str, group: str, tau: float) -> None:
-        """target <- target + tau (group - target), both laid out alike."""
+    def follow(self, target: str) -> None:
+        """target <- target + tau (group - target), as `follows` says; both are laid out alike."""
+        group, tau = self.follows[target]
         self.optim.follow(self.vector.flat(target), self.vector.flat(group), tau)
+
+    def judge(self) -> None:
+        """Puts averaged weights, where there are any, in the acting ones' place: for an evaluator's
+        own copy alone."""
 
     def rebound(self) -> None:
         """Called when the tensors' storage has moved, for caches of views (nothing by default)."""

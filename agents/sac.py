@@ -67,7 +67,7 @@ class SAC(Agent):
     ) -> None:
         super().__init__(spec, seed, device)
         (obs_size,), (self.action_size,) = spec.observation_space.shape, spec.action_space.shape
-        self.gamma, self.tau, self.n_step, self.average = gamma, tau, n_step, average
+        self.gamma, self.n_step, self.average = gamma, n_step, average
         self.automatic = temperature == "auto"
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
         self.held = HeldActions(self.action_size, hold)
@@ -89,10 +89,12 @@ class SAC(Agent):
         if self.automatic:
             self.groups["temperature"] = Group([self.log_alpha], lr=temperature_lr or lr, **adam)
         self.slow["target"] = self.target.tensors
+        self.follows["target"] = ("critic", tau)
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
         if average:
             self.averaged = self.actor.copy()
             self.slow["average"] = self.averaged.tensors
+            self.follows["average"] = ("actor", average)
             self.parts["evaluate"] = ["actor", "average"]
         self.optim = Local()
 
@@ -131,9 +133,8 @@ class SAC(Agent):
             gap = (logp.detach() + self.target_entropy).mean()
             self.descend("temperature", -(self.log_alpha * gap).sum())
 
-        self.follow("target", "critic", self.tau)
-        if self.average:
-            self.follow("average", "actor", self.average)
+        for lagging in self.follows:
+            self.follow(lagging)
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": -logp, "policy/temperature": alpha}
         return Learned(1, {name: value.detach().mean() for name, value in metrics.items()})
@@ -157,7 +158,6 @@ class SAC(Agent):
         return critic(torch.cat((obs, action), -1)).squeeze(-1)
 
     def judge(self) -> None:
-        """Puts the averaged policy, where there is one, in the actor's place: for the evaluator alone."""
         if self.average:
             self.vector.flat("actor").copy_(self.vector.flat("average"))
 

@@ -1,0 +1,86 @@
+"""Who may go ahead: updates owed by env steps, and env steps held back by updates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from paradigms.parts.memory import Shared
+
+COLUMNS = ("collected", "added", "episodes", "length", "updates", "granted", "rounds", "merges")
+
+
+class Pace:
+    """Shared counters, one writer each, and the two questions that they answer.
+
+    ratio: updates per env step, after `warmup` env steps over all workers. slack: how many owed
+    updates the actors may be ahead; 0 is lockstep: a worker begins its next fragment when the round
+    of the last one is done. limit: the budget in env steps.
+
+    Column `length` is the sum of the lengths of finished episodes; a row a worker, the last row is
+    the learner's.
+    """
+
+    def __init__(
+        self, *, ratio: float, warmup: int, slack: int, workers: int, limit: int
+    ) -> None:
+        if ratio < 0 or slack < 0:
+            raise ValueError("updates_per_env_step and slack must be 0 or more")
+        self.ratio, self.warmup, self.slack = ratio, warmup, slack
+        self.workers, self.limit = workers, limit
+        self._table = Shared((workers + 1, len(COLUMNS)), np.int64)
+
+    def total(self, column: str) -> int:
+        """The sum of a column over all processes."""
+        return int(self._table.array[:, COLUMNS.index(column)].sum())
+
+    def count(self, column: str, rank: int, n: int = 1) -> None:
+        """Adds to the caller's own counter (rank -1: the learner's)."""
+        self._table.array[rank, COLUMNS.index(column)] += n
+
+    def own(self, column: str, rank: int) -> int:
+        return int(self._table.array[rank, COLUMNS.index(column)])
+
+    def owed(self, steps: int, share: int = 1) -> int:
+        """Updates that so many env steps ask for; with a share of 1/`share` of the warm-up."""
+        return math.floor(self.ratio * max(0, steps - self.warmup // share))
+
+    def claim(self, most: int, rank: int = -1) -> int:
+        """Grants at most `most` of the owed updates to the one dispenser, or to a worker (rank >= 0)
+        those that its own rows owe."""
+        if rank < 0:
+            due = self.owed(self.total("added")) - self.own("granted", -1)
+        else:
+            due = self.owed(self.own("added", rank), self.workers) - self.own("granted", rank)
+        grant = max(0, min(most, due))
+        self.count("granted", rank, grant)
+        return grant
+
+    def debt(self) -> int:
+        """Updates owed by what is added and not granted yet."""
+        return max(0, self.owed(self.total("added")) - self.total("granted"))
+
+    def may_collect(self, rank: int) -> bool:
+        """Whether the worker may begin another fragment."""
+        if self.slack == 0:
+            return self.own("rounds", -1) >= self.own("rounds", rank)
+        return self.owed(self.total("collected")) - self.total("updates") <= self.slack
+
+    def spent(self, rank: int | None = None) -> bool:
+        """Whether the budget of env steps is used up, for a worker or (None) for what is added."""
+        if rank is None:
+            return self.total("added") >= self.limit
+        if self.slack == 0:
+            return self.own("collected", rank) * self.workers >= self.limit
+        return self.total("collected") >= self.limit
+
+    def share(self) -> float:
+        """How much of the env-step budget is done, 0..1."""
+        return min(1.0, self.total("added") / max(1, self.limit))
+
+    def save(self) -> dict[str, np.ndarray]:
+        return {"table": self._table.array.copy()}
+
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        self._table.array[...] = np.asarray(state["table"])

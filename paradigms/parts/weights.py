@@ -1,0 +1,119 @@
+"""How parameters travel: whole versions of a part of the agent's vector, in shared memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from agents.base import Agent
+from agents.parts.vector import Vector
+from paradigms.base import Copy
+from paradigms.parts.memory import Shared
+
+
+class Weights:
+    """The last few published versions of a part, one writer, any number of readers, no lock.
+
+    A version is the number of updates behind it. The writer fills the oldest slot and then moves the
+    serial number; a reader copies the newest slot and copies again if the writer came round meanwhile.
+    `lag` lets readers see the version published `lag` publications ago.
+
+        weights.publish(agent.vector, version=updates)      # the learner
+        version = weights.pull(agent.vector)                # a worker
+    """
+
+    def __init__(self, vector: Vector, part: str, *, lag: int = 0, spare: int = 3) -> None:
+        self.part, self.size, self.lag, self.slots = part, vector.size(part), lag, lag + spare
+        self._floats = Shared((self.slots, self.size), np.float32)
+        self._counts = Shared((self.slots, len(vector.counts)), np.int64)
+        self._versions = Shared(self.slots, np.int64)
+        self._serial = Shared(2, np.int64)  # begun, finished
+        self.torn = 0
+        self.bytes_moved = 0
+        self.publish(vector, 0)
+
+    @property
+    def version(self) -> int:
+        """The newest version published."""
+        return int(self._versions.array[int(self._serial.array[1]) % self.slots])
+
+    def publish(self, vector: Vector, version: int) -> None:
+        """A plain copy into the oldest slot."""
+        serial = int(self._serial.array[1]) + 1
+        self._serial.array[0] = serial
+        slot = serial % self.slots
+        self._floats.tensor[slot].copy_(vector.floats[: self.size])
+        self._counts.array[slot] = vector.counts
+        self._versions.array[slot] = version
+        self._serial.array[1] = serial
+        self.bytes_moved += 4 * self.size
+
+    def pull(self, vector: Vector, part: str | None = None) -> int:
+        """Loads the newest whole version (its prefix `part`) and returns its number."""
+        size = self.size if part is None else vector.size(part)
+        while True:
+            serial = self._readable()
+            slot = serial % self.slots
+            vector.floats[:size].copy_(self._floats.tensor[slot, :size])
+            if part is None:
+                vector.counts.copy_(self._counts.tensor[slot])
+            version = int(self._versions.array[slot])
+            if self._whole(serial):
+                self.bytes_moved += 4 * size
+                return version
+
+    def copy(self, part: str, size: int) -> Copy:
+        """A private copy of the newest whole version's prefix; `size` is vector.size(part)."""
+        while True:
+            serial = self._readable()
+            slot = serial % self.slots
+            floats = self._floats.tensor[slot, :size].clone()
+            counts = self._counts.tensor[slot].clone()
+            version = int(self._versions.array[slot])
+            if self._whole(serial):
+                return Copy(part, floats, counts, version)
+
+    def _readable(self) -> int:
+        return max(1, int(self._serial.array[1]) - self.lag)
+
+    def _whole(self, serial: int) -> bool:
+        whole = bool(self._serial.array[0] - serial < self.slots)
+        self.torn += not whole
+        return whole
+
+
+class Bound:
+    """One vector that several processes compute on at the same time (Niu et al. 2011, Hogwild!,
+    arXiv:1106.5730): `bind` makes an agent's tensors views of it. There is no whole version."""
+
+    def __init__(self, vector: Vector) -> None:
+        self.device = vector.floats.device
+        if self.device.type == "cpu":
+            self._floats = Shared(len(vector.floats), np.float32)
+            self._counts = Shared(len(vector.counts), np.int64)
+            self.floats, self.counts = self._floats.tensor, self._counts.tensor
+        else:  # shared between processes by CUDA IPC: the owner has to outlive its users
+            self.floats = torch.empty_like(vector.floats)
+            self.counts = torch.zeros_like(vector.counts).share_memory_()
+        self.floats.copy_(vector.floats)
+        self.counts.copy_(vector.counts)
+
+    def bind(self, vector: Vector) -> None:
+        vector.bind(self.floats, self.counts)
+
+    def copy(self, part: str, size: int) -> Copy:
+        """What stands there at this moment, torn as it may be."""
+        counts = self.counts.clone()
+        return Copy(part, self.floats[:size].detach().cpu().clone(), counts, int(counts[0]))
+
+    def pull(self, vector: Vector) -> int:
+        """Always raises: bound weights are never whole."""
+        raise RuntimeError(
+            "bound weights have no whole version to pull; use bind, or paradigm=dcollect or dupdate"
+        )
+
+
+def load(agent: Agent, copy: Copy) -> None:
+    """Gives an agent the weights of a copy."""
+    counts = copy.counts if copy.part == "all" else None
+    agent.vector.load(copy.part, copy.floats, counts)
