@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from envs.make import make_env
+from envs.uniform import uniform_returns
+
+CONF = Path(__file__).parents[2] / "conf" / "env"
+
+
+def test_a_loop_pays_the_same_under_every_policy() -> None:
+    make = partial(make_env, "paceline/Loop-v0", kwargs={"reward": 0.5, "limit": 6})
+    assert uniform_returns(make, range(3)).tolist() == [3.0, 3.0, 3.0]
+
+
+def test_actions_are_drawn_apart_from_the_env() -> None:
+    """An env and a policy drawing the same numbers would solve Identity by chance alone."""
+    found = uniform_returns(partial(make_env, "paceline/Identity-v0"), range(100))
+    assert abs(found.mean() + 20 / 3) < 3 * found.std() / 10
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        *("identity", "identity_discrete", "counting", "corridor", "recall", "cartpole"),
+        *(pytest.param(env, marks=pytest.mark.slow) for env in ("mcar", "pendulum", "lander")),
+    ],
+)
+def test_the_yamls_random_return_is_what_is_measured(env: str) -> None:
+    node = OmegaConf.create({"env": OmegaConf.load(CONF / f"{env}.yaml")}).env
+    found = uniform_returns(hydra.utils.instantiate(node.make), range(100)).mean()
+    # LunarLander's engine differs from one platform to the next; the toys do not
+    assert found == pytest.approx(node.random_return, abs=0.051, rel=0.1 if env == "lander" else 0)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from envs.wrappers import float_observations, is_image, standard, unit_actions
+
+
+class Echo(gym.Env):
+    """Shows a sample of its space and remembers the action."""
+
+    def __init__(self, shown: spaces.Space, taken: spaces.Space) -> None:
+        self.observation_space, self.action_space = shown, taken
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        self.action = action
+        return self.observation_space.sample(), 0.0, False, False, {}
+
+
+DISCRETE = spaces.Discrete(3)
+POINT = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("shown", "size"),
+    [
+        (spaces.Box(-2.0, 2.0, (5,), np.float64), 5),
+        (spaces.Box(-1.0, 1.0, (3, 4), np.float32), 12),
+        (spaces.Box(0, 9, (4,), np.int64), 4),
+        (spaces.Box(0, 255, (128,), np.uint8), 128),
+        (spaces.Discrete(6), 6),
+        (spaces.MultiDiscrete([2, 3]), 5),
+        (spaces.MultiBinary(4), 4),
+        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Box(0.0, 1.0, (3,), np.float64)), 5),
+        (spaces.Tuple([spaces.Discrete(2), spaces.Discrete(3)]), 5),
+    ],
+    ids=str,
+)
+def test_observations_become_a_float32_vector(shown: spaces.Space, size: int) -> None:
+    env = float_observations(Echo(shown, DISCRETE))
+    assert env.observation_space.shape == (size,) and env.observation_space.dtype == np.float32
+    for obs in (env.reset(seed=0)[0], env.step(0)[0]):
+        assert obs.dtype == np.float32 and env.observation_space.contains(obs)
+
+
+def test_infinite_bounds_stay_infinite_and_huge_ones_finite() -> None:
+    shown = spaces.Box(np.array([-np.inf, -1e300, 0]), np.array([1, 1e300, np.inf]), (3,), float)
+    box = float_observations(Echo(shown, DISCRETE)).observation_space
+    np.testing.assert_array_equal(np.isinf(box.low), [True, False, False])
+    np.testing.assert_array_equal(np.isinf(box.high), [False, False, True])
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (4, 8, 8)])
+def test_images_are_left_alone(shape: tuple[int, ...]) -> None:
+    env = Echo(spaces.Box(0, 255, shape, np.uint8), DISCRETE)
+    assert standard(env) is env and is_image(env.observation_space)
+
+
+def test_what_already_fits_is_not_wrapped() -> None:
+    env = Echo(POINT, DISCRETE)
+    assert standard(env) is env
+
+
+LOW = np.array([-2.0, 0.0, 0.1], np.float32)
+HIGH = np.array([2.0, 5.0, 0.7], np.float32)
+
+
+@given(hnp.arrays(np.float32, 3, elements=st.floats(-3, 3, width=32)))
+def test_actions_are_clipped_and_mapped_onto_the_bounds(action: np.ndarray) -> None:
+    taken = spaces.Box(LOW, HIGH)
+    env = unit_actions(Echo(POINT, taken))
+    assert env.action_space == spaces.Box(-1.0, 1.0, (3,), np.float32)
+    env.reset(seed=0)
+    env.step(action)
+    got = env.unwrapped.action
+    assert taken.contains(got)
+    np.testing.assert_allclose(got, LOW + (action.clip(-1, 1) + 1) / 2 * (HIGH - LOW), atol=1e-6)
+
+
+def test_the_ends_of_the_range_are_the_bounds() -> None:
+    for bounds in ((-1.0, 1.0), (-0.4, 0.4), (0.0, 1.0)):
+        env = unit_actions(Echo(POINT, spaces.Box(*bounds, (1,), np.float32)))
+        for end, bound in zip((-1.0, 1.0), bounds, strict=True):
+            env.step(np.array([end], np.float32))
+            np.testing.assert_array_equal(env.unwrapped.action, np.array([bound], np.float32))
+
+
+def test_double_precision_actions_stay_double_for_the_env_only() -> None:
+    env = unit_actions(Echo(POINT, spaces.Box(-3.0, 3.0, (2,), np.float64)))
+    env.step(np.array([0.5, -2.0], np.float32))
+    assert env.action_space.dtype == np.float32
+    assert env.unwrapped.action.dtype == np.float64
+    np.testing.assert_array_equal(env.unwrapped.action, [1.5, -3.0])
+
+
+def test_a_nan_action_is_not_hidden() -> None:
+    env = unit_actions(Echo(POINT, POINT))
+    env.step(np.array([np.nan, 0.0], np.float32))
+    assert np.isnan(env.unwrapped.action[0])
+
+
+@pytest.mark.parametrize(
+    ("shown", "taken"),
+    [
+        (spaces.Sequence(DISCRETE), DISCRETE),
+        (POINT, spaces.Box(-np.inf, np.inf, (2,), np.float32)),
+        (POINT, spaces.Box(0, 4, (2,), np.int64)),
+    ],
+    ids=["sequence", "unbounded", "integer"],
+)
+def test_spaces_no_agent_could_use_are_refused(shown: spaces.Space, taken: spaces.Space) -> None:
+    with pytest.raises(ValueError, match=r"Echo (shows|takes).*choose an env\.id"):
+        standard(Echo(shown, taken))
