@@ -61,7 +61,7 @@ def unit_actions(env: gym.Env) -> gym.Env:
     half = ((high.astype(np.float64) - low) / 2).astype(box.dtype)
 
     def onto_bounds(action: np.ndarray) -> np.ndarray:
-        # two ufuncs: np.clip costs 3 us more on arrays of this size
+        # two ufuncs: np.clip costs three times as much on arrays of this size
         return np.minimum(np.maximum(action * half + middle, low), high)
 
     return TransformAction(env, onto_bounds, spaces.Box(-1.0, 1.0, box.shape, np.float32))
