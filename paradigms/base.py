@@ -4,7 +4,7 @@ The loop over it (train.py, and PBT over its members):
 
     run = paradigm.run(job)
     for progress in run:
-        log(progress.metrics); if due: evaluator.offer(progress.copy("evaluate")); if ...: run.close()
+        log(progress.metrics); if due: evaluator.offer(progress.copy("evaluate")); if ...: progress.stop()
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Progress:
     """Where a run stands, at a moment where everything may be saved.
 
     `metrics` are scalars by TensorBoard name since the last progress (may be empty); `copy(part)` takes
-    the newest weights; `save()` returns the complete state as nested dicts of tensors and numbers.
+    the newest weights; `save()` returns the complete state as nested dicts of tensors and numbers;
+    `stop()` asks the run to end soon: the generator then returns its Result as if the budget were spent.
     """
 
     env_steps: int
@@ -50,6 +51,7 @@ class Progress:
     metrics: dict[str, float]
     copy: Callable[[str], Copy]
     save: Callable[[], dict[str, Any]]
+    stop: Callable[[], None]
 
 
 @dataclass(frozen=True)

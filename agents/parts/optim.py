@@ -38,10 +38,16 @@ class Local:
 
 
 class Locked:
-    """Another optim, one process at a time."""
+    """Another optim, one process at a time. `turn` is called before the lock is taken."""
 
-    def __init__(self, optim: Optim, lock: AbstractContextManager[bool]) -> None:
-        self.optim, self.lock = optim, lock
+    def __init__(
+        self,
+        optim: Optim,
+        lock: AbstractContextManager[bool],
+        *,
+        turn: Callable[[], None] | None = None,
+    ) -> None:
+        self.optim, self.lock, self.turn = optim, lock, turn
 
     @property
     def scale(self) -> float:
@@ -52,6 +58,8 @@ class Locked:
         self.optim.scale = value
 
     def apply(self, group: Group) -> None:
+        if self.turn is not None:
+            self.turn()
         with self.lock:
             self.optim.apply(group)
 

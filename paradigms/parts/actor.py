@@ -92,12 +92,9 @@ class Actor:
         taken, self.episodes = self.episodes, []
         return taken
 
-    def save(self) -> dict[str, int]:
-        """Counters; running episodes are given up at a checkpoint (Box2D worlds cannot be copied)."""
-        return {"number": self.number, "steps": self.steps}
-
-    def load(self, state: dict[str, int]) -> None:
-        self.number, self.steps = int(state["number"]), int(state["steps"])
+    def resume(self, number: int, steps: int) -> None:
+        """Goes on counting where another actor of this rank left off."""
+        self.number, self.steps = number, steps
 
     def _explore(self) -> np.ndarray:
         n = self.rows.envs

@@ -42,8 +42,7 @@ class Damped:
         if self.a == 1 and alone:
             c.floats.copy_(w)
             return
-        target = w
-        _move(c, b, w, a=self.a, target=target, keep_m=False)
+        _move(c, b, w, a=self.a, target=w, keep_m=False)
 
 
 class Delta:

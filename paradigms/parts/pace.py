@@ -8,7 +8,18 @@ import numpy as np
 
 from paradigms.parts.memory import Shared
 
-COLUMNS = ("collected", "added", "episodes", "length", "updates", "granted", "rounds", "merges")
+COLUMNS = (
+    "collected",  # env steps
+    "added",  # env steps that reached the replay
+    "fragments",
+    "episodes",
+    "length",  # summed over finished episodes
+    "updates",
+    "granted",  # updates claimed
+    "rounds",
+    "merges",
+    "lost",  # merges refused for a NaN
+)
 
 
 class Pace:
@@ -16,20 +27,16 @@ class Pace:
 
     ratio: updates per env step, after `warmup` env steps over all workers. slack: how many owed
     updates the actors may be ahead; 0 is lockstep: a worker begins its next fragment when the round
-    of the last one is done. limit: the budget in env steps.
-
-    Column `length` is the sum of the lengths of finished episodes; a row a worker, the last row is
-    the learner's.
+    of the last one is done. limit: the budget in env steps. The table has a row a worker (rank 0..)
+    and one for the learner (rank -1).
     """
 
-    def __init__(
-        self, *, ratio: float, warmup: int, slack: int, workers: int, limit: int
-    ) -> None:
+    def __init__(self, *, ratio: float, warmup: int, slack: int, workers: int, limit: int) -> None:
         if ratio < 0 or slack < 0:
             raise ValueError("updates_per_env_step and slack must be 0 or more")
         self.ratio, self.warmup, self.slack = ratio, warmup, slack
         self.workers, self.limit = workers, limit
-        self._table = Shared((workers + 1, len(COLUMNS)), np.int64)
+        self._table = Shared((workers + 1, 16), np.int64)  # two cache lines a row
 
     def total(self, column: str) -> int:
         """The sum of a column over all processes."""
@@ -64,7 +71,7 @@ class Pace:
     def may_collect(self, rank: int) -> bool:
         """Whether the worker may begin another fragment."""
         if self.slack == 0:
-            return self.own("rounds", -1) >= self.own("rounds", rank)
+            return self.own("rounds", -1) >= self.own("fragments", rank)
         return self.owed(self.total("collected")) - self.total("updates") <= self.slack
 
     def spent(self, rank: int | None = None) -> bool:

@@ -1,0 +1,151 @@
+"""Workers collect, the learner updates.
+
+    worker i: env <-> Actor.collect -> [Channel] -> learner: Replay -> learn -> Weights.publish
+              Agent_i <- Weights.pull <---------------------------------------------+
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from paradigms.base import Copy, Job, Progress, Result
+from paradigms.parts.channel import Channel
+from paradigms.parts.crew import Crew
+from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
+from paradigms.parts.link import Link, Role
+from paradigms.parts.pace import Pace
+from paradigms.parts.replay import Uniform
+from paradigms.parts.weights import Weights
+
+
+@dataclass(frozen=True)
+class DCollect:
+    """`chunk` is how many updates the learner makes between two looks at the channel."""
+
+    chunk: int = 16
+    depth: int = 4
+
+    name = "dcollect"
+    needs = frozenset[str]()
+
+    def run(self, job: Job) -> Generator[Progress, None, Result]:
+        kit = make_kit(job, workers=job.workers)
+        vector, replay, pace = kit.vector, kit.replay, kit.pace
+        channel = Channel(replay.rows, job.workers, self.depth)
+        served = Weights(vector, "evaluate", lag=job.lag)
+        whole = Weights(vector, "all")
+        crew = Crew(job.crew, job.order, journal=job.journal)
+        crew.add("learner", Teacher, job, replay, pace, channel, served, whole, self.chunk)
+        for rank in range(job.workers):
+            args = (job, rank, replay, pace, channel, served)
+            crew.add(f"worker-{rank}", Collector, *args, rank=rank, restartable=True)
+
+        def copy(part: str) -> Copy:
+            return (whole if part == "all" else served).copy(part, vector.size(part))
+
+        def dropped() -> int:
+            return pace.total("collected") - pace.total("added")
+
+        return (yield from kit.follow(crew, copy, dropped=dropped))
+
+
+class Collector(Role):
+    """A worker: pull, collect a fragment, put it into the channel."""
+
+    def __init__(
+        self, job: Job, rank: int, replay: Uniform, pace: Pace, channel: Channel, served: Weights
+    ) -> None:
+        self.job, self.rank = job, rank
+        self.replay, self.pace, self.channel, self.served = replay, pace, channel, served
+
+    def run(self, link: Link) -> None:
+        rank, pace, channel = self.rank, self.pace, self.channel
+        agent = make_agent(self.job)
+        actor = make_actor(self.job, agent, self.replay, pace, rank)
+        told = 0.0
+        while link.go() and not pace.spent(rank):
+            if not link.wait("pace", lambda: pace.may_collect(rank)):
+                break
+            with link.event("pull") as event:
+                event.read = self.served.pull(agent.vector, "act")
+            fragment = actor.collect(event.read)
+            if not link.wait("room", lambda: channel.has_room(rank)):
+                break
+            metrics = note_collected(actor, pace, rank, fragment.steps)
+            channel.put(fragment)
+            if metrics and time.monotonic() - told > 0.5:
+                told = time.monotonic()
+                link.report(metrics)
+        actor.env.close()
+
+
+class Teacher(Role):
+    """The learner: take what has arrived, learn what is owed, publish."""
+
+    def __init__(
+        self,
+        job: Job,
+        replay: Uniform,
+        pace: Pace,
+        channel: Channel,
+        served: Weights,
+        whole: Weights,
+        chunk: int,
+    ) -> None:
+        self.job, self.replay, self.pace, self.channel = job, replay, pace, channel
+        self.served, self.whole, self.chunk = served, whole, chunk
+
+    def run(self, link: Link) -> None:
+        job, pace = self.job, self.pace
+        agent = make_agent(job)
+        self.whole.pull(agent.vector)  # what a resumed run had learned
+        learner = make_learner(job, agent, self.replay)
+        self.learner = learner
+        told = 0.0
+        while link.go() and not (pace.spent() and not pace.debt()):
+            take = self._round if job.slack == 0 else self._arrived
+            if not take(link):
+                break
+            agent.optim.scale = job.scale(pace.share())
+            while grant := pace.claim(self.chunk):
+                first = pace.total("updates")
+                with link.event("learn", count=grant):
+                    made = sum(learner.update(first + k) for k in range(grant))
+                with link.event("publish", written=first + made):
+                    self.served.publish(agent.vector, first + made)
+                pace.count("updates", -1, made)
+                if job.slack:
+                    break
+            pace.count("rounds", -1)
+            if time.monotonic() - told > 1:
+                told = time.monotonic()
+                self.whole.publish(agent.vector, pace.total("updates"))
+                link.report(learner.metrics() | {"queue/depth": float(self.channel.waiting())})
+        self.whole.publish(agent.vector, pace.total("updates"))
+        link.finish()
+
+    def _arrived(self, link: Link) -> bool:
+        """Takes all that is there; with nothing owed, waits for more."""
+        if not self.pace.debt() and not link.wait("fragment", self.channel.filled):
+            return False
+        while (rank := link.pick("drain", self.channel.filled)) is not None:
+            self._take(link, rank)
+        return True
+
+    def _round(self, link: Link) -> bool:
+        """Takes one fragment from each worker, in the order of rank."""
+        for rank in range(self.channel.workers):
+            if not link.wait("fragment", lambda: rank in self.channel.filled()):  # noqa: B023
+                return False
+            self._take(link, rank)
+        return True
+
+    def _take(self, link: Link, rank: int) -> None:
+        with link.event("drain", worker=rank) as event:
+            fragment = self.channel.get(rank)
+            self.learner.arrived(fragment, self.pace.total("updates"))
+            event.count = self.replay.add(fragment)
+            self.pace.count("added", -1, event.count)
+            self.channel.free(rank)

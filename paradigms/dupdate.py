@@ -1,0 +1,216 @@
+"""The learner hands out tasks; workers collect or train; the learner merges what comes back.
+
+    learner -- COLLECT --> worker i: pull `act`, Actor.collect -> shared Replay
+            -- TRAIN ----> worker i: pull `all`, learn on drawn batches, return its vector -> merge
+            -- EVALUATE -> worker i: pull `act`, one greedy episode
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+from paradigms.base import Copy, Job, Progress, Result
+from paradigms.parts.crew import Crew
+from paradigms.parts.evaluator import play
+from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
+from paradigms.parts.link import Link, Role
+from paradigms.parts.merge import Rule, finite, make_rule
+from paradigms.parts.pace import Pace
+from paradigms.parts.replay import Uniform
+from paradigms.parts.tasks import COLLECT, EVALUATE, TRAIN, ByPace, BySource, Task, Tasks
+from paradigms.parts.weights import Weights
+
+
+@dataclass(frozen=True)
+class DUpdate:
+    """merge: `delta`, `damped`, `elastic` or `mean` (see parts/merge.py); `damping` is damped's,
+    `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at most
+    so many updates a TRAIN task. rows: train on everybody's rows (`shared`) or on one's `own`.
+    rule: `pace` trains while something is owed, `source` draws tasks by fixed shares."""
+
+    merge: str = "delta"
+    damping: float = 0.8
+    scale: float | None = None
+    task_updates: int = 16
+    rows: str = "shared"
+    rule: str = "pace"
+
+    name = "dupdate"
+    needs = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        make_rule(self.merge, damping=self.damping, scale=self.scale, workers=1)
+        if self.rows not in ("shared", "own"):
+            raise ValueError(f"paradigm.rows={self.rows} is unknown; choose shared or own")
+        if self.rule not in ("pace", "source"):
+            raise ValueError(f"paradigm.rule={self.rule} is unknown; choose pace or source")
+
+    def run(self, job: Job) -> Generator[Progress, None, Result]:
+        kit = make_kit(job, workers=job.workers)
+        vector, replay, pace = kit.vector, kit.replay, kit.pace
+        weights = Weights(vector, "all", lag=job.lag)
+        tasks = Tasks(job.workers, replay.streams, vector)
+        rule = make_rule(
+            self.merge, damping=self.damping, scale=self.scale, workers=job.workers
+        )
+        by = (ByPace if self.rule == "pace" else BySource)(
+            pace, self.task_updates, seed=job.seed, evaluate=job.evaluate_in_worker
+        )
+        crew = Crew(job.crew, job.order, journal=job.journal)
+        crew.add("learner", Merger, job, pace, weights, tasks, rule, by)
+        for rank in range(job.workers):
+            ranks = None if self.rows == "shared" else (rank,)
+            args = (job, rank, replay, pace, weights, tasks, rule.keeps_own, ranks)
+            crew.add(f"worker-{rank}", Worker, *args, rank=rank)
+
+        def copy(part: str) -> Copy:
+            return weights.copy(part, vector.size(part))
+
+        return (yield from kit.follow(crew, copy))
+
+
+class Worker(Role):
+    """Does the task that the learner has put on the board for it."""
+
+    def __init__(
+        self,
+        job: Job,
+        rank: int,
+        replay: Uniform,
+        pace: Pace,
+        weights: Weights,
+        tasks: Tasks,
+        keeps_own: bool,
+        ranks: tuple[int, ...] | None,
+    ) -> None:
+        self.job, self.rank, self.replay, self.pace = job, rank, replay, pace
+        self.weights, self.tasks, self.keeps_own, self.ranks = weights, tasks, keeps_own, ranks
+
+    def run(self, link: Link) -> None:
+        job, rank, tasks = self.job, self.rank, self.tasks
+        self.agent = agent = make_agent(job)
+        self.actor = make_actor(job, agent, self.replay, self.pace, rank)
+        self.learner = make_learner(job, agent, self.replay, ranks=self.ranks)
+        self.trained = False
+        told, metrics = 0.0, dict[str, float]()
+        while link.go() and link.wait("task", lambda: tasks.waits_for(rank)):
+            task = tasks.read(rank)
+            if task.kind == COLLECT:
+                metrics |= self.collect(link)
+            elif task.kind == TRAIN:
+                self.train(link, task)
+            else:
+                metrics |= self.evaluate(link)
+            tasks.finish(rank)
+            if time.monotonic() - told > 1:
+                told = time.monotonic()
+                link.report(metrics | self.learner.metrics())
+                metrics = {}
+        self.actor.env.close()
+
+    def collect(self, link: Link) -> dict[str, float]:
+        """One fragment with the newest policy, into this worker's part of the replay."""
+        with link.event("pull") as event:
+            event.read = self.weights.pull(self.agent.vector, "act")
+        fragment = self.actor.collect(event.read)
+        self.learner.arrived(fragment, self.pace.total("updates"))
+        added = self.replay.add(fragment)
+        metrics = note_collected(self.actor, self.pace, self.rank, fragment.steps)
+        self.tasks.report(self.rank, base=event.read, count=added, heads=self.replay.heads())
+        return metrics
+
+    def train(self, link: Link, task: Task) -> None:
+        """The task's updates from the newest weights (elastic: from the worker's own)."""
+        vector, rank = self.agent.vector, self.rank
+        if self.keeps_own and self.trained:
+            vector.load("all", self.tasks.own(rank))
+            base = self.weights.version
+        else:
+            with link.event("pull") as event:
+                base = event.read = self.weights.pull(vector)
+        self.trained = True
+        self.tasks.base(rank).copy_(vector.floats)
+        self.agent.optim.scale = self.job.scale(self.pace.share())
+        made = sum(
+            self.learner.update(task.first + k, heads=task.heads) for k in range(task.updates)
+        )
+        self.tasks.own(rank).copy_(vector.floats)
+        self.tasks.report(rank, base=base, count=made, heads=task.heads)
+
+    def evaluate(self, link: Link) -> dict[str, float]:
+        """The source documents' EVALUATE task: one greedy episode in an env of its own."""
+        with link.event("pull") as event:
+            event.read = self.weights.pull(self.agent.vector, "act")
+        env = self.job.make_env(num_envs=1, seed=self.job.seed + event.read, rank=None)
+        played = play(self.agent, env, [self.job.seed + event.read])
+        env.close()
+        self.tasks.report(self.rank, base=event.read, count=0, heads=self.replay.heads())
+        return {"evaluation/worker_return": float(np.mean(played.returns))}
+
+
+class Merger(Role):
+    """The learner: takes finished tasks, merges what was trained, publishes, hands out the next."""
+
+    def __init__(
+        self,
+        job: Job,
+        pace: Pace,
+        weights: Weights,
+        tasks: Tasks,
+        rule: Rule,
+        by: ByPace | BySource,
+    ) -> None:
+        self.job, self.pace, self.weights, self.tasks = job, pace, weights, tasks
+        self.rule, self.by = rule, by
+
+    def run(self, link: Link) -> None:
+        self.agent = make_agent(self.job)
+        self.weights.pull(self.agent.vector)  # what a resumed run had learned
+        workers = range(self.tasks.workers)
+        for rank in workers:
+            self.assign(rank)
+        while link.go() and not (self.pace.spent() and self.tasks.all_idle()):
+            if self.job.slack == 0:  # a round: everybody's task, in the order of rank
+                if not link.wait("round", self.tasks.all_finished):
+                    break
+                for rank in workers:
+                    self.take(link, rank)
+                for rank in workers:
+                    self.assign(rank)
+            else:
+                if not link.wait("result", self.tasks.finished):
+                    break
+                while (ready := link.pick("drain", self.tasks.finished)) is not None:
+                    self.take(link, ready)
+                    self.assign(ready)
+        link.finish()
+
+    def take(self, link: Link, rank: int) -> None:
+        """Counts what a worker has done; merges and publishes if it has trained."""
+        task, pace, vector = self.tasks.read(rank), self.pace, self.agent.vector
+        if task.kind is None:
+            return
+        with link.event("drain", worker=rank) as event:
+            base, event.count, _ = self.tasks.take(rank)
+        if task.kind == COLLECT:
+            pace.count("added", -1, event.count)
+        elif task.kind == TRAIN:
+            version, own = pace.total("updates"), self.tasks.own(rank)
+            with link.event("merge", worker=rank, base=base, count=event.count):
+                if finite(own):
+                    self.rule(vector, self.tasks.base(rank), own, alone=base == version)
+                    vector.counts += event.count
+                else:
+                    pace.count("lost", -1)
+                pace.count("merges", -1)
+            with link.event("publish", written=version + event.count):
+                self.weights.publish(vector, version + event.count)
+            pace.count("updates", -1, event.count)
+
+    def assign(self, rank: int) -> None:
+        """Puts the next task on the board, or none when the budget is spent and nothing is owed."""
+        self.tasks.assign(rank, self.by(rank))

@@ -1,0 +1,97 @@
+"""Every worker collects and learns, on tensors bound to one shared vector, without a lock.
+
+    worker i: Actor.collect -> Replay -> learn on tensors *bound* to one shared vector
+
+Niu et al. 2011, Hogwild!, arXiv:1106.5730. With `locked` each optimiser step is made under a lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from agents.parts.optim import Local, Locked
+from paradigms.base import Copy, Job, Progress, Result
+from paradigms.parts.crew import Crew
+from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
+from paradigms.parts.link import Link, Role
+from paradigms.parts.pace import Pace
+from paradigms.parts.replay import Uniform
+from paradigms.parts.weights import Bound
+
+
+@dataclass(frozen=True)
+class Hogwild:
+    """Parameters, moments, step counts and targets are shared before any process starts; gradients
+    are private. `rows`: learn from everybody's rows (`shared`) or each worker from its `own`."""
+
+    locked: bool = False
+    rows: str = "shared"
+
+    name = "hogwild"
+    needs = frozenset[str]()
+
+    def __post_init__(self) -> None:
+        if self.rows not in ("shared", "own"):
+            raise ValueError(f"paradigm.rows={self.rows} is unknown; choose shared or own")
+
+    def run(self, job: Job) -> Generator[Progress, None, Result]:
+        kit = make_kit(job, workers=job.workers)
+        vector = kit.vector
+        bound = Bound(vector)
+        crew = Crew(job.crew, job.order, journal=job.journal)
+        lock = crew.lock() if self.locked else None
+        for rank in range(job.workers):
+            ranks = None if self.rows == "shared" else (rank,)
+            args = (job, rank, kit.replay, kit.pace, bound, ranks, lock)
+            crew.add(f"worker-{rank}", Racer, *args, rank=rank)
+
+        def copy(part: str) -> Copy:
+            return bound.copy(part, vector.size(part))
+
+        return (yield from kit.follow(crew, copy))
+
+
+class Racer(Role):
+    """A worker: the sequential loop, on shared tensors and a share of the counters."""
+
+    def __init__(
+        self,
+        job: Job,
+        rank: int,
+        replay: Uniform,
+        pace: Pace,
+        bound: Bound,
+        ranks: tuple[int, ...] | None,
+        lock: AbstractContextManager[bool] | None,
+    ) -> None:
+        self.job, self.rank, self.replay, self.pace = job, rank, replay, pace
+        self.bound, self.ranks, self.lock = bound, ranks, lock
+
+    def run(self, link: Link) -> None:
+        job, rank, pace = self.job, self.rank, self.pace
+        agent = make_agent(job)
+        self.bound.bind(agent.vector)
+        if self.lock is None:
+            agent.optim = Local(turn=link.turn)
+        else:
+            agent.optim = Locked(Local(), self.lock, turn=link.turn)
+        actor = make_actor(job, agent, self.replay, pace, rank)
+        learner = make_learner(job, agent, self.replay, rank, ranks=self.ranks)
+        told = 0.0
+        while link.go() and not pace.spent(rank):
+            fragment = actor.collect(version=pace.total("updates"))
+            learner.arrived(fragment, pace.total("updates"))
+            metrics = note_collected(actor, pace, rank, fragment.steps)
+            pace.count("added", rank, self.replay.add(fragment))
+
+            agent.optim.scale = job.scale(pace.share())
+            while pace.claim(1, rank) and not link.stopping:
+                pace.count("updates", rank, learner.update(pace.own("updates", rank)))
+
+            if time.monotonic() - told > 1:
+                told = time.monotonic()
+                link.report(metrics | learner.metrics())
+        actor.env.close()

@@ -1,0 +1,172 @@
+"""What every process of a run starts from: the agent, the rows' layout, the replay and the counters."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from agents.base import Agent
+from agents.parts.vector import Vector
+from paradigms.base import Copy, Job, Progress, Result
+from paradigms.parts.actor import Actor
+from paradigms.parts.crew import Crew
+from paradigms.parts.learner import Learner
+from paradigms.parts.meter import Meter
+from paradigms.parts.pace import Pace
+from paradigms.parts.replay import Uniform
+
+CopyPart = Callable[[str], Copy]
+
+
+@dataclass
+class Kit:
+    """The parent's: built once, before any process starts; what is shared is passed on to roles."""
+
+    job: Job
+    agent: Agent
+    vector: Vector
+    replay: Uniform
+    pace: Pace
+    meter: Meter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.pace)
+        if (state := self.job.resume) is not None:
+            self.pace.load(state["pace"])
+            self.replay.load(state["replay"])
+            self.vector.load("all", state["floats"], state["counts"])
+
+    def progress(
+        self, metrics: dict[str, float], copy: CopyPart, stop: Callable[[], None]
+    ) -> Progress:
+        """Where the run stands now."""
+        self.meter.note(metrics)
+        pace = self.pace
+        return Progress(
+            env_steps=pace.total("added"),
+            updates=pace.total("updates"),
+            episodes=pace.total("episodes"),
+            seconds=time.time() - self.job.started,
+            metrics=metrics,
+            copy=copy,
+            save=lambda: self.save(copy("all")),
+            stop=stop,
+        )
+
+    def save(self, newest: Copy) -> dict[str, Any]:
+        """The complete state. Running episodes are not in it: whoever resumes starts new ones."""
+        return {
+            "pace": self.pace.save(),
+            "replay": self.replay.save(),
+            "floats": newest.floats,
+            "counts": newest.counts,
+        }
+
+    def follow(
+        self, crew: Crew, copy: CopyPart, **totals: Callable[[], Any]
+    ) -> Generator[Progress, None, Result]:
+        """Drives a crew to its end, yielding progress; `totals` are asked at the end."""
+        time_by_role: dict[str, dict[str, float]] = {}
+        with crew:
+            for report in crew.run():
+                if report.kind == "finished":
+                    time_by_role[report.name] = _shares(report.data)
+                metrics = report.data if report.kind == "metrics" else {}
+                yield self.progress(metrics, copy, crew.stop)
+        others = {name: ask() for name, ask in totals.items()}
+        blocked = [s.get("pace", 0.0) for name, s in time_by_role.items() if "worker" in name]
+        learners = [s for name, s in time_by_role.items() if name == "learner"] or [
+            *time_by_role.values()
+        ]
+        totals_now = self.meter.totals(
+            time_by_role=time_by_role,
+            learner_busy=float(np.mean([s["busy"] for s in learners] or [0.0])),
+            actor_blocked=float(np.mean(blocked or [0.0])),
+            restarts=crew.restarts,
+            torn=self.replay.torn,
+            duplicated=self.replay.duplicated,
+            **others,
+        )
+        return Result(copy("all"), totals_now)
+
+
+def make_agent(job: Job) -> Agent:
+    """One agent on one vector; all processes build the same."""
+    agent = job.make_agent(job.spec, seed=job.seed, device=job.device)
+    Vector(agent)
+    return agent
+
+
+def make_kit(job: Job, *, workers: int) -> Kit:
+    """Agent, replay with a writer a worker, and counters, restored where the job resumes."""
+    agent = make_agent(job)
+    replay = job.make_replay(
+        job.spec.with_extras(agent.extras),
+        writers=workers,
+        envs=job.envs,
+        turn=job.turn,
+        n_step=agent.n_step,
+        gamma=agent.gamma,
+        device=job.device,
+    )
+    if job.ratio is None:
+        raise ValueError(
+            "updates_per_env_step=null needs a replay that hands out each row once;"
+            f" replay={replay.kind} needs a number"
+        )
+    pace = Pace(
+        ratio=job.ratio,
+        warmup=job.warmup,
+        slack=job.slack,
+        workers=workers,
+        limit=job.env_steps,
+    )
+    return Kit(job, agent, agent.vector, replay, pace)
+
+
+def make_actor(job: Job, agent: Agent, replay: Uniform, pace: Pace, rank: int) -> Actor:
+    """The actor of a worker, going on after `rank`'s last fragment."""
+    env = job.make_env(num_envs=job.envs, seed=_env_seed(job, pace, rank), rank=rank)
+    workers = pace.workers
+    actor = Actor(
+        env, agent, replay.rows, explore=job.explore, seed=job.seed, rank=rank, workers=workers
+    )
+    actor.resume(pace.own("fragments", rank), pace.own("collected", rank))
+    return actor
+
+
+def make_learner(job: Job, agent: Agent, replay: Uniform, rank: int = 0, **options: Any) -> Learner:
+    """The learner of a process; rank 0 is the one that sequential has."""
+    size = job.batch_size
+    return Learner(agent, replay, batch_size=size, seed=job.seed, rank=rank, **options)
+
+
+def note_collected(actor: Actor, pace: Pace, rank: int, steps: int) -> dict[str, float]:
+    """Counts a fragment's env steps and finished episodes; returns the last episode's numbers."""
+    episodes = actor.take_episodes()
+    pace.count("collected", rank, steps)
+    pace.count("fragments", rank)
+    pace.count("episodes", rank, len(episodes))
+    pace.count("length", rank, sum(length for _, length in episodes))
+    if not episodes:
+        return {}
+    return {
+        "episode/return": float(np.mean([r for r, _ in episodes])),
+        "episode/length": float(np.mean([n for _, n in episodes])),
+    }
+
+
+def _env_seed(job: Job, pace: Pace, rank: int) -> int:
+    """A resumed or replaced actor plays other episodes than the one before it."""
+    return job.seed + 1_000_003 * pace.own("fragments", rank)
+
+
+def _shares(data: dict[str, Any]) -> dict[str, float]:
+    """What a role reported when it finished, as shares of its time."""
+    total = max(1e-9, float(data["total"]))
+    waits = {what: seconds / total for what, seconds in data["seconds"].items()}
+    return {"seconds": total, "busy": max(0.0, 1 - sum(waits.values())), **waits}

@@ -1,0 +1,155 @@
+"""The board on which a learner hands out tasks, and the rules by which it chooses them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from agents.parts.draws import reseed
+from agents.parts.vector import Vector
+from paradigms.parts.memory import Shared
+from paradigms.parts.pace import Pace
+
+COLLECT, TRAIN, EVALUATE = 1, 2, 3
+ASSIGNED, DONE, TAKEN, KIND, UPDATES, FIRST, BASE, COUNT = range(8)
+
+
+class Task(NamedTuple):
+    """kind: COLLECT, TRAIN, EVALUATE or None (nothing to do). TRAIN: make `updates` updates, numbered
+    from `first`, on what the replay held at `heads` [streams]."""
+
+    kind: int | None
+    updates: int = 0
+    first: int = 0
+    heads: np.ndarray | None = None
+
+
+class Tasks:
+    """A row a worker in shared memory: what it shall do, how far it is, and its vectors.
+
+    The learner writes `assign` and `take`, the worker `report` and `finish`; each waits for the other's
+    serial number, so a row has one writer at any time.
+    """
+
+    def __init__(self, workers: int, streams: int, vector: Vector) -> None:
+        self.workers, self.streams = workers, streams
+        self._row = Shared((workers, 8), np.int64)
+        self._heads = Shared((workers, streams), np.int64)
+        self._seen = Shared((workers, streams), np.int64)
+        self._known = np.zeros(streams, np.int64)
+        self._base = Shared((workers, len(vector.floats)), np.float32)
+        self._own = Shared((workers, len(vector.floats)), np.float32)
+
+    def assign(self, rank: int, task: Task) -> None:
+        row = self._row.array[rank]
+        self._heads.array[rank] = self._known
+        row[KIND], row[UPDATES], row[FIRST] = task.kind or 0, task.updates, task.first
+        if task.kind is not None:
+            row[ASSIGNED] += 1
+
+    def waits_for(self, rank: int) -> bool:
+        """Whether the worker has something to do."""
+        row = self._row.array[rank]
+        return bool(row[ASSIGNED] > row[DONE])
+
+    def read(self, rank: int) -> Task:
+        row = self._row.array[rank]
+        kind = int(row[KIND]) or None
+        return Task(kind, int(row[UPDATES]), int(row[FIRST]), self._heads.array[rank].copy())
+
+    def report(self, rank: int, *, base: int, count: int, heads: np.ndarray) -> None:
+        """The worker: which version it started from, rows or updates made, what the replay holds."""
+        row = self._row.array[rank]
+        row[BASE], row[COUNT] = base, count
+        self._seen.array[rank] = heads
+
+    def finish(self, rank: int) -> None:
+        row = self._row.array[rank]
+        row[DONE] = row[ASSIGNED]
+
+    def finished(self) -> list[int]:
+        """The workers whose result waits to be taken."""
+        row = self._row.array
+        return [int(r) for r in np.flatnonzero(row[:, DONE] > row[:, TAKEN])]
+
+    def all_finished(self) -> bool:
+        """Whether everybody who had a task has done it, and somebody had one."""
+        row = self._row.array
+        return bool((row[:, DONE] == row[:, ASSIGNED]).all() and self.finished())
+
+    def all_idle(self) -> bool:
+        """Whether nobody has a task and no result waits."""
+        row = self._row.array
+        return bool((row[:, TAKEN] == row[:, ASSIGNED]).all())
+
+    def take(self, rank: int) -> tuple[int, int, np.ndarray]:
+        """The learner: base version, count, heads of what the worker reported."""
+        row, envs = self._row.array[rank], self.streams // self.workers
+        mine = slice(rank * envs, (rank + 1) * envs)
+        self._known[mine] = np.maximum(self._known[mine], self._seen.array[rank, mine])
+        row[TAKEN] = row[DONE]
+        return int(row[BASE]), int(row[COUNT]), self._known
+
+    def base(self, rank: int) -> torch.Tensor:
+        """The vector that the worker's training started from."""
+        return self._base.tensor[rank]
+
+    def own(self, rank: int) -> torch.Tensor:
+        """The vector that the worker's training came to."""
+        return self._own.tensor[rank]
+
+    def know(self, heads: np.ndarray) -> None:
+        """What a resumed run's replay holds."""
+        self._known[:] = heads
+
+
+class ByPace:
+    """TRAIN while something is owed, else COLLECT, until the budget of env steps is spent."""
+
+    def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
+        self.pace, self.most, self.seed, self.evaluate = pace, most, seed, evaluate
+
+    def __call__(self, rank: int) -> Task:
+        first = self.pace.total("granted")
+        if grant := self.pace.claim(self.most):
+            return Task(TRAIN, grant, first)
+        return Task(None) if self.pace.spent(rank) else Task(COLLECT)
+
+
+class BySource:
+    """The source documents' shares after the warm-up: train 0.5, collect 0.1, evaluate 0.4."""
+
+    shares = ((TRAIN, 0.5), (COLLECT, 0.1), (EVALUATE, 0.4))
+
+    def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
+        self.pace, self.most, self.seed, self.evaluate = pace, most, seed, evaluate
+        self.drawn = 0
+
+    def __call__(self, rank: int) -> Task:
+        pace = self.pace
+        if pace.spent(rank):
+            return Task(None)
+        if pace.total("added") < pace.warmup:
+            return Task(COLLECT)
+        generator = reseed(torch.Generator(), self.seed, "task", self.drawn)
+        self.drawn += 1
+        at = float(torch.rand((), generator=generator))
+        kind = next(kind for kind, share in _cumulated(self.shares) if at < share)
+        if kind == EVALUATE and not self.evaluate:
+            kind = COLLECT
+        if kind != TRAIN:
+            return Task(kind)
+        first = pace.total("granted")
+        pace.count("granted", -1, self.most)
+        return Task(TRAIN, self.most, first)
+
+
+def _cumulated(shares: tuple[tuple[int, float], ...]) -> list[tuple[int, float]]:
+    total, out = 0.0, []
+    for kind, share in shares:
+        total += share
+        out.append((kind, total))
+    out[-1] = (out[-1][0], 1.0)
+    return out
