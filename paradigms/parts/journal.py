@@ -1,98 +1,27 @@
-"""The journal: every scheduling event of a run as one fixed record, enough to repeat the run later."""
+"""The journal: every scheduling event of a run as one fixed record, enough to repeat the run later.
+
+    Crew("process", journal="journal.bin")                          # records
+    Crew("inline", order=Recorded(Journal.read("journal.bin")))     # repeats, to the same bits
+"""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from struct import Struct
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-KINDS = ("pull", "drain", "learn", "publish", "merge", "apply", "assign", "collect", "evaluate")
-FIELDS = ("worker", "read", "written", "base", "count")
-RECORD = np.dtype(
-    [
-        ("seq", "<u4"),
-        ("role", "u1"),
-        ("kind", "u1"),
-        ("rank", "<i2"),
-        ("worker", "<i2"),
-        ("spare", "<i2"),
-        ("count", "<i4"),
-        ("read", "<i8"),
-        ("written", "<i8"),
-        ("base", "<i8"),
-        ("time", "<f8"),
-    ]
-)
-_PACK = Struct("<IBBhhhiqqqd")
-_CODE = {kind: code for code, kind in enumerate(KINDS)}
+from paradigms.parts.event import KINDS, RECORD, Event, event_of
+from paradigms.parts.order import Diverged, Drawn, Intent, Order, RankOrder, Recorded
 
-
-class Owner(Protocol):
-    """Whoever is told when an event begins and ends: a Link."""
-
-    def opened(self, event: Event) -> None: ...
-
-    def closed(self, event: Event) -> None: ...
-
-
-class Event:
-    """One scheduling event; fill its fields inside the `with`, it is recorded when that closes.
-
-        with link.event("pull") as event:
-            event.read = weights.pull(agent.vector)
-
-    worker: the rank it concerns; read, written, base: versions (updates); count: rows or updates.
-    Fields that do not apply stay -1 (count: 0). `seq` numbers the events of a role as they begin.
-    `recorded` is the same event of the run being replayed, or None.
-    """
-
-    __slots__ = ("_owner", "base", "count", "kind", "read", "recorded", "seq", "worker", "written")
-
-    def __init__(
-        self,
-        owner: Owner | None,
-        kind: str,
-        *,
-        worker: int = -1,
-        read: int = -1,
-        written: int = -1,
-        base: int = -1,
-        count: int = 0,
-    ) -> None:
-        if kind not in _CODE:
-            raise ValueError(f"no event is called {kind!r}; the journal knows {', '.join(KINDS)}")
-        self._owner, self.kind = owner, kind
-        self.worker, self.read, self.written, self.base, self.count = (
-            worker, read, written, base, count,
-        )  # fmt: skip
-        self.seq = 0
-        self.recorded: Event | None = None
-
-    def __enter__(self) -> Event:
-        if self._owner is not None:
-            self._owner.opened(self)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._owner is not None:
-            self._owner.closed(self)
-
-    def __repr__(self) -> str:
-        fields = " ".join(f"{name}={getattr(self, name)}" for name in FIELDS)
-        return f"{self.kind} {self.seq} ({fields})"
+__all__ = [
+    "KINDS", "RECORD", "Diverged", "Drawn", "Event", "Intent", "Journal", "Order", "RankOrder",
+    "Recorded", "begin",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,7 +57,7 @@ class Journal:
         records = self.records[self.records["role"] == self.roles.index(role)]
         records = records[np.argsort(records["seq"], kind="stable")]
         whole = np.cumprod(records["seq"] == np.arange(len(records))).astype(bool)
-        return [_event(record) for record in records[whole]]
+        return [event_of(record) for record in records[whole]]
 
 
 def begin(path: str | Path, roles: Sequence[str]) -> None:
@@ -142,37 +71,3 @@ def begin(path: str | Path, roles: Sequence[str]) -> None:
         "started": time.time(),
     }
     Path(path).write_bytes(json.dumps(header).encode() + b"\n")
-
-
-class Ink:
-    """One role's end of the journal: buffers records, appends them whole (O_APPEND)."""
-
-    def __init__(self, path: str | Path, role: int, rank: int) -> None:
-        self._role, self._rank = role, rank
-        self._buffer = bytearray()
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-
-    def write(self, event: Event) -> None:
-        self._buffer += _PACK.pack(
-            event.seq, self._role, _CODE[event.kind], self._rank, event.worker, 0,
-            event.count, event.read, event.written, event.base, time.time(),
-        )  # fmt: skip
-
-    def flush(self) -> None:
-        if self._buffer:
-            done = os.write(self._file, self._buffer)
-            if done != len(self._buffer):
-                raise OSError("the journal cannot grow: is the disk full? (journal: null turns it off)")
-            self._buffer.clear()
-
-    def close(self) -> None:
-        try:
-            self.flush()
-        finally:
-            os.close(self._file)
-
-
-def _event(record: np.void) -> Event:
-    event = Event(None, KINDS[record["kind"]], **{name: int(record[name]) for name in FIELDS})
-    event.seq = int(record["seq"])
-    return event

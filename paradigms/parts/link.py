@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import abc
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from paradigms.parts.journal import Event, Ink
+from paradigms.parts.event import Event, Ink
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,13 @@ class Member:
     state: dict[str, Any] | None = None
     restarts: int = 0
 
-    def build(self, make: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        role = make(*args)
+    def build(self) -> Any:
+        role = self.make(*self.args)
         if self.state is not None:
             role.load(self.state)
         return role
+
+
+def describe(error: BaseException) -> str:
+    """The last line of a traceback."""
+    return "".join(traceback.format_exception_only(error)).strip()

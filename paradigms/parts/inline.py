@@ -1,0 +1,336 @@
+"""All roles in one process, on threads that take turns: exactly one runs, so timing changes no bit."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from paradigms.parts import machine
+from paradigms.parts.event import Event, Ink
+from paradigms.parts.link import Deadlock, Failed, Link, Member, Report, Stopped, describe
+from paradigms.parts.order import Diverged, Intent, Order, RankOrder
+
+TURNS_A_TICK = 16
+PATIENCE = 64  # turns without an event before roles with nothing left to repeat get one
+LOST = 100_000  # turns without an event after which a replay has lost its way
+
+
+class Seat(Link):
+    """The link of a role on a thread."""
+
+    def __init__(self, member: Member, crew: Threads, ink: Ink | None) -> None:
+        super().__init__(member.name, member.rank, member.restarts, ink)
+        self.member, self._crew = member, crew
+        self.gate = threading.Lock()
+        self.gate.acquire()
+        self.thread = threading.Thread(target=self._live, name=member.name, daemon=True)
+        self.intent = Intent("go")
+        self.ready: Callable[[], object] | None = None
+        self.timeout: float | None = None
+        self.messages: deque[Any] = deque()
+        self.save_asked = self.timed_out = self.ended = False
+        self.error: BaseException | None = None
+        self.trace = ""
+        self._sequence = 0
+
+    @property
+    def stopping(self) -> bool:
+        crew = self._crew
+        return crew.order.over() if crew.order.follows else crew.stopped
+
+    def go(self) -> bool:
+        self._pass(Intent("go"))
+        while self.messages:
+            self._role.tell(self.messages.popleft())
+        if self.save_asked:
+            self.save_asked = False
+            self._crew.states[self.name] = copy.deepcopy(self._role.save())
+        return not self.stopping
+
+    def wait(self, what: str, ready: Callable[[], object], timeout: float | None = None) -> bool:
+        if ready():
+            return True
+        begun = time.monotonic()
+        done = self.timed_out = False
+        while not (done or self.stopping or self.timed_out):
+            self._pass(Intent("wait", what), ready, timeout)
+            done = bool(ready())
+        self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - begun
+        return done
+
+    def busy(self, seconds: float) -> None:
+        self._crew.busy_until = time.monotonic() + seconds
+
+    def turn(self) -> None:
+        self._pass(Intent("turn"))
+
+    def pick(self, kind: str, ready: Callable[[], Sequence[int]]) -> int | None:
+        if not self._crew.order.follows:
+            return super().pick(kind, ready)
+        expected = self._crew.order.expected(self.name)
+        if expected is None or expected.kind != kind:
+            return None
+        rank = expected.worker
+        return rank if self.wait(f"{kind} of worker {rank}", lambda: rank in ready()) else None
+
+    def report(self, data: dict[str, Any]) -> None:
+        self._crew.backlog.append(Report(self.name, "metrics", data))
+
+    def finish(self) -> None:
+        self._crew.stop()
+
+    def opened(self, event: Event) -> None:
+        order = self._crew.order
+        if order.follows:
+            event.recorded = expected = order.expected(self.name)
+            if expected is None:
+                raise Stopped
+            if expected.kind != event.kind or event.worker not in (-1, expected.worker):
+                raise Diverged(f"{self.name} begins {event}, the journal has {expected}")
+            while not order.allows(self.name):
+                if self.stopping:
+                    raise Stopped
+                self._pass(Intent("event", repr(expected)), lambda: order.allows(self.name))
+            order.opened(self.name)
+        event.seq = self._sequence
+        self._sequence += 1
+
+    def closed(self, event: Event) -> None:
+        self._crew.turns_since_event = 0
+        if self._ink is not None:
+            self._ink.write(event)
+        if self._crew.order.follows:
+            self._crew.order.closed(self.name, event)
+
+    def follow(self, before: Seat) -> None:
+        """Takes over from a role that failed: the count of events, messages and questions."""
+        self._sequence, self.messages = before._sequence, before.messages
+        self.save_asked = before.save_asked
+
+    def can_go(self) -> bool:
+        """Whether a turn would get it further; an error in `ready` will show in its own thread."""
+        if self.ready is None or self.stopping:
+            return True
+        try:
+            return bool(self.ready())
+        except Exception:
+            return True
+
+    def _pass(
+        self,
+        intent: Intent,
+        ready: Callable[[], object] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        self.intent, self.ready, self.timeout = intent, ready, timeout
+        self._crew.pass_on(self)
+
+    def _live(self) -> None:
+        """The thread: builds the role, gives way, runs it when its turn comes."""
+        self.gate.acquire()
+        begun = time.monotonic()
+        try:
+            if not self._crew.closing:
+                machine.prepare()
+                self._role = self.member.build()
+                self._crew.give(None)
+                self.gate.acquire()
+                begun = time.monotonic()
+                if not self._crew.closing:
+                    self._role.run(self)
+        except Stopped:
+            pass
+        except BaseException as error:
+            self.error, self.trace = error, traceback.format_exc()
+        self.total = time.monotonic() - begun
+        if self._ink is not None:
+            self._ink.close()
+        self.ended = True
+        if not self._crew.closing:
+            self._crew.give(None)
+
+
+class Threads:
+    """The engine behind Crew("inline"): hands one baton round."""
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        *,
+        order: Order | None,
+        restarts: int,
+        heartbeat: float,
+        journal: str | None,
+        seconds_to_stop: float,
+    ) -> None:
+        self._members = members
+        self.order = order or RankOrder()
+        self._restarts, self._heartbeat = restarts, heartbeat
+        self._journal, self._seconds_to_stop = journal, seconds_to_stop
+        self._seats: dict[str, Seat] = {}
+        self._gate = threading.Lock()
+        self._gate.acquire()
+        self._running: Seat | None = None
+        self._error: BaseException | None = None
+        self._turns = self.turns_since_event = 0
+        self.backlog: deque[Report] = deque()
+        self.states: dict[str, dict[str, Any]] = {}
+        self.stopped = self.closing = False
+        self.busy_until = 0.0
+        self.restarts = 0
+
+    def run(self, tick: float) -> Iterator[Report]:
+        self.order.begin([member.name for member in self._members])
+        for member in self._members:
+            self._sit(member)
+        while self._seats:
+            self._advance()
+            while self.backlog:
+                yield self.backlog.popleft()
+            yield Report("", "tick")
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def tell(self, name: str, message: Any) -> None:
+        if name in self._seats:
+            self._seats[name].messages.append(message)
+
+    def save(self, seconds: float) -> dict[str, dict[str, Any]]:
+        self.states = {}
+        for seat in self._seats.values():
+            seat.save_asked = True
+        deadline = time.monotonic() + seconds
+        while late := [name for name, seat in self._seats.items() if seat.save_asked]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"no state from {', '.join(late)} within {seconds:g} s: a role saves at its "
+                    "next link.go(); give crew.save(seconds) longer"
+                )
+            self._advance()
+        for name, state in self.states.items():
+            if name in self._seats:
+                self._seats[name].member.state = state
+        return self.states
+
+    def close(self) -> None:
+        """Unwinds every role where it stands, one after another."""
+        self.closing = True
+        deadline = time.monotonic() + self._seconds_to_stop
+        seats = sorted(self._seats.values(), key=lambda seat: seat is not self._running)
+        for seat in seats:
+            if seat is not self._running:
+                with contextlib.suppress(RuntimeError):  # it was just being woken
+                    seat.gate.release()
+            seat.thread.join(max(0.0, deadline - time.monotonic()))
+        self._seats.clear()
+
+    def give(self, seat: Seat | None) -> None:
+        """Hands the baton to a role, or to the parent (None)."""
+        self._running = seat
+        (self._gate if seat is None else seat.gate).release()
+
+    def pass_on(self, seat: Seat) -> None:
+        """A role lets others go first; returns when it is its turn again."""
+        if self.closing:
+            raise Stopped
+        self._turns += 1
+        self.turns_since_event += 1
+        following: Seat | None = None
+        if self._turns % TURNS_A_TICK:
+            try:
+                following = self._next()
+            except BaseException as error:
+                self._error = error
+        if following is not seat:
+            self.give(following)
+            seat.gate.acquire()
+            if self.closing:
+                raise Stopped
+
+    def _advance(self) -> None:
+        """The parent's turn: gives the baton away and takes it back."""
+        self.give(self._next())
+        self._take()
+
+    def _take(self) -> None:
+        turns = self._turns
+        while not self._gate.acquire(timeout=self._heartbeat):
+            seat = self._running
+            if seat is not None and self._turns == turns and time.monotonic() > self.busy_until:
+                frame = sys._current_frames().get(seat.thread.ident or 0)
+                trace = "".join(traceback.format_stack(frame))
+                cause = f"has not reached link.go() for {self._heartbeat:g} s, the crew's heartbeat"
+                raise Failed(seat.name, f"{cause} (announce long work by link.busy)", trace)
+            turns = self._turns
+        if self._error is not None:
+            raise self._error
+        for seat in list(self._seats.values()):
+            if seat.ended:
+                self._ended(seat)
+
+    def _ended(self, seat: Seat) -> None:
+        seat.thread.join()
+        del self._seats[seat.name]
+        error = seat.error
+        data: dict[str, Any] = {"seconds": seat.seconds, "total": seat.total}
+        if error is None:
+            left = self.order.expected(seat.name)
+            if left is not None and not self.closing:
+                raise Diverged(f"{seat.name} has returned, the journal still has {left}")
+            self.backlog.append(Report(seat.name, "finished", data))
+        elif isinstance(error, Diverged | Deadlock):
+            raise error
+        elif not seat.member.restartable or self.restarts == self._restarts:
+            raise Failed(seat.name, f"raised {describe(error)}", seat.trace) from error
+        elif self.stopped:
+            data |= {"cause": f"raised {describe(error)}", "trace": seat.trace}
+            self.backlog.append(Report(seat.name, "finished", data))
+        else:
+            self.restarts += 1
+            seat.member.restarts += 1
+            data = {"cause": f"raised {describe(error)}", "trace": seat.trace}
+            self.backlog.append(Report(seat.name, "restarted", data))
+            self._sit(seat.member, seat)
+
+    def _sit(self, member: Member, before: Seat | None = None) -> None:
+        ink = None if self._journal is None else Ink(self._journal, member.index, member.rank)
+        seat = self._seats[member.name] = Seat(member, self, ink)
+        if before is not None:
+            seat.follow(before)
+        seat.thread.start()
+        self.give(seat)
+        self._take()
+
+    def _next(self) -> Seat:
+        """The role that goes next: chosen by the order among those that a turn would get further."""
+        seats = list(self._seats.values())
+        ready = [seat for seat in seats if not seat.ended and seat.can_go()]
+        if self.order.follows:
+            if self.turns_since_event > LOST:
+                raise Diverged(f"nothing recorded has happened for {LOST} turns: {self._intents()}")
+            active = [seat for seat in ready if self.order.expected(seat.name) is not None]
+            if self.turns_since_event < PATIENCE:
+                ready = active or ready
+        if not ready:
+            limited = [seat for seat in seats if seat.timeout is not None]
+            if not limited:
+                raise Deadlock(f"every role waits: {self._intents()}")
+            seat = min(limited, key=lambda seat: seat.timeout or 0.0)
+            seat.timed_out = True
+            return seat
+        waiting = {seat.name: seat.intent for seat in seats}
+        return self._seats[self.order.choose(waiting, [seat.name for seat in ready])]
+
+    def _intents(self) -> str:
+        return ", ".join(
+            f"{seat.name} waits for {seat.intent.what}" if seat.intent.what else f"{seat.name} is busy"
+            for seat in self._seats.values()
+        )
