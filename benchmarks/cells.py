@@ -1,0 +1,174 @@
+"""What is kept of a cell: one JSON with the run's result, its curve, and where both came from."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.studies import Cell, Study
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).resolve().parent / "results"
+POLICIES = ("solving", "final")
+CURVE = ("seconds", "env_steps", "updates", "mean")
+BIG = 1_000_000  # bytes; policies above are stored in float16
+
+Record = dict[str, Any]
+
+
+def path(cell: Cell, results: Path = RESULTS) -> Path:
+    """Where a cell's JSON is."""
+    return results / cell.study / f"{cell.name}.json"
+
+
+def load(study: str, results: Path = RESULTS) -> list[Record]:
+    """The finished cells of a study, by variant and seed."""
+    records = [json.loads(file.read_text()) for file in (results / study).glob("*.json")]
+    return sorted(records, key=lambda record: (record["variant"], record["seed"]))
+
+
+def failed(record: Record) -> bool:
+    """Whether a cell ended without a result, by a crash or by being killed."""
+    return record["exit_code"] != 0 or record["result"].get("stopped_by") == "error"
+
+
+def gather(cell: Cell, folder: Path, *, exit_code: int, seconds: float, before: Record) -> Record:
+    """The record of a run that has ended, from its folder; `before`: `origin()` when it began."""
+    record: Record = {
+        "study": cell.study,
+        "variant": cell.variant,
+        "seed": cell.seed,
+        "command": " ".join(["python", *cell.program, *cell.overrides]),
+        "config_hash": config_hash(folder / "config.yaml"),
+        "exit_code": exit_code,
+        "wall_seconds": round(seconds, 2),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **before,
+        "result": _json(folder / "result.json"),
+        "evaluations": evaluations(folder / "metrics.jsonl"),
+    }
+    if failed(record):
+        log = folder / "study.log"
+        record["log_tail"] = log.read_text(errors="replace").splitlines()[-30:]
+    return record
+
+
+def store(record: Record, cell: Cell, study: Study, folder: Path, results: Path = RESULTS) -> Path:
+    """Writes the JSON, whole or not at all, after the policies that it names."""
+    target = path(cell, results)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if study.policies:
+        record["policies"] = keep_policies(folder, target.parent / "policies", cell.name)
+    write_json(target, record)
+    return target
+
+
+def write_json(target: Path, record: Record) -> None:
+    """Whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(partial, target)
+
+
+def origin() -> Record:
+    """Which code on which machine, and how busy that was."""
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since": bool(changed),
+        "machine": machine(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+
+
+def machine() -> Record:
+    """Cores that this process may use, the CPU's name, and the versions that matter."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return {
+        "cores": len(affinity(0)) if affinity else os.cpu_count(),
+        "cpu": _cpu_name(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": importlib.metadata.version("torch"),
+        "gymnasium": importlib.metadata.version("gymnasium"),
+    }
+
+
+def config_hash(file: Path) -> str | None:
+    """12 hex digits of the resolved configuration without its seed: the same in a whole row."""
+    if not file.exists():
+        return None
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(config, dict)
+    config.pop("seed", None)
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def evaluations(file: Path) -> dict[str, list[float]]:
+    """The learning curve, by column, from the lines of metrics.jsonl that are evaluations."""
+    columns: dict[str, list[float]] = {name: [] for name in CURVE}
+    for line in file.read_text().splitlines() if file.exists() else []:
+        entry = json.loads(line)
+        if entry.get("kind") == "evaluation":
+            for name, column in columns.items():
+                column.append(round(float(entry[name]), 3))
+    return columns
+
+
+def keep_policies(folder: Path, target: Path, name: str) -> dict[str, str]:
+    """Copies the policies that a run left; returns their paths below benchmarks/results."""
+    kept = {}
+    for which in POLICIES:
+        source = folder / f"{which}.safetensors"
+        if source.exists():
+            target.mkdir(parents=True, exist_ok=True)
+            copy = target / f"{name}_{which}.safetensors"
+            _copy_policy(source, copy)
+            if source.with_suffix(".json").exists():
+                shutil.copyfile(source.with_suffix(".json"), copy.with_suffix(".json"))
+            kept[which] = str(Path(target.parent.name, target.name, copy.name))
+    return kept
+
+
+def _copy_policy(source: Path, copy: Path) -> None:
+    if source.stat().st_size <= BIG:
+        shutil.copyfile(source, copy)
+        return
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(source, "pt") as file:
+        tensors = {
+            key: tensor.half() if (tensor := file.get_tensor(key)).is_floating_point() else tensor
+            for key in file.keys()
+        }
+        save_file(tensors, copy, metadata=file.metadata())
+
+
+def _json(file: Path) -> Record:
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _git(*arguments: str) -> str | None:
+    run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return run.stdout.strip() if run.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,159 @@
+"""The studies as data: a question, the rows of its table, its seeds. A cell is a row and a seed.
+
+Tuning used seeds 0-9; figures come from seeds 100 and up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+Overrides = tuple[str, ...]
+
+PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
+MERGES = ("delta", "damped", "elastic", "mean")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: what is given to its program, and after how many seconds it is killed."""
+
+    study: str
+    variant: str
+    seed: int
+    program: Overrides
+    overrides: Overrides
+    kill_after: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}_{self.seed}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question. `variants` are the rows: a name and its overrides; `common` hold for all.
+
+    cap: seconds a run may take by its own budget; it is killed `margin` seconds later (room for
+    the confirming episodes). packable: figures count steps, not seconds, so that several cells may
+    share the cores. policies: solving and final policies are stored for `make verify`.
+    """
+
+    question: str
+    variants: Mapping[str, Overrides]
+    common: Overrides
+    seeds: tuple[int, ...]
+    cap: float
+    margin: float = 60.0
+    packable: bool = False
+    policies: bool = False
+    program: Overrides = ("train.py",)
+
+    def cells(self, name: str, seeds: Iterable[int] | None = None) -> list[Cell]:
+        """All cells, seed by seed, so that every row has its first seed before any has a second."""
+        return [
+            Cell(
+                study=name,
+                variant=variant,
+                seed=seed,
+                program=self.program,
+                overrides=(*overrides, *self.common, f"seed={seed}"),
+                kill_after=self.cap + self.margin,
+            )
+            for seed in (self.seeds if seeds is None else seeds)
+            for variant, overrides in self.variants.items()
+        ]
+
+
+def _seeds(first: int, last: int) -> tuple[int, ...]:
+    return tuple(range(first, last + 1))
+
+
+def _paradigms(*others: str) -> dict[str, Overrides]:
+    return {name: (f"paradigm={name}", *others) for name in PARADIGMS}
+
+
+def _budget(seconds: int, env_steps: int) -> Overrides:
+    """Timed runs go on after the threshold: half the question is whether learning is kept."""
+    return (
+        f"budget.env_steps={env_steps}",
+        f"budget.seconds={seconds}",
+        "stop_when_solved=false",
+    )
+
+
+STUDIES: dict[str, Study] = {
+    "mcar": Study(
+        question="Which paradigm solves MountainCarContinuous soonest, and keeps it solved?",
+        variants=_paradigms("workers=2"),
+        common=("env=mcar", *_budget(90, 60_000)),
+        seeds=_seeds(100, 104),
+        cap=90,
+        policies=True,
+    ),
+    "lander": Study(
+        question="Which paradigm solves LunarLanderContinuous soonest, and keeps it solved?",
+        variants=_paradigms("workers=2"),
+        common=("env=lander", *_budget(300, 160_000)),
+        seeds=_seeds(100, 102),
+        cap=300,
+        policies=True,
+    ),
+    "workers": Study(
+        question="What does another worker bring on a machine of two cores?",
+        variants={
+            f"{paradigm}_{workers}": (f"paradigm={paradigm}", f"workers={workers}")
+            for workers in (1, 2, 3)
+            for paradigm in ("dcollect", "dupdate")
+        },
+        common=("env=mcar", *_budget(90, 60_000)),
+        seeds=_seeds(100, 104),
+        cap=90,
+    ),
+    "merges": Study(
+        question="How fast does each merge rule learn, counted in rounds of N parallel updates?",
+        variants={
+            "sequential": ("paradigm=sequential", "workers=1"),
+            **{
+                f"{merge}_{workers}": (
+                    "paradigm=dupdate",
+                    f"paradigm.merge={merge}",
+                    f"workers={workers}",
+                    "slack=0",
+                )
+                for workers in (1, 2, 4)
+                for merge in MERGES
+            },
+        },
+        common=("env=pendulum", "budget.env_steps=24000", "stop_when_solved=true"),
+        seeds=_seeds(100, 104),
+        cap=600,
+        packable=True,
+    ),
+    "warmup": Study(
+        question="How many warm-up episodes of MountainCarContinuous reach the goal?",
+        variants={f"hold_{hold}": (f"hold={hold}",) for hold in (1, 16)},
+        common=("env=mcar", "episodes=200"),
+        seeds=_seeds(100, 104),
+        cap=60,
+        packable=True,
+        program=("-m", "benchmarks.warmup"),
+    ),
+    "overnight_lander": Study(
+        question="The same as `lander`, with the ten seeds that a difference needs.",
+        variants=_paradigms("workers=2"),
+        common=("env=lander", *_budget(600, 300_000)),
+        seeds=_seeds(200, 209),
+        cap=600,
+        policies=True,
+    ),
+    "overnight_walker": Study(
+        question="Which paradigm solves BipedalWalker soonest, and keeps it solved?",
+        variants=_paradigms("workers=2"),
+        common=("env=walker", *_budget(1800, 1_000_000)),
+        seeds=_seeds(200, 204),
+        cap=1800,
+        margin=240,
+        policies=True,
+    ),
+}

@@ -1,0 +1,176 @@
+"""Studies, with a small program in the place of train.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cells, study
+from benchmarks.studies import STUDIES, Cell, Study
+
+PROGRAM = """
+import json, os, pathlib, signal, sys, time
+given = dict(word.split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(given["hydra.run.dir"])
+(folder / "config.yaml").write_text(f"seed: {given['seed']}\\nname: {given['name']}\\n")
+if given["name"] == "broken":
+    sys.exit("agent.lr must be a number")
+if given["name"] == "endless":
+    child = os.fork()
+    (folder / "pids").write_text(f"{os.getpid()} {child}") if child else None
+    time.sleep(3600)
+lines = [{"kind": "train", "env_steps": 5}]
+lines += [{"kind": "evaluation", "seconds": 1.25, "env_steps": 10, "updates": 4, "mean": -3.0}]
+(folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines))
+(folder / "final.safetensors").write_bytes(b"weights")
+result = {"stopped_by": "budget", "solved": False, "seconds_to_threshold": None, "seconds": 2.0}
+(folder / "result.json").write_text(json.dumps(result))
+"""
+
+
+def make_study(tmp_path: Path, *names: str, cap: float = 30, policies: bool = False) -> Study:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    return Study(
+        question="Does it run?",
+        variants={name: (f"name={name}",) for name in names},
+        common=("env=toy",),
+        seeds=(1, 2),
+        cap=cap,
+        margin=0,
+        packable=True,
+        policies=policies,
+        program=(str(program),),
+    )
+
+
+def run(some: Study, tmp_path: Path, **options: int) -> bool:
+    results, folders = tmp_path / "results", tmp_path / "runs"
+    missing = some.cells("toy")
+    return study.run_cells(missing, some, results=results, folders=folders, **options)
+
+
+def test_a_cell_holds_the_result_the_curve_and_where_both_came_from(tmp_path: Path) -> None:
+    assert run(make_study(tmp_path, "a", policies=True), tmp_path)
+    record = cells.load("toy", tmp_path / "results")[0]
+    assert record["command"].endswith("program.py name=a env=toy seed=1")
+    assert record["result"]["stopped_by"] == "budget"
+    assert record["evaluations"] == {
+        "seconds": [1.25], "env_steps": [10], "updates": [4], "mean": [-3],
+    }  # fmt: skip
+    assert record["machine"]["cores"] >= 1
+    assert record["machine"]["torch"]
+    assert len(record["config_hash"]) == 12
+    assert record["policies"] == {"final": "toy/policies/a_1_final.safetensors"}
+    assert (tmp_path / "results" / record["policies"]["final"]).read_bytes() == b"weights"
+
+
+def test_the_hash_of_a_configuration_leaves_the_seed_out(tmp_path: Path) -> None:
+    assert run(make_study(tmp_path, "a", "b"), tmp_path, pack=2)
+    a1, a2, b1, _ = cells.load("toy", tmp_path / "results")
+    assert a1["config_hash"] == a2["config_hash"] != b1["config_hash"]
+
+
+def test_every_row_has_its_first_seed_before_any_has_a_second(tmp_path: Path) -> None:
+    names = [cell.name for cell in make_study(tmp_path, "a", "b").cells("toy")]
+    assert names == ["a_1", "b_1", "a_2", "b_2"]
+
+
+def test_only_missing_cells_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = make_study(tmp_path, "a", "broken")
+    monkeypatch.setitem(STUDIES, "toy", some)
+    results = tmp_path / "results"
+    assert run(some, tmp_path)
+
+    def missing(**options: object) -> list[str]:
+        return [cell.name for cell in study.find_missing("toy", results=results, **options)]
+
+    assert missing() == []
+    assert missing(again=True) == ["broken_1", "broken_2"]
+    (results / "toy" / "a_2.json").unlink()
+    assert missing() == ["a_2"]
+    assert missing(only=["name=broken"]) == []
+    assert missing(seeds=[7], only=["a"]) == ["a_7"]
+
+
+def test_a_cell_that_fails_is_stored_with_the_end_of_its_log(tmp_path: Path) -> None:
+    assert run(make_study(tmp_path, "broken"), tmp_path)
+    record = cells.load("toy", tmp_path / "results")[0]
+    assert cells.failed(record)
+    assert record["log_tail"] == ["agent.lr must be a number"]
+    assert "FAILED with exit code 1: agent.lr must be a number" in study.summary(record)
+
+
+def test_a_cell_over_its_time_is_killed_with_its_children(tmp_path: Path) -> None:
+    some = make_study(tmp_path, "endless", cap=1)
+    cell = some.cells("toy")[0]
+    assert study.run_cells([cell], some, results=tmp_path / "r", folders=tmp_path / "runs")
+    assert cells.load("toy", tmp_path / "r")[0]["exit_code"] == -signal.SIGKILL
+    for pid in (tmp_path / "runs" / "toy" / "endless_1" / "pids").read_text().split():
+        assert not _alive(int(pid))
+
+
+def test_ctrl_c_leaves_no_process_and_no_half_cell(tmp_path: Path) -> None:
+    make_study(tmp_path, "endless")
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from tests.benchmarks.test_study import make_study, run\n"
+        "sys.exit(run(make_study(Path(sys.argv[1]), 'endless'), Path(sys.argv[1])))\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=cells.ROOT)
+    pids = tmp_path / "runs" / "toy" / "endless_1" / "pids"
+    _until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    parent.send_signal(signal.SIGINT)
+    assert parent.wait(30) == 0  # run_cells returned False
+    assert not list((tmp_path / "results").glob("**/*.json"))
+    for pid in pids.read_text().split():
+        assert not _alive(int(pid))
+
+
+def test_a_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "cell.json"
+    cells.write_json(target, {"old": 1})
+    with pytest.raises(TypeError):
+        cells.write_json(target, {"new": object()})
+    assert json.loads(target.read_text()) == {"old": 1}
+
+
+def test_wall_clock_studies_are_not_packed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        study.main(["mcar", "--pack", "2"])
+    assert "the figures of mcar are wall-clock times" in capsys.readouterr().err
+
+
+def test_seeds_are_ranges_and_lists() -> None:
+    assert study.parse_seeds("100-102,7") == [100, 101, 102, 7]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_has_distinct_cells_and_no_tuning_seed(name: str) -> None:
+    found: list[Cell] = STUDIES[name].cells(name)
+    assert len({cell.name for cell in found}) == len(found)
+    assert all(cell.seed >= 100 for cell in found)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def _until(ready: object, seconds: float = 30) -> None:
+    assert callable(ready)
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end
+        os.sched_yield()
