@@ -143,9 +143,11 @@ class Agent(abc.ABC):
     slow:   moved otherwise (targets, averages, normaliser statistics).
     follows: which slow entry lags behind which group, and its rate: {"target": ("critic", tau)}.
     parts:  names of groups and slow tensors that a reader needs: "act", "evaluate"; "all" is implied.
+    needs: what it asks of the env: "box" or "discrete" actions, "vector" or "image" observations.
     offers, replays, extras: what it can do, the kinds of replay it learns from, columns it emits.
     """
 
+    needs: frozenset[str] = frozenset()
     offers: frozenset[str] = frozenset()
     replays: frozenset[str] = frozenset({"uniform"})
     n_step: int = 1

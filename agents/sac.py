@@ -36,6 +36,7 @@ class SAC(Agent):
     - `bf16` multiplies hidden matrices in bfloat16 while learning.
     """
 
+    needs = frozenset({"box", "vector"})
     offers = frozenset({"explore", "policy"})
     replays = frozenset({"uniform"})
 

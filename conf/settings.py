@@ -1,0 +1,80 @@
+"""The settings that belong to no group: their types, bounds and meaning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from conf import signature
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An annotation, the smallest allowed number (`above`: exclusive), and what the value is."""
+
+    type: str
+    meaning: str
+    least: float | None = None
+    above: float | None = None
+
+    def check(self, key: str, value: Any, wrong: type[Exception]) -> None:
+        """Raises `wrong`, in one sentence, for a value of another type or out of bounds."""
+        shown, annotation = "null" if value is None else value, signature.parse(self.type)
+        if not signature.fits(value, annotation):
+            raise wrong(f"{key}={shown} must be {signature.words(annotation)}: {self.meaning}")
+        if value is None or isinstance(value, bool | str):
+            return
+        if self.least is not None and value < self.least:
+            raise wrong(f"{key}={shown} must be at least {self.least:g}: {self.meaning}")
+        if self.above is not None and value <= self.above:
+            raise wrong(f"{key}={shown} must be above {self.above:g}: {self.meaning}")
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "seed": Setting("int", "what all draws derive from", least=0),
+    "device": Setting("str", "where the agent learns"),
+    "workers": Setting("int", "the number of processes that step envs", least=1),
+    "envs": Setting("int", "the number of env slots of a worker", least=1),
+    "turn": Setting("int", "the vector steps of a fragment", least=1),
+    "warmup": Setting("int", "the env steps before the first update", least=0),
+    "updates_per_env_step": Setting("float | None", "null lets the replay set the pace", above=0),
+    "slack": Setting(
+        "int", "the updates by which learning and collecting may drift apart", least=0
+    ),
+    "lag": Setting("int", "by how many updates the acting weights are old", least=0),
+    "budget.env_steps": Setting("int", "the env steps after which the run ends", least=1),
+    "budget.seconds": Setting("float | None", "the seconds after which the run ends", above=0),
+    "stop_when_solved": Setting("bool", "whether three evaluations at the threshold end the run"),
+    "evaluation.where": Setting("Literal['process', 'inline']", "who evaluates"),
+    "evaluation.every_seconds": Setting("float | None", "null is never, while training", least=0),
+    "evaluation.episodes": Setting("int", "the episodes of an evaluation", least=1),
+    "evaluation.confirm_episodes": Setting("int", "the episodes after training", least=0),
+    "checkpoint.every_env_steps": Setting("int | None", "null is at the end only", least=1),
+    "checkpoint.keep": Setting("int", "how many checkpoints stay", least=1),
+    "replay.batch_size": Setting("int", "the rows of an update", least=1),
+    "resume": Setting("str | None", "the folder of a run to go on with"),
+    "journal": Setting("bool", "whether who did what when is recorded"),
+    "tensorboard": Setting("bool", "whether TensorBoard events are written"),
+    "crew": Setting("Literal['process', 'inline']", "what a role runs on"),
+    "score": Setting("Literal['return', 'seconds']", "what a sweeper gets"),
+}
+
+
+def crossed(values: Mapping[str, Any], wrong: type[Exception]) -> None:
+    """Checks settings against each other."""
+    batch = values["replay"].get("batch_size")
+    SETTINGS["replay.batch_size"].check("replay.batch_size", batch, wrong)
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", values["device"]):
+        raise wrong(f"device={values['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
+    steps, warmup = values["budget"]["env_steps"], values["warmup"]
+    if warmup >= steps:
+        raise wrong(
+            f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so that nothing would be"
+            " learned; make one smaller or the other larger"
+        )
+    if values["lag"] and values["slack"]:
+        raise wrong(f"lag={values['lag']} is for lockstep: add slack=0")
+    if values["envs"] * values["turn"] > values["replay"].get("capacity", steps):
+        raise wrong("replay.capacity must hold a fragment: turn * envs rows at least")

@@ -1,0 +1,19 @@
+"""What a learning rate is multiplied by as a run goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Line:
+    """1 up to the share `hold` of the budget, then on a straight line to `final` at its end."""
+
+    hold: float = 0.0
+    final: float = 1.0
+
+    def __call__(self, share: float) -> float:
+        """share: of the env-step budget that is done, 0..1."""
+        if share <= self.hold or self.hold >= 1:
+            return 1.0
+        return 1 + (self.final - 1) * min(1.0, (share - self.hold) / (1 - self.hold))
