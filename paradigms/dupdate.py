@@ -15,7 +15,6 @@ import numpy as np
 
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.crew import Crew
-from paradigms.parts.evaluator import play
 from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
 from paradigms.parts.link import Link, Role
 from paradigms.parts.merge import Rule, finite, make_rule
@@ -143,6 +142,8 @@ class Worker(Role):
 
     def evaluate(self, link: Link) -> dict[str, float]:
         """The source documents' EVALUATE task: one greedy episode in an env of its own."""
+        from paradigms.parts.evaluator import play
+
         with link.event("pull") as event:
             event.read = self.weights.pull(self.agent.vector, "act")
         env = self.job.make_env(num_envs=1, seed=self.job.seed + event.read, rank=None)

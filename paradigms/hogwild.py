@@ -19,6 +19,7 @@ from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, 
 from paradigms.parts.link import Link, Role
 from paradigms.parts.pace import Pace
 from paradigms.parts.replay import Uniform
+from paradigms.parts.start import context
 from paradigms.parts.weights import Bound
 
 
@@ -42,7 +43,7 @@ class Hogwild:
         vector = kit.vector
         bound = Bound(vector)
         crew = Crew(job.crew, job.order, journal=job.journal)
-        lock = crew.lock() if self.locked else None
+        lock = context().Lock() if self.locked else None
         for rank in range(job.workers):
             ranks = None if self.rows == "shared" else (rank,)
             args = (job, rank, kit.replay, kit.pace, bound, ranks, lock)

@@ -127,22 +127,24 @@ class Uniform:
         ring, last = self._arrays()
         base = stream * self.length
         at = base + serial % self.length
-        row = ring[at]
-        reward, end = row["reward"].copy(), row
-        steps = np.ones(len(serial), np.int64)
-        for _ in range(self.n_step - 1):
-            more = ~(end["terminated"] | end["truncated"]) & (serial + steps < head)
+        reward, terminated = ring["reward"][at], ring["terminated"][at]
+        ended = terminated | ring["truncated"][at]
+        end, steps = at, np.ones(len(serial), np.int64)
+        for k in range(1, self.n_step):
+            more = ~ended & (serial + k < head)
             if not more.any():
                 break
-            following = base + (serial + steps) % self.length
-            end = np.where(more, ring[following], end)
-            reward += np.where(more, self.gamma**steps * end["reward"], 0).astype(np.float32)
-            at = np.where(more, following, at)
+            following = np.where(more, base + (serial + k) % self.length, end)
+            reward += np.where(more, np.float32(self.gamma**k) * ring["reward"][following], 0)
+            terminated = ring["terminated"][following]
+            ended = terminated | ring["truncated"][following]
+            end = following
             steps += more
         next_obs = ring["obs"][base + (serial + steps) % self.length]
-        ended = np.flatnonzero(end["terminated"] | end["truncated"])
-        next_obs[ended] = last[at[ended]]
-        discount = np.where(end["terminated"], 0, self.gamma**steps).astype(np.float32)
+        over = np.flatnonzero(ended)
+        next_obs[over] = last[end[over]]
+        discount = np.where(terminated, 0, self.gamma**steps).astype(np.float32)
+        row = ring[at]
         columns: dict[str, Any] = {name: row[name] for name in (*KEPT, *self.extras)}
         columns |= {"reward": reward, "discount": discount, "next_obs": next_obs}
         columns |= {"index": serial * self.streams + stream}
