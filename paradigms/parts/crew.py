@@ -1,22 +1,24 @@
 """How roles live, die, are replaced, and in which order they go.
 
-    with Crew("process") as crew:
-        crew.add("learner", Learner, make_agent, weights, channel)
-        for rank in range(workers):
-            crew.add(f"actor{rank}", Collector, ..., rank=rank, restartable=True)
-        for report in crew.run():
-            ...log, evaluate, crew.save(), crew.stop()...
+with Crew("process") as crew:
+    crew.add("learner", Learner, make_agent, weights, channel)
+    for rank in range(workers):
+        crew.add(f"actor{rank}", Collector, ..., rank=rank, restartable=True)
+    for report in crew.run():
+        ...log, evaluate, crew.save(), crew.stop()...
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
 from paradigms.parts import journal as journals
 from paradigms.parts.link import Deadlock, Failed, Link, Member, Report, Role
+from paradigms.parts.start import context
 
 __all__ = ["Crew", "Deadlock", "Failed", "Link", "Report", "Role"]
 
@@ -91,7 +93,7 @@ class Crew:
         rank: int = 0,
         restartable: bool = False,
     ) -> None:
-        """Plans a role, built as role_class(*args) where it will run; order of adding is rank order.
+        """Plans a role, built as role_class(*args) where it will run; they go in the order added.
 
         args are pickled to processes (Shared blocks and locks may be among them); inline roles get
         the very same objects.
@@ -103,8 +105,12 @@ class Crew:
         index = len(self._members)
         self._members[name] = Member(name, index, role_class, args, rank, restartable)
 
+    def lock(self) -> AbstractContextManager[Any]:
+        """A lock to pass to roles; nothing where they take turns anyway."""
+        return nullcontext() if self._kind == "inline" else context().Lock()
+
     def load(self, states: Mapping[str, dict[str, Any]]) -> None:
-        """Hands each role that is named there its state, before it runs (and when it is replaced)."""
+        """Hands each role named there its state, before it runs and when it is replaced."""
         for name, state in states.items():
             if name in self._members:
                 self._members[name].state = state

@@ -114,7 +114,7 @@ class Ink:
         if self._buffer:
             done = os.write(self._file, self._buffer)
             if done != len(self._buffer):
-                raise OSError("the journal cannot grow: is the disk full? (journal: null turns it off)")
+                raise OSError("the journal cannot grow: is the disk full? set journal=null")
             self._buffer.clear()
 
     def close(self) -> None:

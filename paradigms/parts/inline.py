@@ -1,160 +1,24 @@
-"""All roles in one process, on threads that take turns: exactly one runs, so timing changes no bit."""
+"""All roles on threads of one process that take turns: one runs, so timing changes no bit."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import sys
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from paradigms.parts import machine
-from paradigms.parts.event import Event, Ink
-from paradigms.parts.link import Deadlock, Failed, Link, Member, Report, Stopped, describe
-from paradigms.parts.order import Diverged, Intent, Order, RankOrder
+from paradigms.parts.event import Ink
+from paradigms.parts.link import Deadlock, Failed, Member, Report, Stopped, describe
+from paradigms.parts.order import Diverged, Order, RankOrder
+from paradigms.parts.seat import Seat
 
 TURNS_A_TICK = 16
 PATIENCE = 64  # turns without an event before roles with nothing left to repeat get one
 LOST = 100_000  # turns without an event after which a replay has lost its way
-
-
-class Seat(Link):
-    """The link of a role on a thread."""
-
-    def __init__(self, member: Member, crew: Threads, ink: Ink | None) -> None:
-        super().__init__(member.name, member.rank, member.restarts, ink)
-        self.member, self._crew = member, crew
-        self.gate = threading.Lock()
-        self.gate.acquire()
-        self.thread = threading.Thread(target=self._live, name=member.name, daemon=True)
-        self.intent = Intent("go")
-        self.ready: Callable[[], object] | None = None
-        self.timeout: float | None = None
-        self.messages: deque[Any] = deque()
-        self.save_asked = self.timed_out = self.ended = False
-        self.error: BaseException | None = None
-        self.trace = ""
-        self._sequence = 0
-
-    @property
-    def stopping(self) -> bool:
-        crew = self._crew
-        return crew.order.over() if crew.order.follows else crew.stopped
-
-    def go(self) -> bool:
-        self._pass(Intent("go"))
-        while self.messages:
-            self._role.tell(self.messages.popleft())
-        if self.save_asked:
-            self.save_asked = False
-            self._crew.states[self.name] = copy.deepcopy(self._role.save())
-        return not self.stopping
-
-    def wait(self, what: str, ready: Callable[[], object], timeout: float | None = None) -> bool:
-        if ready():
-            return True
-        begun = time.monotonic()
-        done = self.timed_out = False
-        while not (done or self.stopping or self.timed_out):
-            self._pass(Intent("wait", what), ready, timeout)
-            done = bool(ready())
-        self.seconds[what] = self.seconds.get(what, 0.0) + time.monotonic() - begun
-        return done
-
-    def busy(self, seconds: float) -> None:
-        self._crew.busy_until = time.monotonic() + seconds
-
-    def turn(self) -> None:
-        self._pass(Intent("turn"))
-
-    def pick(self, kind: str, ready: Callable[[], Sequence[int]]) -> int | None:
-        if not self._crew.order.follows:
-            return super().pick(kind, ready)
-        expected = self._crew.order.expected(self.name)
-        if expected is None or expected.kind != kind:
-            return None
-        rank = expected.worker
-        return rank if self.wait(f"{kind} of worker {rank}", lambda: rank in ready()) else None
-
-    def report(self, data: dict[str, Any]) -> None:
-        self._crew.backlog.append(Report(self.name, "metrics", data))
-
-    def finish(self) -> None:
-        self._crew.stop()
-
-    def opened(self, event: Event) -> None:
-        order = self._crew.order
-        if order.follows:
-            event.recorded = expected = order.expected(self.name)
-            if expected is None:
-                raise Stopped
-            if expected.kind != event.kind or event.worker not in (-1, expected.worker):
-                raise Diverged(f"{self.name} begins {event}, the journal has {expected}")
-            while not order.allows(self.name):
-                if self.stopping:
-                    raise Stopped
-                self._pass(Intent("event", repr(expected)), lambda: order.allows(self.name))
-            order.opened(self.name)
-        event.seq = self._sequence
-        self._sequence += 1
-
-    def closed(self, event: Event) -> None:
-        self._crew.turns_since_event = 0
-        if self._ink is not None:
-            self._ink.write(event)
-        if self._crew.order.follows:
-            self._crew.order.closed(self.name, event)
-
-    def follow(self, before: Seat) -> None:
-        """Takes over from a role that failed: the count of events, messages and questions."""
-        self._sequence, self.messages = before._sequence, before.messages
-        self.save_asked = before.save_asked
-
-    def can_go(self) -> bool:
-        """Whether a turn would get it further; an error in `ready` will show in its own thread."""
-        if self.ready is None or self.stopping:
-            return True
-        try:
-            return bool(self.ready())
-        except Exception:
-            return True
-
-    def _pass(
-        self,
-        intent: Intent,
-        ready: Callable[[], object] | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        self.intent, self.ready, self.timeout = intent, ready, timeout
-        self._crew.pass_on(self)
-
-    def _live(self) -> None:
-        """The thread: builds the role, gives way, runs it when its turn comes."""
-        self.gate.acquire()
-        begun = time.monotonic()
-        try:
-            if not self._crew.closing:
-                machine.prepare()
-                self._role = self.member.build()
-                self._crew.give(None)
-                self.gate.acquire()
-                begun = time.monotonic()
-                if not self._crew.closing:
-                    self._role.run(self)
-        except Stopped:
-            pass
-        except BaseException as error:
-            self.error, self.trace = error, traceback.format_exc()
-        self.total = time.monotonic() - begun
-        if self._ink is not None:
-            self._ink.close()
-        self.ended = True
-        if not self._crew.closing:
-            self._crew.give(None)
 
 
 class Threads:
@@ -310,7 +174,7 @@ class Threads:
         self._take()
 
     def _next(self) -> Seat:
-        """The role that goes next: chosen by the order among those that a turn would get further."""
+        """The role that goes next: the order chooses among those that a turn gets further."""
         seats = list(self._seats.values())
         ready = [seat for seat in seats if not seat.ended and seat.can_go()]
         if self.order.follows:
@@ -330,7 +194,5 @@ class Threads:
         return self._seats[self.order.choose(waiting, [seat.name for seat in ready])]
 
     def _intents(self) -> str:
-        return ", ".join(
-            f"{seat.name} waits for {seat.intent.what}" if seat.intent.what else f"{seat.name} is busy"
-            for seat in self._seats.values()
-        )
+        wants = {name: seat.intent.what or "its turn" for name, seat in self._seats.items()}
+        return ", ".join(f"{name} waits for {what}" for name, what in wants.items())

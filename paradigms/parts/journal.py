@@ -1,7 +1,7 @@
-"""The journal: every scheduling event of a run as one fixed record, enough to repeat the run later.
+"""The journal: every scheduling event of a run as a fixed record, enough to repeat the run.
 
-    Crew("process", journal="journal.bin")                          # records
-    Crew("inline", order=Recorded(Journal.read("journal.bin")))     # repeats, to the same bits
+Crew("process", journal="journal.bin")                          # records
+Crew("inline", order=Recorded(Journal.read("journal.bin")))     # repeats, to the same bits
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Journal:
         return cls(tuple(roles), np.frombuffer(rest[:whole], RECORD))
 
     def events(self, role: str) -> list[Event]:
-        """A role's events in the order in which they began; ends at the first one that is missing."""
+        """A role's events in the order in which they began, up to the first that is missing."""
         records = self.records[self.records["role"] == self.roles.index(role)]
         records = records[np.argsort(records["seq"], kind="stable")]
         whole = np.cumprod(records["seq"] == np.arange(len(records))).astype(bool)

@@ -24,7 +24,7 @@ class Report:
 
 
 class Failed(RuntimeError):
-    """A role raised, died or hung: `name`, `cause` (one phrase) and `trace` (text, may be empty)."""
+    """A role raised, died or hung: `name`, `cause` (a phrase) and `trace` (text, may be empty)."""
 
     def __init__(self, name: str, cause: str, trace: str = "") -> None:
         super().__init__(f"role {name} {cause}" + (f"\n\n{trace}" if trace else ""))
@@ -64,7 +64,7 @@ class Role:
 class Link(abc.ABC):
     """A role's only way to the others. Where it may block it says so, and only there a role waits.
 
-    `seconds` sums the time waited by what was waited for; `restarts` counts the role's earlier lives.
+    `seconds` sums the time waited by what was waited for; `restarts` counts earlier lives.
     """
 
     def __init__(self, name: str, rank: int, restarts: int, ink: Ink | None) -> None:
@@ -79,11 +79,24 @@ class Link(abc.ABC):
 
     @abc.abstractmethod
     def go(self) -> bool:
-        """Once a piece of work: beats the heart, serves save and messages; False: return from run."""
+        """Once a piece of work: shows life, serves save and messages; False: return from run."""
 
     @abc.abstractmethod
     def wait(self, what: str, ready: Callable[[], object], timeout: float | None = None) -> bool:
-        """Blocks until `ready()` is true; False if asked to stop first, or after `timeout` seconds."""
+        """Blocks until `ready()` is true (then True, also when stopping); False if asked to stop
+        first, or after `timeout` seconds (inline: only when nobody else can go on)."""
+
+    def may(self, what: str, ready: Callable[[], object]) -> bool:
+        """`wait` for a rule (who may go ahead) rather than for a need: a replay, whose records tell
+        who went ahead, does not wait."""
+        return self.wait(what, ready)
+
+    def done(self, enough: bool) -> bool:
+        """Whether to return from `run`: `enough`, or in a replay when the records are used up too.
+
+        while link.go() and not link.done(pace.spent(rank)): ...
+        """
+        return enough
 
     def busy(self, seconds: float) -> None:  # noqa: B027
         """Announces work that long, until the next `go` or `wait`: no heartbeat is expected."""
@@ -105,7 +118,7 @@ class Link(abc.ABC):
 
     @abc.abstractmethod
     def report(self, data: dict[str, Any]) -> None:
-        """Numbers for the log, at most about one a second; dropped if the parent is not listening."""
+        """Numbers for the log, about one a second; dropped if the parent does not listen."""
 
     @abc.abstractmethod
     def finish(self) -> None:

@@ -23,7 +23,7 @@ class Diverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Intent:
-    """What a role will do when it gets its turn: kind is go, turn, wait or event; `what` it awaits."""
+    """What a role does at its next turn: kind is go, turn, wait or event; `what` it awaits."""
 
     kind: str
     what: str = ""
@@ -113,20 +113,20 @@ class Drawn(Order):
                     return lambda rng: float(values[rng.integers(len(values))])
                 mean = float(delay)
                 return lambda rng: float(rng.exponential(mean))
-        raise ValueError(f"order.delays says nothing about role {name}; add it, or '*' for the rest")
+        raise ValueError(f"delays say nothing about role {name}; add it, or '*' for the rest")
 
 
 class Recorded(Order):
-    """The order of a journal: any order of all events that respects what the roles saw of each other.
+    """The order of a journal: one of those that respect what the roles saw of each other.
 
-    Each role does its own events in their order. A `pull` that read version v happens while v is the
-    newest (a reader that is given an older one on purpose notes the newest in `base`). A `publish`, or
-    a merge or apply that set `written`, makes that version the newest: once nobody has a pull of
-    an older one or a smaller write left to do. pull and publish of different weights differ in
-    `worker`. Waiting for what else an event needs (drain, merge) is link.pick's and link.wait's.
+    Each role does its own events in their order. A `pull` that read version v happens while v is
+    the newest (a reader that is given an older one on purpose notes the newest in `base`). A
+    `publish`, or a merge or apply that set `written`, makes that version the newest, once nobody
+    has a pull of an older one or a smaller write left to do. pull and publish of different weights
+    differ in `worker`. Waiting for what else an event needs is link.pick's and link.wait's.
 
-    So a role must note every pull, also one that found nothing new. strict: events must end with the
-    recorded fields too; give False when a rule is changed on purpose. Differences raise Diverged.
+    So a role notes every pull, also one that found nothing new. strict: events must end with the
+    recorded fields too; False when a rule is changed on purpose. Differences raise Diverged.
     """
 
     follows = True

@@ -234,7 +234,7 @@ class Processes:
         waiting = [role for role in self._live.values() if role.waiting() > self._heartbeat]
         if self._live and len(waiting) == len(self._live):
             words = (f"{r.name} waits for {self._board.word(r.member.index)}" for r in waiting)
-            raise Deadlock(f"for {self._heartbeat:g} s every role has been waiting: " + ", ".join(words))
+            raise Deadlock(f"every role waits, for {self._heartbeat:g} s: " + ", ".join(words))
 
     def _ended(self, role: Child, cause: str, trace: str = "") -> None:
         del self._live[role.name]

@@ -1,4 +1,4 @@
-"""How a child process is started: from a fork server with torch loaded, else by spawn; never by fork."""
+"""How a child process starts: from a fork server with torch loaded, else by spawn; no fork."""
 
 from __future__ import annotations
 
