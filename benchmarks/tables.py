@@ -1,0 +1,226 @@
+"""The README's tables from stored cells. A row without cells is printed empty, never left out."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks import statistics
+from benchmarks.cells import Record, failed
+from benchmarks.statistics import Interval
+from benchmarks.studies import Study
+
+Row = Sequence[str]
+BASELINE = "sequential"
+
+
+def markdown(head: Row, rows: Sequence[Row]) -> str:
+    """A GitHub table: the first column to the left, the others to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def timed(study: Study, records: Sequence[Record], baseline: Sequence[Record]) -> str:
+    """Time to the threshold, its two causes, and whether what was learned was kept.
+
+    `baseline`: the sequential cells that speed-ups refer to.
+    """
+    head = ["", "seeds", "solved", "ERT, s", "median, s", "env steps to threshold", "updates/s"]
+    head += ["speed-up = updates/s x updates needed", "against sequential", "confirmed return"]
+    head += ["above threshold after", "retention", "final return, IQM [95 %]"]
+    rows: list[Row] = []
+    for variant in study.variants:
+        runs = _of(records, variant)
+        rows.append([f"`{variant}`", *_timed_row(runs, baseline, study.cap, len(head) - 1)])
+        if variant == BASELINE:
+            cores = runs[0]["machine"]["cores"] if runs else 2
+            rows.append(_portfolio_row(runs, study.cap, cores, len(head)))
+    return "\n\n".join([markdown(head, rows), footnote(records)])
+
+
+def _timed_row(
+    runs: Sequence[Record], baseline: Sequence[Record], budget: float, width: int
+) -> Row:
+    if not runs:
+        return [""] * width
+    times = column(runs, "seconds_to_threshold")
+    steps = column(runs, "env_steps_to_threshold")
+    solved = [time for time in times if time is not None]
+    row = [str(len(runs)), f"{len(solved)}/{len(runs)}"]
+    row += [number(statistics.ert(times, budget)), number(statistics.median(times, budget))]
+    row += [number(_median(steps), 0), number(_median(column(runs, "updates_per_second")), 0)]
+    row += [_speed_up(runs, baseline), _against(runs, baseline, budget)]
+    for key in ("confirmed_return", "share_above_threshold", "retention"):
+        row.append(number(_median(column(runs, key)), 2 if key != "confirmed_return" else 1))
+    finals = [value for value in column(runs, "final_return") if value is not None]
+    return [*row, interval(statistics.iqm_interval([finals])) if finals else ""]
+
+
+def _portfolio_row(runs: Sequence[Record], budget: float, cores: int, width: int) -> Row:
+    name = f"`{BASELINE}`, best of {cores} independent"
+    if len(runs) < cores:
+        return [name, *[""] * (width - 1)]
+    found = statistics.portfolio(column(runs, "seconds_to_threshold"), budget, cores)
+    row = [name, str(len(runs)), f"{100 * found.share:.0f} %", number(found.ert)]
+    return [*row, number(found.median), *[""] * (width - 5)]
+
+
+def _speed_up(runs: Sequence[Record], baseline: Sequence[Record]) -> str:
+    rates, base_rates = _known(runs, "updates_per_second"), _known(baseline, "updates_per_second")
+    if not rates or not base_rates:
+        return ""
+    needed, base_needed = updates_needed(runs), updates_needed(baseline)
+    found = statistics.speed_up(rates, base_rates, needed, base_needed)
+    return (
+        f"{number(found.total, 2)} = {number(found.hardware, 2)} x {number(found.statistical, 2)}"
+    )
+
+
+def _against(runs: Sequence[Record], baseline: Sequence[Record], budget: float) -> str:
+    """What the seeds say about time to the threshold, sooner being better."""
+    if not baseline or runs == baseline:
+        return ""
+    ours, theirs = (
+        [-(budget if time is None else time) for time in column(some, "seconds_to_threshold")]
+        for some in (runs, baseline)
+    )
+    improvement = statistics.probability_of_improvement([ours], [theirs])
+    intervals = statistics.iqm_interval([ours]), statistics.iqm_interval([theirs])
+    said = statistics.verdict(*intervals, min(len(ours), len(theirs)), improvement)
+    words = {"better": "sooner", "worse": "later"}
+    return f"{words.get(said, said)} (P = {improvement.value:.2f})"
+
+
+def predictions() -> Mapping[str, Callable[[int], float]]:
+    """Speed of N parallel workers over one learner, in rounds: the linear analysis of a quadratic.
+
+    damped: a N / (1 + a (N - 1)) with a = 0.2; delta: a N with a = 1/sqrt(N); elastic: N / (N + 1);
+    mean: 1.
+    """
+    return {
+        "damped": lambda n: 0.2 * n / (1 + 0.2 * (n - 1)),
+        "delta": lambda n: math.sqrt(n),
+        "elastic": lambda n: n / (n + 1),
+        "mean": lambda n: 1.0,
+    }
+
+
+def merges(study: Study, records: Sequence[Record]) -> str:
+    """Measured against predicted speed of the merge rules."""
+    head = ["", "workers", "seeds", "solved", "updates to threshold", "speed", "predicted"]
+    base = updates_needed(_of(records, BASELINE))
+    rows: list[Row] = []
+    for variant in study.variants:
+        rule, _, count = variant.partition("_")
+        workers = int(count or 1)
+        guess = predictions()[rule](workers) if count else 1.0
+        runs = _of(records, variant)
+        row = [f"`{rule}`", str(workers)]
+        if runs:
+            needed = updates_needed(runs)
+            solved = len(_known(runs, "seconds_to_threshold"))
+            speed = "" if math.isinf(base) else number(workers * base / needed, 2)
+            row += [str(len(runs)), f"{solved}/{len(runs)}", number(needed, 0), speed]
+        else:
+            row += [""] * 4
+        rows.append([*row, number(guess, 2)])
+    return "\n\n".join([markdown(head, rows), footnote(records)])
+
+
+def warmup(study: Study, records: Sequence[Record]) -> str:
+    """Share of warm-up episodes that reach the goal."""
+    rows: list[Row] = []
+    for variant in study.variants:
+        runs = [record for record in _of(records, variant) if not failed(record)]
+        extras = [record["result"]["extra"] for record in runs]
+        row = [f"`agent.hold={variant.partition('_')[2]}`"]
+        if extras:
+            episodes = sum(extra["episodes"] for extra in extras)
+            share = sum(extra["reached"] for extra in extras) / episodes
+            row += [str(len(extras)), str(episodes), f"{100 * share:.1f} %"]
+        rows.append(row if extras else [*row, "", "", ""])
+    return markdown(["random actions", "seeds", "episodes", "reach the goal"], rows)
+
+
+def bench(record: Record) -> str:
+    """One speed comparison: rate of each side (median of its rounds) and the ratio to the first."""
+    rows: list[Row] = [
+        [f"`{side['name']}`", number(side["rate"]), number(side["ratio"], 2), str(side["rounds"])]
+        for side in record["sides"]
+    ]
+    table = markdown([record["unit"], "median", "ratio to the first", "rounds"], rows)
+    return f"{record['question']}\n\n{table}\n\n{footnote([record])}"
+
+
+def footnote(records: Sequence[Record]) -> str:
+    """Machine, code and the spacing of evaluations behind a table."""
+    if not records:
+        return "No cell of this table has been run yet."
+    machines = {tuple(record["machine"].items()): record["machine"] for record in records}
+    places = "; ".join(
+        f"{m['cores']} cores of {m['cpu']}, torch {m['torch']}, Python {m['python']}"
+        for m in machines.values()
+    )
+    commits = sorted({(record["commit"] or "unknown")[:9] for record in records})
+    words = [f"{places}. Commit {', '.join(commits)}."]
+    spacing = [gap for record in records for gap in _gaps(record)]
+    if spacing:
+        words.append(f"Evaluations about {_median(spacing):.1f} s apart.")
+    broken = sum(failed(record) for record in records if "exit_code" in record)
+    if broken:
+        words.append(f"{broken} runs ended in an error and count as unsolved.")
+    mixed = [v for v in {r.get("variant") for r in records} if v and _hashes(records, v) > 1]
+    if mixed:
+        words.append(f"Not all seeds ran the same configuration: {', '.join(sorted(mixed))}.")
+    return " ".join(words)
+
+
+def updates_needed(runs: Sequence[Record]) -> float:
+    """Expected updates to the threshold; an unsolved run counts with all that it made."""
+    solved = _known(runs, "updates_to_threshold")
+    spent = [
+        record["result"].get("updates") or 0
+        if record["result"].get("updates_to_threshold") is None
+        else record["result"]["updates_to_threshold"]
+        for record in runs
+    ]
+    return sum(spent) / len(solved) if solved else math.inf
+
+
+def column(runs: Sequence[Record], key: str) -> list[Any]:
+    """One value a run; None where it has none."""
+    return [record["result"].get(key) for record in runs]
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    if value is None or math.isnan(value):
+        return ""
+    return "never" if math.isinf(value) else f"{value:,.{digits}f}"
+
+
+def interval(value: Interval) -> str:
+    return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+
+
+def _of(records: Sequence[Record], variant: str) -> list[Record]:
+    return [record for record in records if record["variant"] == variant]
+
+
+def _known(runs: Sequence[Record], key: str) -> list[float]:
+    return [value for value in column(runs, key) if value is not None]
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known, math.inf) if known else None
+
+
+def _gaps(record: Record) -> list[float]:
+    seconds = record.get("evaluations", {}).get("seconds", [])
+    return [later - sooner for sooner, later in itertools.pairwise(seconds)]
+
+
+def _hashes(records: Sequence[Record], variant: str) -> int:
+    return len({record["config_hash"] for record in _of(records, variant)})
