@@ -65,8 +65,8 @@ class Collector(Role):
         agent = make_agent(self.job)
         actor = make_actor(self.job, agent, self.replay, pace, rank)
         told = 0.0
-        while link.go() and not pace.spent(rank):
-            if not link.wait("pace", lambda: pace.may_collect(rank)):
+        while link.go() and not link.done(pace.spent(rank)):
+            if not link.may("pace", lambda: pace.may_collect(rank)):
                 break
             with link.event("pull") as event:
                 event.read = self.served.pull(agent.vector, "act")
@@ -104,7 +104,7 @@ class Teacher(Role):
         learner = make_learner(job, agent, self.replay)
         self.learner = learner
         told = 0.0
-        while link.go() and not (pace.spent() and not pace.debt()):
+        while link.go() and not link.done(pace.spent() and not pace.debt()):
             take = self._round if job.slack == 0 else self._arrived
             if not take(link):
                 break

@@ -127,7 +127,7 @@ class Worker(Role):
         vector, rank = self.agent.vector, self.rank
         if self.keeps_own and self.trained:
             vector.load("all", self.tasks.own(rank))
-            base = self.weights.version
+            base = -1  # not the learner's: its own
         else:
             with link.event("pull") as event:
                 base = event.read = self.weights.pull(vector)
@@ -174,7 +174,7 @@ class Merger(Role):
         workers = range(self.tasks.workers)
         for rank in workers:
             self.assign(rank)
-        while link.go() and not (self.pace.spent() and self.tasks.all_idle()):
+        while link.go() and not link.done(self.pace.spent() and self.tasks.all_idle()):
             if self.job.slack == 0:  # a round: everybody's task, in the order of rank
                 if not link.wait("round", self.tasks.all_finished):
                     break

@@ -82,7 +82,7 @@ class Racer(Role):
         actor = make_actor(job, agent, self.replay, pace, rank)
         learner = make_learner(job, agent, self.replay, rank, ranks=self.ranks)
         told = 0.0
-        while link.go() and not pace.spent(rank):
+        while link.go() and not link.done(pace.spent(rank)):
             fragment = actor.collect(version=pace.total("updates"))
             learner.arrived(fragment, pace.total("updates"))
             metrics = note_collected(actor, pace, rank, fragment.steps)
