@@ -8,28 +8,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from conf import signature
+from conf.sentences import Wrong
 
 
 @dataclass(frozen=True)
 class Setting:
     """An annotation, the smallest allowed number (`above`: exclusive), and what the value is."""
 
-    type: str
+    kind: str
     meaning: str
     least: float | None = None
     above: float | None = None
 
-    def check(self, key: str, value: Any, wrong: type[Exception]) -> None:
-        """Raises `wrong`, in one sentence, for a value of another type or out of bounds."""
-        shown, annotation = "null" if value is None else value, signature.parse(self.type)
+    def check(self, key: str, value: Any) -> None:
+        """Raises Wrong, in one sentence, for a value of another type or out of bounds."""
+        shown, annotation = "null" if value is None else value, signature.parse(self.kind)
         if not signature.fits(value, annotation):
-            raise wrong(f"{key}={shown} must be {signature.words(annotation)}: {self.meaning}")
+            raise Wrong(f"{key}={shown} must be {signature.words(annotation)}: {self.meaning}")
         if value is None or isinstance(value, bool | str):
             return
         if self.least is not None and value < self.least:
-            raise wrong(f"{key}={shown} must be at least {self.least:g}: {self.meaning}")
+            raise Wrong(f"{key}={shown} must be at least {self.least:g}: {self.meaning}")
         if self.above is not None and value <= self.above:
-            raise wrong(f"{key}={shown} must be above {self.above:g}: {self.meaning}")
+            raise Wrong(f"{key}={shown} must be above {self.above:g}: {self.meaning}")
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -40,9 +41,7 @@ SETTINGS: Mapping[str, Setting] = {
     "turn": Setting("int", "the vector steps of a fragment", least=1),
     "warmup": Setting("int", "the env steps before the first update", least=0),
     "updates_per_env_step": Setting("float | None", "null lets the replay set the pace", above=0),
-    "slack": Setting(
-        "int", "the updates by which learning and collecting may drift apart", least=0
-    ),
+    "slack": Setting("int", "the updates by which learning and collecting may part", least=0),
     "lag": Setting("int", "by how many updates the acting weights are old", least=0),
     "budget.env_steps": Setting("int", "the env steps after which the run ends", least=1),
     "budget.seconds": Setting("float | None", "the seconds after which the run ends", above=0),
@@ -62,19 +61,19 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-def crossed(values: Mapping[str, Any], wrong: type[Exception]) -> None:
+def crossed(values: Mapping[str, Any]) -> None:
     """Checks settings against each other."""
     batch = values["replay"].get("batch_size")
-    SETTINGS["replay.batch_size"].check("replay.batch_size", batch, wrong)
+    SETTINGS["replay.batch_size"].check("replay.batch_size", batch)
     if not re.fullmatch(r"cpu|cuda(:\d+)?", values["device"]):
-        raise wrong(f"device={values['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
+        raise Wrong(f"device={values['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
     steps, warmup = values["budget"]["env_steps"], values["warmup"]
     if warmup >= steps:
-        raise wrong(
-            f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so that nothing would be"
+        raise Wrong(
+            f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so nothing would be"
             " learned; make one smaller or the other larger"
         )
     if values["lag"] and values["slack"]:
-        raise wrong(f"lag={values['lag']} is for lockstep: add slack=0")
+        raise Wrong(f"lag={values['lag']} is for lockstep: add slack=0")
     if values["envs"] * values["turn"] > values["replay"].get("capacity", steps):
-        raise wrong("replay.capacity must hold a fragment: turn * envs rows at least")
+        raise Wrong("replay.capacity must hold a fragment: turn * envs rows at least")

@@ -17,7 +17,7 @@ OURS = ("agents", "envs", "paradigms")
 
 @dataclass(frozen=True)
 class Signature:
-    """Keyword -> annotation as an expression, or None; `attributes`: what the class says of itself."""
+    """Keyword -> annotation as an expression, or None; `attributes`: the class's own."""
 
     keywords: dict[str, ast.expr | None]
     required: frozenset[str] = frozenset()
@@ -61,7 +61,7 @@ def read(target: str) -> Signature:
 
 
 def fits(value: Any, annotation: ast.expr | None) -> bool:
-    """Whether a plain value is of an annotated type; types other than the plain ones take anything."""
+    """Whether a plain value is of an annotated type; other types take anything."""
     match annotation:
         case ast.Constant(value=None):
             return value is None
@@ -148,7 +148,7 @@ def _function(node: ast.FunctionDef, skip: int) -> Signature:
 
 def _attributes(node: ast.ClassDef) -> dict[str, Any]:
     """Class attributes that are literals, sets of names among them."""
-    found = {}
+    found: dict[str, Any] = {}
     for statement in node.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):

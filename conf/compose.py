@@ -1,0 +1,139 @@
+"""From what was typed to plain values: Hydra's composition, with its errors in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import (
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from conf.sentences import Wrong, and_, line, near
+
+PARTS = ("paradigm", "agent", "env", "replay", "explore", "lr_schedule")
+MOST_JOBS = 16  # of a multirun: so many combinations are checked whole, beyond that each value once
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A composed run: plain values, and which choice each group has."""
+
+    values: dict[str, Any]
+    choices: dict[str, str]
+
+
+def compose(overrides: list[str], name: str = "config", folder: str | Path | None = None) -> Setup:
+    """The configuration that these overrides give, resolved. Raises Wrong."""
+    if folder is None:
+        start: Any = initialize_config_module("conf", version_base="1.3")
+    else:
+        start = initialize_config_dir(str(Path(folder).resolve()), version_base="1.3")
+    try:
+        with start:
+            cfg = hydra_compose(name, overrides=overrides, return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise Wrong(_sentence(error, overrides, name, folder)) from error
+    choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if not k.startswith("hydra/")}
+    mine = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    return Setup(resolved(mine), choices)
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """Plain dicts, lists and numbers. Raises Wrong for a missing value or a dangling `${...}`."""
+    try:
+        return cast(
+            dict[str, Any], OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        )
+    except MissingMandatoryValue as error:
+        raise Wrong(f"{error.full_key} has no value yet: add {error.full_key}=VALUE") from error
+    except InterpolationResolutionError as error:
+        raise Wrong(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+
+
+def parsed(text: str) -> Override:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        raise Wrong(f"{text!r} cannot be read: write key=value, and quote special signs") from error
+
+
+def jobs(overrides: list[Override]) -> Iterator[list[str]]:
+    """The command lines that a multirun stands for, or where they are many, one for each value."""
+    options: list[list[str]] = []
+    for o in overrides:
+        swept = o.is_choice_sweep() or o.is_range_sweep()
+        if swept and o.is_discrete_sweep() and "glob(" not in str(o.input_line):
+            key = o.get_key_element()
+            options.append([f"{key}={v}" for v in itertools.islice(o.sweep_string_iterator(), 64)])
+        elif not o.is_sweep_override():
+            options.append([cast(str, o.input_line)])
+    if math.prod(len(o) for o in options) <= MOST_JOBS:
+        yield from (list(job) for job in itertools.product(*options))
+        return
+    for column, values in enumerate(options):
+        for value in values if len(values) > 1 else ():
+            yield [value if i == column else o[0] for i, o in enumerate(options)]
+
+
+def flatten(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf; lists and empty dicts are leaves."""
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from flatten(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, node
+
+
+def _sentence(error: Exception, overrides: list[str], name: str, folder: str | Path | None) -> str:
+    """Hydra's message as one sentence with the choices."""
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        if error.options:
+            note = (
+                "; pip install 'paceline[sweep]' adds joblib" if group == "hydra/launcher" else ""
+            )
+            close = difflib.get_close_matches(choice, error.options, n=1)
+            there = f"; did you mean {group}={close[0]}?" if close else ""
+            return f"{group}={choice} is not a choice: there are {and_(error.options)}{there}{note}"
+        return f"there is no configuration {error.missing_cfg_file}"
+    if match := re.search(r"Ambiguous value for argument '(.+?)'", text):
+        return f"{match[1]} lists several values: add -m to run one after another"
+    if match := re.search(r"Could not append.*already at '(.+?)'", text, re.DOTALL):
+        return f"{match[1]} is there already: write {match[1]}=VALUE without the plus"
+    if match := re.search(r"Could not override '(.+?)'", text):
+        return _unknown(match[1], getattr(error, "__cause__", None), overrides, name, folder)
+    if "possible interpolation keys" in text or "override must be a string" in text:
+        return f"{' '.join(overrides)}: each group needs a choice, such as agent=sac"
+    return line(error)
+
+
+def _unknown(
+    key: str, cause: Any, overrides: list[str], name: str, folder: str | Path | None
+) -> str:
+    if folder is None and key == "experiment":
+        given = next((o for o in overrides if o.startswith("experiment=")), "experiment=NAME")
+        return f"an experiment is added with a plus: +{given}"
+    full = str(getattr(cause, "full_key", None) or key)
+    rest = [o for o in overrides if not o.lstrip("+~").startswith(f"{key}=")]
+    known: list[str] = list(PARTS)
+    if len(rest) < len(overrides):
+        known += [k for k, _ in flatten(compose(rest, name, folder).values)]
+    if folder is not None and full in PARTS:
+        return f"{full} cannot be changed in a resumed run: start afresh"
+    return f"{full} is not a setting; {near(full, known)}"
