@@ -38,7 +38,7 @@ format: $(READY) ## formats and sorts imports
 
 bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild against sequential, the parts
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[peers]'
-	$(BIN)/python -m pytest -q -p no:xdist -o python_files='bench_*.py' --timeout=1800 benchmarks $(ARGS)
+	$(BIN)/python -m pytest -q -p no:xdist -o python_files='bench_*.py' -o python_functions='bench_*' --timeout=1800 benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.report
 
 proofs: $(READY) ## the day set: missing cells of the studies that an issue needs (about 2 h, resumable)

@@ -3,7 +3,8 @@
     python -m benchmarks.report            every table and figure
     python -m benchmarks.report --print mcar
 
-A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; NAME is a study or bench/FILE.
+A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; NAME is a study,
+STUDY/short (for the timed ones) or bench/FILE.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
 
 def table(name: str, results: Path = cells.RESULTS) -> str:
-    """The table of a study, or of bench/FILE. Raises KeyError for a name that is neither."""
+    """The table of a study, STUDY/short, or bench/FILE. Raises KeyError for any other name."""
     if name.startswith("bench/"):
         file = results / f"{name}.json"
         return tables.bench(json.loads(file.read_text())) if file.exists() else tables.footnote([])
+    name, _, form = name.partition("/")
     study, records = STUDIES[name], cells.load(name, results)
     if name == "warmup":
         return tables.warmup(study, records)
@@ -36,7 +38,7 @@ def table(name: str, results: Path = cells.RESULTS) -> str:
         return tables.merges(study, records)
     base = cells.load(BASELINES.get(name, name), results)
     baseline = [record for record in base if record["variant"] == tables.BASELINE]
-    return tables.timed(study, records, baseline)
+    return tables.timed(study, records, baseline, short=form == "short")
 
 
 def fill(text: str, results: Path = cells.RESULTS) -> str:

@@ -22,7 +22,12 @@ def markdown(head: Row, rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def timed(study: Study, records: Sequence[Record], baseline: Sequence[Record]) -> str:
+SHORT = (0, 1, 2, 3, 4, 7, 9, 10)  # columns of the short form, for the main README
+
+
+def timed(
+    study: Study, records: Sequence[Record], baseline: Sequence[Record], *, short: bool = False
+) -> str:
     """Time to the threshold, its two causes, and whether what was learned was kept.
 
     `baseline`: the sequential cells that speed-ups refer to.
@@ -37,6 +42,8 @@ def timed(study: Study, records: Sequence[Record], baseline: Sequence[Record]) -
         if variant == BASELINE:
             cores = runs[0]["machine"]["cores"] if runs else 2
             rows.append(_portfolio_row(runs, study.cap, cores, len(head)))
+    if short:
+        head, *rows = ([row[i] for i in SHORT] for row in (head, *rows))
     return "\n\n".join([markdown(head, rows), footnote(records)])
 
 

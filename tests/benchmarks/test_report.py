@@ -162,6 +162,9 @@ def test_tables_are_read_from_stored_cells(tmp_path: Path) -> None:
         cell = Cell("mcar", record["variant"], record["seed"], (), (), 1)
         cells.store({**record, "study": "mcar"}, cell, STUDY, tmp_path, tmp_path)
     assert "| `dcollect` | 2 | 1/2 |" in report.table("mcar", tmp_path)
+    assert "| `dcollect` | 2 | 1/2 | 110.0 | 55.0 | 0.50 = 2.00 x 0.25 | 93.0 | 0.95 |" in (
+        report.table("mcar/short", tmp_path)
+    )
     assert "No cell" in report.table("bench/updates", tmp_path)
 
 

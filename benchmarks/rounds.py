@@ -1,0 +1,62 @@
+"""Sides of a comparison in turn, A B A B, so that a machine that slows down slows both."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks import cells
+
+Side = Callable[[], float]
+
+
+def interleave(sides: Mapping[str, Side], rounds: int) -> dict[str, list[float]]:
+    """Rates of every side, `rounds` of each, after one round of each that is not counted."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, side in sides.items():
+            rate = side()
+            if number:
+                rates[name].append(rate)
+    return rates
+
+
+def rate(work: Callable[[], float]) -> Side:
+    """A side from work that returns how much it did: that per second."""
+
+    def timed() -> float:
+        start = time.perf_counter()
+        done = work()
+        return done / (time.perf_counter() - start)
+
+    return timed
+
+
+def store(file: Path, *, question: str, unit: str, rates: Mapping[str, list[float]]) -> str:
+    """Writes the JSON that a table is printed from; returns a line for each side.
+
+    A side's ratio is the median over rounds of its rate to the first side's in the same round.
+    """
+    first = next(iter(rates.values()))
+    sides = []
+    for name, own in rates.items():
+        ratios = [mine / theirs for mine, theirs in zip(own, first, strict=True)]
+        sides.append(
+            {
+                "name": name,
+                "rate": statistics.median(own),
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+                "rounds": len(own),
+                "rates": [round(value, 3) for value in own],
+            }
+        )
+    cells.write_json(file, {"question": question, "unit": unit, "sides": sides, **cells.origin()})
+    return "\n".join(
+        f"{side['name']:32} {side['rate']:12,.1f} {unit}  x {side['ratio']:.2f}"
+        f" ({side['ratio_low']:.2f}-{side['ratio_high']:.2f})"
+        for side in sides
+    )
