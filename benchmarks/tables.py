@@ -43,7 +43,8 @@ def timed(
             cores = runs[0]["machine"]["cores"] if runs else 2
             rows.append(_portfolio_row(runs, study.cap, cores, len(head)))
     if short:
-        head, *rows = ([row[i] for i in SHORT] for row in (head, *rows))
+        head = [head[i] for i in SHORT]
+        rows = [[row[i] for i in SHORT] for row in rows]
     return "\n\n".join([markdown(head, rows), footnote(records)])
 
 
