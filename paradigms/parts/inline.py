@@ -184,12 +184,9 @@ class Threads:
             if self.turns_since_event < PATIENCE:
                 ready = active or ready
         if not ready:
-            limited = [seat for seat in seats if seat.timeout is not None]
-            if not limited:
+            ready = [seat for seat in seats if seat.expire()]
+            if not ready:
                 raise Deadlock(f"every role waits: {self._intents()}")
-            seat = min(limited, key=lambda seat: seat.timeout or 0.0)
-            seat.timed_out = True
-            return seat
         waiting = {seat.name: seat.intent for seat in seats}
         return self._seats[self.order.choose(waiting, [seat.name for seat in ready])]
 

@@ -84,7 +84,7 @@ class Link(abc.ABC):
     @abc.abstractmethod
     def wait(self, what: str, ready: Callable[[], object], timeout: float | None = None) -> bool:
         """Blocks until `ready()` is true (then True, also when stopping); False if asked to stop
-        first, or after `timeout` seconds (inline: only when nobody else can go on)."""
+        first, or after `timeout` seconds (inline: 64 turns, or when nobody else can go on)."""
 
     def may(self, what: str, ready: Callable[[], object]) -> bool:
         """`wait` for a rule (who may go ahead) rather than for a need: a replay, whose records tell

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from paradigms.parts.inline import Threads
 
 
+TURNS_A_TIMEOUT = 64  # a wait with a timeout ends after so many turns of others, or when all wait
+
+
 class Seat(Link):
     """The link of a role on a thread."""
 
@@ -31,6 +34,7 @@ class Seat(Link):
         self.intent = Intent("go")
         self.ready: Callable[[], object] | None = None
         self.timeout: float | None = None
+        self.waited = 0  # turns
         self.messages: deque[Any] = deque()
         self.save_asked = self.timed_out = self.ended = False
         self.error: BaseException | None = None
@@ -117,9 +121,17 @@ class Seat(Link):
         self._sequence, self.messages = before._sequence, before.messages
         self.save_asked = before.save_asked
 
+    def expire(self) -> bool:
+        """Ends its wait if it has a timeout; its turn will find that out."""
+        self.timed_out = self.timeout is not None
+        return self.timed_out
+
     def can_go(self) -> bool:
         """Whether a turn would get it further; an error in `ready` will show in its own thread."""
-        if self.ready is None or self.stopping:
+        self.waited += 1
+        if self.ready is None or self.stopping or self.timed_out:
+            return True
+        if self.waited > TURNS_A_TIMEOUT and self.expire():
             return True
         try:
             return bool(self.ready())
@@ -136,6 +148,7 @@ class Seat(Link):
         timeout: float | None = None,
     ) -> None:
         self.intent, self.ready, self.timeout = intent, ready, timeout
+        self.waited = 0
         self._crew.pass_on(self)
 
     def _live(self) -> None:
