@@ -63,6 +63,8 @@ class MLP:
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             if self.bf16 and 0 < i < last:
                 x = torch.matmul(x.bfloat16(), w.bfloat16()).float() + b
+            elif w.shape[-1] == 1:  # a product with one column is slow as a matrix product
+                x = (x * w.mT).sum(-1, keepdim=True) + b
             elif w.dim() == 2:
                 x = torch.addmm(b, x, w)
             else:
