@@ -78,6 +78,11 @@ class ProcessLink(Link):
     def stopping(self) -> bool:
         return self._cells[self._stop] != 0.0
 
+    @property
+    def events(self) -> int:
+        """How many events it has begun, in all its lives."""
+        return int(self._cells[self._sequence])
+
     def go(self) -> bool:
         cells = self._cells
         cells[self._beat] = now = time.monotonic()
@@ -126,7 +131,7 @@ class ProcessLink(Link):
         self._cells[self._stop] = 1.0
 
     def opened(self, event: Event) -> None:
-        event.seq = int(self._cells[self._sequence])
+        event.seq = self.events
         self._cells[self._sequence] = event.seq + 1
 
     def closed(self, event: Event) -> None:
@@ -177,6 +182,7 @@ def main(pipe: Connection, board: Board, dump: Dump, journal: str | None, packed
             pass
         seconds = {"seconds": link.seconds, "total": time.monotonic() - begun}
         if ink is not None:
+            ink.end(link.events)
             ink.close()
         pipe.send(("finished", seconds))
     except BaseException as error:

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 KINDS = ("pull", "drain", "learn", "publish", "merge", "apply", "assign", "collect", "evaluate")
+END = 255  # the code of a role's last record
 FIELDS = ("worker", "read", "written", "base", "count")
 RECORD = np.dtype(
     [
@@ -116,6 +117,11 @@ class Ink:
             if done != len(self._buffer):
                 raise OSError("the journal cannot grow: is the disk full? set journal=null")
             self._buffer.clear()
+
+    def end(self, seq: int) -> None:
+        """The role has returned after `seq` events, and all of them are in the journal."""
+        self._buffer += _PACK.pack(seq, self._role, END, self._rank, *(0,) * 6, time.time())
+        self.flush()
 
     def close(self) -> None:
         try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from paradigms.parts.event import KINDS, RECORD, Event, event_of
+from paradigms.parts.event import END, KINDS, RECORD, Event, event_of
 from paradigms.parts.order import Diverged, Drawn, Intent, Order, RankOrder, Recorded
 
 __all__ = [
@@ -54,10 +54,24 @@ class Journal:
 
     def events(self, role: str) -> list[Event]:
         """A role's events in the order in which they began, up to the first that is missing."""
-        records = self.records[self.records["role"] == self.roles.index(role)]
+        records = self._of(role)
+        records = records[records["kind"] != END]
         records = records[np.argsort(records["seq"], kind="stable")]
         whole = np.cumprod(records["seq"] == np.arange(len(records))).astype(bool)
         return [event_of(record) for record in records[whole]]
+
+    def complete(self) -> bool:
+        """Whether every role has come to its end, and nothing that it did is missing."""
+        for role in self.roles:
+            records = self._of(role)
+            ends = records["seq"][records["kind"] == END]
+            if list(ends) != [len(self.events(role))]:
+                return False
+        return True
+
+    def _of(self, role: str) -> np.ndarray:
+        mine: np.ndarray = self.records[self.records["role"] == self.roles.index(role)]
+        return mine
 
 
 def begin(path: str | Path, roles: Sequence[str]) -> None:

@@ -60,6 +60,10 @@ class Order:
         """Whether every recorded event has happened."""
         return False
 
+    def stuck(self) -> bool:
+        """Nobody can go on; true if that may be, and is the end."""
+        return False
+
 
 class RankOrder(Order):
     """Round robin in the order in which the roles were added."""
@@ -126,7 +130,8 @@ class Recorded(Order):
     differ in `worker`. Waiting for what else an event needs is link.pick's and link.wait's.
 
     So a role notes every pull, also one that found nothing new. strict: events must end with the
-    recorded fields too; False when a rule is changed on purpose. Differences raise Diverged.
+    recorded fields too; False when a rule is changed on purpose. Differences raise Diverged. The
+    journal of a run that was killed is repeated as far as its last records reach.
     """
 
     follows = True
@@ -142,6 +147,7 @@ class Recorded(Order):
             )
         self._events = {name: self._journal.events(name) for name in names}
         self._done = dict.fromkeys(names, 0)
+        self._cut = False
         self._rank = RankOrder()
         self._rank.begin(names)
         boards = {_board(event) for events in self._events.values() for event in events}
@@ -156,6 +162,8 @@ class Recorded(Order):
         return self._rank.choose(waiting, ready)
 
     def expected(self, name: str) -> Event | None:
+        if self._cut:
+            return None
         events, done = self._events[name], self._done[name]
         return events[done] if done < len(events) else None
 
@@ -188,7 +196,13 @@ class Recorded(Order):
                     raise Diverged(f"{name} did {event}, the journal has {recorded}")
 
     def over(self) -> bool:
-        return all(done == len(self._events[name]) for name, done in self._done.items())
+        return self._cut or all(
+            done == len(self._events[name]) for name, done in self._done.items()
+        )
+
+    def stuck(self) -> bool:
+        self._cut = not self._journal.complete()
+        return self._cut
 
     def _first_version(self, board: int) -> int:
         """0, or what a resumed run began with: something was read before it was ever written."""

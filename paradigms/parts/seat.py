@@ -102,9 +102,9 @@ class Seat(Link):
             if expected.kind != event.kind or event.worker not in (-1, expected.worker):
                 raise Diverged(f"{self.name} begins {event}, the journal has {expected}")
             while not order.allows(self.name):
-                if self.stopping:
-                    raise Stopped
                 self._pass(Intent("event", repr(expected)), lambda: order.allows(self.name))
+            if self.stopping:
+                raise Stopped
             order.opened(self.name)
         event.seq = self._sequence
         self._sequence += 1
@@ -170,6 +170,8 @@ class Seat(Link):
             self.error, self.trace = error, traceback.format_exc()
         self.total = time.monotonic() - begun
         if self._ink is not None:
+            if self.error is None:
+                self._ink.end(self._sequence)
             self._ink.close()
         self.ended = True
         if not self._crew.closing:
