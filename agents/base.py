@@ -76,7 +76,7 @@ class Acted(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """How many updates of the first group were made, and scalars to log (tensors, unread)."""
+    """How many updates of the first group were made, and what to log: tensors whose mean is told."""
 
     updates: int
     metrics: dict[str, Tensor]

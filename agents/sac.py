@@ -138,7 +138,7 @@ class SAC(Agent):
             self.follow(lagging)
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": -logp, "policy/temperature": alpha}
-        return Learned(1, {name: value.detach().mean() for name, value in metrics.items()})
+        return Learned(1, {name: value.detach() for name, value in metrics.items()})
 
     def sample(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """a = tanh(u), u ~ N(mean, std), and log pi(a|obs); obs [B, O] -> [B, A], [B].

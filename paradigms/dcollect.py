@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.channel import Channel
 from paradigms.parts.crew import Crew
+from paradigms.parts.examiner import Examiner
 from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
 from paradigms.parts.link import Link, Role
 from paradigms.parts.pace import Pace
@@ -64,6 +65,7 @@ class Collector(Role):
         rank, pace, channel = self.rank, self.pace, self.channel
         agent = make_agent(self.job)
         actor = make_actor(self.job, agent, self.replay, pace, rank)
+        examiner = Examiner(self.job, agent, rank) if self.job.evaluate_in_worker else None
         told = 0.0
         while link.go() and not link.done(pace.spent(rank)):
             if not link.may("pace", lambda: pace.may_collect(rank)):
@@ -75,6 +77,8 @@ class Collector(Role):
                 break
             metrics = note_collected(actor, pace, rank, fragment.steps)
             channel.put(fragment)
+            if examiner is not None and examiner.due(actor.steps):
+                metrics |= examiner.examine()
             if metrics and time.monotonic() - told > 0.5:
                 told = time.monotonic()
                 link.report(metrics)

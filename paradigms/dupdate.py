@@ -11,10 +11,9 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-import numpy as np
-
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.crew import Crew
+from paradigms.parts.examiner import Examiner
 from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
 from paradigms.parts.link import Link, Role
 from paradigms.parts.merge import Rule, finite, make_rule
@@ -95,6 +94,7 @@ class Worker(Role):
         self.actor = make_actor(job, agent, self.replay, self.pace, rank)
         self.learner = make_learner(job, agent, self.replay, ranks=self.ranks)
         self.trained = False
+        self.examiner: Examiner | None = None
         told, metrics = 0.0, dict[str, float]()
         while link.go() and link.wait("task", lambda: tasks.waits_for(rank)):
             task = tasks.read(rank)
@@ -142,15 +142,11 @@ class Worker(Role):
 
     def evaluate(self, link: Link) -> dict[str, float]:
         """The source documents' EVALUATE task: one greedy episode in an env of its own."""
-        from paradigms.parts.evaluator import play
-
         with link.event("pull") as event:
             event.read = self.weights.pull(self.agent.vector, "act")
-        env = self.job.make_env(num_envs=1, seed=self.job.seed + event.read, rank=None)
-        played = play(self.agent, env, [self.job.seed + event.read])
-        env.close()
         self.tasks.report(self.rank, base=event.read, count=0, heads=self.replay.heads())
-        return {"evaluation/worker_return": float(np.mean(played.returns))}
+        self.examiner = self.examiner or Examiner(self.job, self.agent, self.rank)
+        return self.examiner.examine()
 
 
 class Merger(Role):

@@ -56,7 +56,7 @@ class Learner:
         call it about once a second."""
         out: dict[str, float] = {}
         if self.learned is not None and self.batch is not None:
-            out = {name: float(value) for name, value in self.learned.metrics.items()}
+            out = {k: float(v.mean()) for k, v in self.learned.metrics.items()}
             streams = self.replay.streams
             newest = int(self.replay.heads().max())
             out["replay/age"] = newest - float(self.batch.index.double().mean()) / streams

@@ -13,6 +13,7 @@ from paradigms.parts.memory import Shared
 from paradigms.parts.pace import Pace
 
 COLLECT, TRAIN, EVALUATE = 1, 2, 3
+EXAMS = 100
 ASSIGNED, DONE, TAKEN, KIND, UPDATES, FIRST, BASE, COUNT = range(8)
 
 
@@ -106,16 +107,21 @@ class Tasks:
 
 
 class ByPace:
-    """TRAIN while something is owed, else COLLECT, until the budget of env steps is spent."""
+    """TRAIN while something is owed, else COLLECT, until the budget of env steps is spent; one task
+    in `EXAMS` collecting ones is EVALUATE where workers evaluate."""
 
     def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
         self.pace, self.most, self.seed, self.evaluate = pace, most, seed, evaluate
+        self.collected = 0
 
     def __call__(self, rank: int) -> Task:
         first = self.pace.total("granted")
         if grant := self.pace.claim(self.most):
             return Task(TRAIN, grant, first)
-        return Task(None) if self.pace.spent(rank) else Task(COLLECT)
+        if self.pace.spent(rank):
+            return Task(None)
+        self.collected += 1
+        return Task(EVALUATE if self.evaluate and self.collected % EXAMS == 0 else COLLECT)
 
 
 class BySource:
