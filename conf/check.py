@@ -24,7 +24,7 @@ from conf.settings import SETTINGS, crossed
 def command_line(arguments: list[str]) -> list[str]:
     """Checks what was typed and returns what Hydra shall get.
 
-    A resumed run's configuration is added. Flags that only ask for help pass unchecked. Raises Wrong.
+    A resumed run's configuration is added; flags that ask for help pass unchecked. Raises Wrong.
     """
     ours()
     flags = get_args_parser().parse_args(arguments)

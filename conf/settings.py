@@ -51,6 +51,7 @@ SETTINGS: Mapping[str, Setting] = {
     "evaluation.episodes": Setting("int", "the episodes of an evaluation", least=1),
     "evaluation.confirm_episodes": Setting("int", "the episodes after training", least=0),
     "checkpoint.every_env_steps": Setting("int | None", "null is at the end only", least=1),
+    "checkpoint.at_end": Setting("bool", "whether the end is saved, to go on from"),
     "checkpoint.keep": Setting("int", "how many checkpoints stay", least=1),
     "replay.batch_size": Setting("int", "the rows of an update", least=1),
     "resume": Setting("str | None", "the folder of a run to go on with"),

@@ -1,0 +1,144 @@
+"""Trains one agent on one env: python train.py paradigm=dcollect env=lander; --help lists the rest.
+
+Composes and checks first, then imports what is heavy, then is the loop over `paradigm.run(job)`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from conf import check
+from conf.compose import Setup, resolved
+from conf.sentences import Wrong
+
+if TYPE_CHECKING:
+    from paradigms.parts.session import Session
+
+
+def main() -> None:
+    """The console command. Leaves with 2 and one sentence if what was typed cannot run."""
+    try:
+        sys.argv[1:] = check.command_line(sys.argv[1:])
+    except Wrong as error:
+        refuse(error)
+    app()
+
+
+@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+def app(config: DictConfig) -> float:
+    """One job of Hydra's; returns its score."""
+    began, first = time.time(), "torch" not in sys.modules
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir).absolute()
+    choices = {k: str(v) for k, v in hydra_config.runtime.choices.items() if "/" not in k}
+    try:
+        setup = Setup(resolved(config), choices)
+        check.values(setup)
+        session = build(setup, folder, began, first=first)
+    except Wrong as error:
+        refuse(error)
+    with session:
+        result = train(session)
+    if session.signals.caught or result["stopped_by"] == "error":
+        sys.exit(128 + session.signals.caught if session.signals.caught else 1)
+    if setup.values["score"] == "seconds":
+        return float(result["seconds_to_threshold"] if result["solved"] else "inf")
+    return float("nan" if result["final_return"] is None else result["final_return"])
+
+
+def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
+    """Everything a run needs, from plain values. Raises Wrong for what only now can be known."""
+    import paradigms.parts.machine as machine  # before torch: it sets the number of threads
+
+    machine.prepare()
+    import torch
+    from hydra.utils import instantiate
+
+    from envs.make import describe
+    from paradigms.base import Job
+    from paradigms.parts.checkpoint import Damaged
+    from paradigms.parts.clock import run_began
+    from paradigms.parts.session import Session
+
+    v = setup.values
+    if v["device"] != "cpu" and not torch.cuda.is_available():
+        raise Wrong(f"device={v['device']} needs a CUDA device, and torch finds none: use cpu")
+    node = {name: dict(v[name]) for name in ("agent", "replay", "paradigm")}
+    batch_size = node["replay"].pop("batch_size")
+    made = {name: instantiate(value, _convert_="all") for name, value in node.items()}
+    make_env = instantiate(v["env"]["make"], _convert_="all")
+    OmegaConf.save(OmegaConf.create(v), folder / "config.yaml")
+    try:
+        return Session(
+            Job(
+                spec=describe(make_env, threshold=v["env"]["threshold"]),
+                make_agent=made["agent"],
+                make_env=make_env,
+                make_replay=made["replay"],
+                explore=instantiate(v["explore"], _convert_="all"),
+                scale=instantiate(v["lr_schedule"], _convert_="all"),
+                env_steps=v["budget"]["env_steps"],
+                workers=v["workers"],
+                envs=v["envs"],
+                turn=v["turn"],
+                batch_size=batch_size,
+                ratio=v["updates_per_env_step"],
+                warmup=v["warmup"],
+                slack=v["slack"],
+                lag=v["lag"],
+                seed=v["seed"],
+                device=v["device"],
+                crew=v["crew"],
+                journal=str(folder / "journal.bin") if v["journal"] else None,
+                checkpoint_env_steps=v["checkpoint"]["every_env_steps"],
+                started=run_began(began, first=first),
+            ),
+            made["paradigm"],
+            folder,
+            values=v,
+            choices=setup.choices,
+        )
+    except (ValueError, Damaged) as error:
+        raise Wrong(" ".join(str(error).split())) from error
+
+
+def train(session: Session) -> dict[str, Any]:
+    """The loop: log, evaluate, save, stop. Returns what result.json says, which is always written."""
+    run = session.paradigm.run(session.job)
+    try:
+        while True:
+            try:
+                progress = next(run)
+            except StopIteration as end:
+                session.finish(end.value)
+                break
+            session.note(progress)
+            session.evaluate(progress)
+            session.save_if_due(progress)
+            if session.enough(progress):
+                progress.stop()
+    except BaseException as error:
+        session.fail(error, traceback.format_exc())
+        raise
+    finally:
+        run.close()
+        result = session.result()
+    return result
+
+
+def refuse(error: Wrong) -> None:
+    """One sentence on stderr, and exit code 2."""
+    sys.stderr.write(f"{error}\n")
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
