@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,8 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
         raise Wrong(f"device={v['device']} needs a CUDA device, and torch finds none: use cpu")
     node = {name: dict(v[name]) for name in ("agent", "replay", "paradigm")}
     batch_size = node["replay"].pop("batch_size")
-    made = {name: instantiate(value, _convert_="all") for name, value in node.items()}
-    make_env = instantiate(v["env"]["make"], _convert_="all")
+    made = {name: plain(instantiate(value, _convert_="all")) for name, value in node.items()}
+    make_env = plain(instantiate(v["env"]["make"], _convert_="all"))
     OmegaConf.save(OmegaConf.create(v), folder / "config.yaml")
     try:
         return Session(
@@ -111,7 +112,7 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
 
 
 def train(session: Session) -> dict[str, Any]:
-    """The loop: log, evaluate, save, stop. Returns what result.json says, which is always written."""
+    """The loop: log, evaluate, save, stop. Returns what result.json says; it is always written."""
     run = session.paradigm.run(session.job)
     try:
         while True:
@@ -132,6 +133,11 @@ def train(session: Session) -> dict[str, Any]:
         run.close()
         result = session.result()
     return result
+
+
+def plain(made: Any) -> Any:
+    """Hydra's partials as functools', so that no other process has to import Hydra."""
+    return partial(made.func, *made.args, **made.keywords) if isinstance(made, partial) else made
 
 
 def refuse(error: Wrong) -> None:

@@ -78,3 +78,12 @@ def crossed(values: Mapping[str, Any]) -> None:
         raise Wrong(f"lag={values['lag']} is for lockstep: add slack=0")
     if values["envs"] * values["turn"] > values["replay"].get("capacity", steps):
         raise Wrong("replay.capacity must hold a fragment: turn * envs rows at least")
+
+
+EVALUATION: Mapping[str, Setting] = {
+    "run": Setting("str", "the folder of a run"),
+    "policy": Setting("str", "solving, best, final, newest (the last of these), or a .safetensors"),
+    "episodes": Setting("int", "how many episodes are played", least=1),
+    "seed": Setting("int", "what their seeds derive from: another one, other episodes", least=0),
+    "video": Setting("bool", "whether one episode becomes an mp4 beside the policy"),
+}

@@ -93,7 +93,7 @@ class Log:
         self._write({"kind": "metrics", **where, "seconds": progress.seconds, **metrics})
         self._scalars(metrics, progress.env_steps, progress.seconds)
 
-    def evaluation(self, evaluation: Evaluation, threshold: float | None) -> None:
+    def evaluation(self, evaluation: Evaluation) -> None:
         """One line of the learning curve, with every return and length."""
         copy, returns = evaluation.copy, evaluation.returns
         when = {f: getattr(copy, f) for f in ("seconds", "env_steps", "updates", "episodes")}
@@ -112,11 +112,6 @@ class Log:
         )
         scalars = {"evaluation/return": evaluation.mean, "evaluation/length": spread["length"]}
         self._scalars(scalars, copy.env_steps, copy.seconds)
-        if threshold is not None and evaluation.mean >= threshold:
-            self.say(
-                f"{copy.seconds:7.1f} s  evaluation {evaluation.mean:.1f} +- {spread['std']:.1f}"
-                f" at {copy.env_steps:,} env steps: at the threshold of {threshold:g}"
-            )
 
     def status(self, progress: Progress) -> str:
         """Progress as one line."""

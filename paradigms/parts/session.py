@@ -16,7 +16,7 @@ from paradigms.parts import record
 from paradigms.parts.checkpoint import Checkpoints, Damaged, save_policy, write_json
 from paradigms.parts.evaluator import Evaluation, Evaluator, Plan
 from paradigms.parts.log import Log, summary
-from paradigms.parts.outcome import Outcome
+from paradigms.parts.outcome import IN_A_ROW, Outcome
 from paradigms.parts.signals import Signals
 
 
@@ -38,20 +38,18 @@ class Session:
         choices: dict[str, str],
     ) -> None:
         self.paradigm, self.folder, self.values, self.choices = paradigm, folder, values, choices
-        agent = job.make_agent(
-            job.spec, seed=job.seed, device="cpu"
-        )  # ValueError: before any start
+        agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
         self._size = Vector(agent).size("evaluate")
-        self._about = (
-            f"{type(agent).__name__}, {sum(g.flat.numel() for g in agent.groups.values()):,}"
-        )
+        parameters = sum(group.flat.numel() for group in agent.groups.values())
+        self._about = f"{type(agent).__name__} of {parameters:,} parameters"
         self.outcome = Outcome(job.spec.threshold, values["env"]["random_return"])
         self.signals = Signals()
         self._notes: list[str] = []
         self._checkpoints = Checkpoints(
             folder / "checkpoints", keep=values["checkpoint"]["keep"], say=self._notes.append
         )
-        self._evaluations, self.resumed_at = 0, None
+        self._evaluations = 0
+        self.resumed_at: int | None = None
         self.job = self._resumed(job) if values["resume"] else job
         self._saved_at = self.resumed_at or 0
         self._offered_at = -1
@@ -167,9 +165,7 @@ class Session:
         for evaluation in self.evaluator.finish():
             self._take(evaluation)
         if episodes:
-            self.log.say(
-                f"measuring the policies that are kept on {episodes} further episodes each"
-            )
+            self.log.say(f"measuring the kept policies on {episodes} further episodes each")
             self.outcome.measure(final, episodes, self.evaluator.measure)
 
     def fail(self, error: BaseException, trace: str) -> None:
@@ -221,11 +217,19 @@ class Session:
         self._write()
 
     def _take(self, evaluation: Evaluation) -> None:
-        self.log.evaluation(evaluation, self.outcome.threshold)
-        for name in self.outcome.add(evaluation):
-            copy = self.outcome.solving if name == "solving" else self.outcome.best
-            assert copy is not None
-            self._keep(name, copy, self.outcome.recent)
+        self.log.evaluation(evaluation)
+        copy, outcome = evaluation.copy, self.outcome
+        new = outcome.add(evaluation)
+        if outcome.in_a_row and ("solving" in new or not outcome.reached):
+            self.log.say(
+                f"{copy.seconds:7.1f} s  {copy.env_steps:,} env steps: evaluated"
+                f" {evaluation.mean:.1f}, at the threshold of {outcome.threshold:g}"
+                f" ({outcome.in_a_row} of {IN_A_ROW} in a row)"
+            )
+        for name in new:
+            kept = outcome.solving if name == "solving" else outcome.best
+            assert kept is not None
+            self._keep(name, kept, outcome.recent)
 
     def _keep(self, name: str, copy: Copy, mean: float | None) -> None:
         about = {key: self.values[key] for key in ("agent", "env", "seed")}
@@ -276,7 +280,7 @@ class Session:
         drift = "in lockstep" if job.slack == 0 else f"{job.slack} updates of slack"
         lines = [
             f"{self.choices.get('paradigm')}: {words.strip().splitlines()[0].rstrip('.')}",
-            f"{self._about} parameters, on {env['id']}, device {job.device}, seed {job.seed}",
+            f"{self._about} on {env['id']}, device {job.device}, seed {job.seed}",
             f"{job.workers} workers x {job.envs} envs, turns of {job.turn} steps;"
             f" {ratio} updates an env step after {job.warmup:,}, {drift}",
             f"replay of {self.values['replay'].get('capacity', 0):,} rows, {self._replay_bytes()};"
