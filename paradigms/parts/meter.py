@@ -79,6 +79,7 @@ class Meter:
             "policy_lag_max": self._lag_max,
             "replay_age_mean": _mean(self._ages),
             "merges": pace.total("merges"),
+            "lost": pace.total("lost"),
             **others,
         }
 
