@@ -103,13 +103,13 @@ def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) 
 def _move(c: Vector, b: Tensor, w: Tensor, *, a: float, target: Tensor, keep_m: bool) -> None:
     for span in _values(c):
         c.floats[span].lerp_(target[span], a)
-    _follow(c, b, w, a)
+    made = _follow(c, b, w, a)
     for name in c.agent.groups:
         m, v = c.span(f"{name}.m"), c.span(f"{name}.v")
         c.floats[v].lerp_(w[v], min(1.0, a))
         if keep_m:
             c.floats[m].lerp_(w[m], min(1.0, a))
-        else:
+        elif made:
             c.floats[m].zero_()
 
 
@@ -119,9 +119,9 @@ def _values(c: Vector) -> list[slice]:
     return [c.span(name) for name in names if name not in c.agent.follows]
 
 
-def _follow(c: Vector, b: Tensor, w: Tensor, a: float) -> None:
+def _follow(c: Vector, b: Tensor, w: Tensor, a: float) -> float:
     """Steps counted, and targets moved as lagged copies of the *merged* groups: one step of
-    1 - (1 - tau)^K for the K updates that the worker made."""
+    1 - (1 - tau)^K for the K updates that the worker made, which are returned."""
     made = 0.0
     for name in c.agent.groups:
         step = c.span(f"{name}.step")
@@ -130,6 +130,7 @@ def _follow(c: Vector, b: Tensor, w: Tensor, a: float) -> None:
         c.floats[step] += taken
     for target, (group, tau) in c.agent.follows.items():
         c.flat(target).lerp_(c.flat(group), 1 - (1 - tau) ** made)
+    return made
 
 
 def finite(floats: torch.Tensor) -> bool:
