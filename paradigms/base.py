@@ -77,7 +77,8 @@ class Job:
     `ratio` is updates per env step or None (the replay sets the pace). `slack` is in updates; 0 is lockstep.
     `explore(steps, index, count)` -> float: own env steps x workers, global env index, number of envs.
     `scale(share)` -> learning-rate factor from the share of the env-step budget done, 0..1.
-    `resume` is what Progress.save() returned, or None. `crew`: "process" or "inline"; `order`: see journal.
+    `resume` is what Progress.save() returned, or None. Every `checkpoint_env_steps` actors give their
+    episodes up, so that a checkpoint of the next progress is exact (sequential). `crew`: "process" or "inline"; `order`: see journal.
     """
 
     spec: Spec

@@ -1,7 +1,7 @@
 """Workers collect, the learner updates.
 
-    worker i: env <-> Actor.collect -> [Channel] -> learner: Replay -> learn -> Weights.publish
-              Agent_i <- Weights.pull <---------------------------------------------+
+worker i: env <-> Actor.collect -> [Channel] -> learner: Replay -> learn -> Weights.publish
+          Agent_i <- Weights.pull <---------------------------------------------+
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The learner hands out tasks; workers collect or train; the learner merges what comes back.
 
-    learner -- COLLECT --> worker i: pull `act`, Actor.collect -> shared Replay
-            -- TRAIN ----> worker i: pull `all`, learn on drawn batches, return its vector -> merge
-            -- EVALUATE -> worker i: pull `act`, one greedy episode
+learner -- COLLECT --> worker i: pull `act`, Actor.collect -> shared Replay
+        -- TRAIN ----> worker i: pull `all`, learn on drawn batches, return its vector -> merge
+        -- EVALUATE -> worker i: pull `act`, one greedy episode
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ class DUpdate:
         vector, replay, pace = kit.vector, kit.replay, kit.pace
         weights = Weights(vector, "all", lag=job.lag)
         tasks = Tasks(job.workers, replay.streams, vector)
-        rule = make_rule(
-            self.merge, damping=self.damping, scale=self.scale, workers=job.workers
-        )
+        rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
         by = (ByPace if self.rule == "pace" else BySource)(
             pace, self.task_updates, seed=job.seed, evaluate=job.evaluate_in_worker
         )

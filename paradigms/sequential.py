@@ -1,6 +1,6 @@
 """One process does everything in turn. Read it first: every other paradigm generalises this loop.
 
-    env <-> Actor.collect -> Replay.add ; Replay.sample -> learn -> descend -> Local
+env <-> Actor.collect -> Replay.add ; Replay.sample -> learn -> descend -> Local
 """
 
 from __future__ import annotations

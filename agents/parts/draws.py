@@ -11,7 +11,9 @@ def key(*words: int | str) -> int:
     """A 64-bit number from names and numbers, the same in every process (FNV-1a, then splitmix64)."""
     h = 0xCBF29CE484222325
     for word in words:
-        data = word.encode() if isinstance(word, str) else int(word).to_bytes(8, "little", signed=True)
+        data = (
+            word.encode() if isinstance(word, str) else int(word).to_bytes(8, "little", signed=True)
+        )
         for byte in data:
             h = ((h ^ byte) * 0x100000001B3) & _MASK
     h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & _MASK

@@ -62,17 +62,17 @@ class MLP:
         last = len(self.weights) - 1
         for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
             if self.bf16 and 0 < i < last:
-                x = torch.matmul(x.bfloat16(), w.bfloat16()).float() + b
-            elif w.shape[-1] == 1:  # a product with one column is slow as a matrix product
+                x, w, b = x.bfloat16(), w.bfloat16(), b.bfloat16()
+            if w.shape[-1] == 1:  # a product with one column is slow as a matrix product
                 x = (x * w.mT).sum(-1, keepdim=True) + b
             elif w.dim() == 2:
-                x = torch.addmm(b, x, w)
+                x = torch.addmm(b, x.to(w.dtype), w)
             else:
                 x = torch.baddbmm(b, x.expand(w.shape[0], -1, -1), w)
             if i < last:
                 if self.layer_norm:
                     x = torch.nn.functional.layer_norm(x, x.shape[-1:])
-                x = torch.relu(x)
+                x = x.relu_()
         return x
 
     def forget_arrays(self) -> None:

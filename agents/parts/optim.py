@@ -102,9 +102,7 @@ def step(group: Group, *, lr: float, fused: bool = True) -> None:
 
 def _like(group: Group, flat: Tensor) -> list[Tensor]:
     offset = group.grad.storage_offset()
-    return [
-        flat[g.storage_offset() - offset :][: g.numel()].view(g.shape) for g in group.grads
-    ]
+    return [flat[g.storage_offset() - offset :][: g.numel()].view(g.shape) for g in group.grads]
 
 
 def _steps(group: Group) -> list[Tensor]:

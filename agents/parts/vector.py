@@ -34,7 +34,9 @@ class Vector:
                 self._places.append((tensor, size))
                 size += _padded(tensor.numel())
             self._spans[name] = slice(start, size)
-        ends = {part: max(self._spans[n].stop for n in names) for part, names in agent.parts.items()}
+        ends = {
+            part: max(self._spans[n].stop for n in names) for part, names in agent.parts.items()
+        }
         self._sizes = dict(ends)
         for name in agent.groups:
             span = self._spans[name]
@@ -49,7 +51,9 @@ class Vector:
         for tensor, at in self._places:
             self.floats[at : at + tensor.numel()].copy_(tensor.detach().reshape(-1))
         for group in agent.groups.values():
-            group.grad = torch.zeros(sum(_padded(t.numel()) for t in group.tensors)).to(agent.device)
+            group.grad = torch.zeros(sum(_padded(t.numel()) for t in group.tensors)).to(
+                agent.device
+            )
             group.grads = list(_views(group.grad, group.tensors))
         agent.vector = self
         self.bind(self.floats, self.counts)
@@ -69,7 +73,9 @@ class Vector:
     def bind(self, floats: Tensor, counts: Tensor) -> None:
         """Makes the agent's tensors views of other storage, whose values they take on."""
         if floats.shape != (self._sizes["all"],):
-            raise ValueError(f"the vector has {self._sizes['all']} floats, not {tuple(floats.shape)}")
+            raise ValueError(
+                f"the vector has {self._sizes['all']} floats, not {tuple(floats.shape)}"
+            )
         self.floats, self.counts = floats, counts
         for tensor, at in self._places:
             tensor.data = floats[at : at + tensor.numel()].view(tensor.shape)

@@ -21,7 +21,9 @@ class Actor:
     All three autoreset modes of Gymnasium give the same rows: NEXT_STEP's made-up steps are marked
     invalid, SAME_STEP's last observation is read from `final_obs`, DISABLED is reset by mask.
     Draws depend on (seed, rank, number of the fragment), not on timing. `episodes` collects
-    (return, length) of finished episodes until somebody takes them.
+    (return, length) of finished episodes until somebody takes them. Every `renew_every` env steps
+    (over all workers) running episodes are given up and `renew` builds fresh envs, so that a run
+    resumed from a checkpoint of that moment goes on as the unbroken one does.
     """
 
     def __init__(
@@ -34,9 +36,12 @@ class Actor:
         seed: int,
         rank: int = 0,
         workers: int = 1,
+        renew: Callable[[], VectorEnv[Any, Any, Any]] | None = None,
+        renew_every: int | None = None,
     ) -> None:
         self.env, self.agent, self.rows = env, agent, rows
         self.explore, self.seed, self.rank, self.workers = explore, seed, rank, workers
+        self.renew, self.renew_every, self.renewed = renew, renew_every, 0
         self.number = self.steps = 0
         self.episodes: list[tuple[float, int]] = []
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
@@ -55,6 +60,7 @@ class Actor:
 
     def collect(self, version: int) -> Fragment:
         """One turn with the weights of `version`. The fragment is overwritten by the next call."""
+        self._renew_if_due()
         fragment, rows = self.fragment, self.fragment.rows
         reseed(self.agent.rng.act, self.seed, "act", self.rank, self.number)
         explore = self._explore()
@@ -65,7 +71,10 @@ class Actor:
             valid = ~self.fake
             ended = (terminated | truncated) & valid
             row["obs"], row["action"], row["reward"] = self.obs, acted.action, reward
-            row["terminated"], row["truncated"] = terminated & valid, truncated & valid & ~terminated
+            row["terminated"], row["truncated"] = (
+                terminated & valid,
+                truncated & valid & ~terminated,
+            )
             row["is_first"], row["valid"] = self.first & valid, valid
             for name, value in acted.extras.items():
                 row[name] = value
@@ -95,6 +104,17 @@ class Actor:
     def resume(self, number: int, steps: int) -> None:
         """Goes on counting where another actor of this rank left off."""
         self.number, self.steps = number, steps
+        self.renewed = self._periods()
+
+    def _periods(self) -> int:
+        return self.steps * self.workers // self.renew_every if self.renew_every else 0
+
+    def _renew_if_due(self) -> None:
+        if self.renew is not None and self._periods() > self.renewed:
+            self.renewed = self._periods()
+            self.env.close()
+            self.env = self.renew()
+            self.reset()
 
     def _explore(self) -> np.ndarray:
         n = self.rows.envs

@@ -31,7 +31,9 @@ class Channel:
     def put(self, fragment: Fragment) -> None:
         """Copies a fragment into the next slot. Raises BufferError if there is none."""
         if not self.has_room(fragment.rank):
-            raise BufferError(f"no room in the channel of worker {fragment.rank}: wait for has_room")
+            raise BufferError(
+                f"no room in the channel of worker {fragment.rank}: wait for has_room"
+            )
         sent = int(self._put.array[fragment.rank, 0])
         self._slot(fragment.rank, sent)[...] = fragment.data
         self._put.array[fragment.rank, 0] = sent + 1

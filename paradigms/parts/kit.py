@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from agents.base import Agent
 from agents.parts.vector import Vector
@@ -130,10 +131,22 @@ def make_kit(job: Job, *, workers: int) -> Kit:
 
 def make_actor(job: Job, agent: Agent, replay: Uniform, pace: Pace, rank: int) -> Actor:
     """The actor of a worker, going on after `rank`'s last fragment."""
-    env = job.make_env(num_envs=job.envs, seed=_env_seed(job, pace, rank), rank=rank)
-    workers = pace.workers
+
+    def fresh() -> VectorEnv[Any, Any, Any]:
+        """Other episodes for every stretch of a run: a resumed or replaced actor starts anew."""
+        seed = job.seed + 1_000_003 * pace.own("fragments", rank)
+        return job.make_env(num_envs=job.envs, seed=seed, rank=rank)
+
     actor = Actor(
-        env, agent, replay.rows, explore=job.explore, seed=job.seed, rank=rank, workers=workers
+        fresh(),
+        agent,
+        replay.rows,
+        explore=job.explore,
+        seed=job.seed,
+        rank=rank,
+        workers=pace.workers,
+        renew=fresh,
+        renew_every=job.checkpoint_env_steps,
     )
     actor.resume(pace.own("fragments", rank), pace.own("collected", rank))
     return actor
@@ -158,11 +171,6 @@ def note_collected(actor: Actor, pace: Pace, rank: int, steps: int) -> dict[str,
         "episode/return": float(np.mean([r for r, _ in episodes])),
         "episode/length": float(np.mean([n for _, n in episodes])),
     }
-
-
-def _env_seed(job: Job, pace: Pace, rank: int) -> int:
-    """A resumed or replaced actor plays other episodes than the one before it."""
-    return job.seed + 1_000_003 * pace.own("fragments", rank)
 
 
 def _shares(data: dict[str, Any]) -> dict[str, float]:

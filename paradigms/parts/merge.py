@@ -95,9 +95,7 @@ def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) 
         return Delta(1 / workers)
     if merge == "elastic":
         return Elastic(0.9 / workers if scale is None else scale)
-    raise ValueError(
-        f"paradigm.merge={merge} is unknown; choose delta, damped, elastic or mean"
-    )
+    raise ValueError(f"paradigm.merge={merge} is unknown; choose delta, damped, elastic or mean")
 
 
 def _move(c: Vector, b: Tensor, w: Tensor, *, a: float, target: Tensor, keep_m: bool) -> None:

@@ -18,7 +18,9 @@ class Rows:
         self.turn, self.envs = turn, envs
         keys = sorted(spec.keys.items(), key=lambda item: -np.dtype(item[1].dtype).itemsize)
         step = [(name, key.dtype, key.shape) for name, key in keys if key.per == "step"]
-        once = [(name, key.dtype, (envs, *key.shape)) for name, key in keys if key.per == "fragment"]
+        once = [
+            (name, key.dtype, (envs, *key.shape)) for name, key in keys if key.per == "fragment"
+        ]
         self.row = np.dtype([*step, ("valid", "bool")], align=True)
         self.obs = np.dtype((spec.keys["obs"].dtype, spec.keys["obs"].shape))
         self.extras = [name for name, _ in keys]
