@@ -26,7 +26,7 @@ State = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Key:
-    """One column of a row: its shape, NumPy dtype name, and whether it is kept per step or fragment."""
+    """One column of a row: shape, NumPy dtype name, and whether it is kept per step or fragment."""
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
@@ -45,8 +45,8 @@ class Spec:
     the extras the agent emits. `action_space` is the agent's: a Box is always [-1, 1].
     """
 
-    observation_space: Space
-    action_space: Space
+    observation_space: Space[Any]
+    action_space: Space[Any]
     threshold: float | None = None
     max_episode_steps: int | None = None
     rules: Any = None
@@ -68,7 +68,7 @@ ROW: Mapping[str, Key] = {
 
 
 class Acted(NamedTuple):
-    """`action` [B, ...] in the agent's action space; `state` for the next call; `extras` for the row."""
+    """`action` [B, ...] in the agent's space, `state` for the next call, `extras` for the row."""
 
     action: np.ndarray
     state: State
@@ -76,7 +76,7 @@ class Acted(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """How many updates of the first group were made, and what to log: tensors whose mean is told."""
+    """How many updates the first group made, and what to log: tensors whose mean is told."""
 
     updates: int
     metrics: dict[str, Tensor]
@@ -142,9 +142,9 @@ class Agent(abc.ABC):
     groups: moved by gradients, in counting order: the steps of the first are "updates".
     slow:   moved otherwise (targets, averages, normaliser statistics).
     follows: which slow entry lags behind which group, and its rate: {"target": ("critic", tau)}.
-    parts:  names of groups and slow tensors that a reader needs: "act", "evaluate"; "all" is implied.
-    needs: what it asks of the env: "box" or "discrete" actions, "vector" or "image" observations.
-    offers, replays, extras: what it can do, the kinds of replay it learns from, columns it emits.
+    parts:  names of groups and slow tensors that a reader needs: "act" and "evaluate".
+    needs:  what it asks of the env: "box" or "discrete" actions, "vector" or "image" observations.
+    offers, replays, extras: what it can do, the replays it learns from, the columns it emits.
     """
 
     needs: frozenset[str] = frozenset()
@@ -188,9 +188,9 @@ class Agent(abc.ABC):
         group, tau = self.follows[target]
         self.optim.follow(self.vector.flat(target), self.vector.flat(group), tau)
 
-    def judge(self) -> None:
+    def judge(self) -> None:  # noqa: B027
         """Puts averaged weights, where there are any, in the acting ones' place: for an evaluator's
         own copy alone."""
 
-    def rebound(self) -> None:
+    def rebound(self) -> None:  # noqa: B027
         """Called when the tensors' storage has moved, for caches of views (nothing by default)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,8 @@ class SAC(Agent):
     Deviations from the paper:
     - the temperature's loss is linear in log alpha, not in alpha (stable-baselines3);
     - `n_step` > 1 leaves out the entropy of the steps in between and is biased off-policy;
-    - `noise="pink"` correlates the policy's noise in time (Eberhard et al. 2023), marginals unchanged;
+    - `noise="pink"` correlates the policy's noise in time (Eberhard et al. 2023), marginals
+    unchanged;
     - `average` > 0 keeps a running mean of the actor's weights, which only evaluation reads
       (Izmailov et al. 2018, arXiv:1803.05407);
     - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034);
@@ -67,7 +69,8 @@ class SAC(Agent):
         bf16: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
-        (obs_size,), (self.action_size,) = spec.observation_space.shape, spec.action_space.shape
+        (obs_size,) = spec.observation_space.shape or ()
+        (self.action_size,) = spec.action_space.shape or ()
         self.gamma, self.n_step, self.average = gamma, n_step, average
         self.automatic = temperature == "auto"
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
@@ -75,7 +78,7 @@ class SAC(Agent):
         self.noise: Noise = make_noise(noise, self.action_size)
 
         init = reseed(torch.Generator(), seed, "init")
-        net = {"generator": init, "bf16": bf16, "device": self.device}
+        net: dict[str, Any] = {"generator": init, "bf16": bf16, "device": self.device}
         self.actor = MLP([obs_size, *hidden_sizes, 2 * self.action_size], **net)
         self.critic = MLP(
             [obs_size + self.action_size, *hidden_sizes, 1], members=2, layer_norm=layer_norm, **net
@@ -84,7 +87,7 @@ class SAC(Agent):
         start = initial_temperature if self.automatic else float(temperature)
         self.log_alpha = torch.full((1,), math.log(start), device=self.device, requires_grad=True)
 
-        adam = {"betas": (betas[0], betas[1]), "eps": eps, "clip": clip}
+        adam: dict[str, Any] = {"betas": (betas[0], betas[1]), "eps": eps, "clip": clip}
         self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr or lr, **adam)
         self.groups["actor"] = Group(self.actor.tensors, lr=actor_lr or lr, **adam)
         if self.automatic:

@@ -4,7 +4,8 @@ The loop over it (train.py, and PBT over its members):
 
     run = paradigm.run(job)
     for progress in run:
-        log(progress.metrics); if due: evaluator.offer(progress.copy("evaluate")); if ...: progress.stop()
+        log(progress.metrics); if due: evaluator.offer(progress.copy("evaluate")); if ...:
+        progress.stop()
 """
 
 from __future__ import annotations
@@ -39,9 +40,10 @@ class Copy:
 class Progress:
     """Where a run stands, at a moment where everything may be saved.
 
-    `metrics` are scalars by TensorBoard name since the last progress (may be empty); `copy(part)` takes
-    the newest weights; `save()` returns the complete state as nested dicts of tensors and numbers;
-    `stop()` asks the run to end soon: the generator then returns its Result as if the budget were spent.
+    `metrics` are scalars by TensorBoard name since the last progress (may be empty); `copy(part)`
+    takes the newest weights; `save()` returns the complete state as nested dicts of tensors and
+    numbers; `stop()` asks the run to end soon: the generator then returns its Result as if the
+    budget were spent.
     """
 
     env_steps: int
@@ -72,13 +74,14 @@ class Result:
 class Job:
     """Everything about a run that is not topology; frozen, the same for every paradigm.
 
-    make_agent(spec, seed=, device=), make_env(num_envs=, seed=, rank=) and make_replay(...) are factories.
-    `turn` is in vector steps, `env_steps` (the budget) in env steps, `warmup` in env steps over all workers.
-    `ratio` is updates per env step or None (the replay sets the pace). `slack` is in updates; 0 is lockstep.
-    `explore(steps, index, count)` -> float: own env steps x workers, global env index, number of envs.
-    `scale(share)` -> learning-rate factor from the share of the env-step budget done, 0..1.
-    `resume` is what Progress.save() returned, or None. Every `checkpoint_env_steps` actors give their
-    episodes up, so that a checkpoint of the next progress is exact (sequential). `crew`: "process" or "inline"; `order`: see journal.
+    make_agent(spec, seed=, device=), make_env(num_envs=, seed=, rank=) and make_replay(...) are
+    factories. `turn` is in vector steps, `env_steps` (the budget) in env steps, `warmup` in env
+    steps over all workers. `ratio` is updates per env step or None (the replay sets the pace).
+    `slack` is in updates; 0 is lockstep. `explore(steps, index, count)` -> float: own env steps x
+    workers, global env index, number of envs. `scale(share)` -> learning-rate factor from the share
+    of the env-step budget done, 0..1. `resume` is what Progress.save() returned, or None. Every
+    `checkpoint_env_steps` actors give their episodes up, so that a checkpoint of the next progress
+    is exact (sequential). `crew`: "process" or "inline"; `order`: see journal.
     """
 
     spec: Spec
@@ -111,7 +114,8 @@ class Job:
 class Paradigm(Protocol):
     """How the work is spread over processes: a small dataclass that holds only topology.
 
-    `needs`: what it asks of the agent (compared with `agent.offers`); `replays`: kinds it works with.
+    `needs`: what it asks of the agent (compared with `agent.offers`); `replays`: kinds it works
+    with.
     """
 
     name: str

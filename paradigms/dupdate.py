@@ -19,15 +19,15 @@ from paradigms.parts.link import Link, Role
 from paradigms.parts.merge import Rule, finite, make_rule
 from paradigms.parts.pace import Pace
 from paradigms.parts.replay import Uniform
-from paradigms.parts.tasks import COLLECT, EVALUATE, TRAIN, ByPace, BySource, Task, Tasks
+from paradigms.parts.tasks import COLLECT, TRAIN, ByPace, BySource, Task, Tasks
 from paradigms.parts.weights import Weights
 
 
 @dataclass(frozen=True)
 class DUpdate:
     """merge: `delta`, `damped`, `elastic` or `mean` (see parts/merge.py); `damping` is damped's,
-    `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at most
-    so many updates a TRAIN task. rows: train on everybody's rows (`shared`) or on one's `own`.
+    `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at
+    most so many updates a TRAIN task. rows: train on everybody's rows (`shared`) or on one's `own`.
     rule: `pace` trains while something is owed, `source` draws tasks by fixed shares."""
 
     merge: str = "delta"

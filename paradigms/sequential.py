@@ -26,7 +26,8 @@ class Sequential:
         actor = make_actor(job, agent, replay, pace, rank=0)
         learner = make_learner(job, agent, replay)
         seconds = {"collect": 0.0, "learn": 0.0}
-        told, stopped = 0.0, []
+        told = 0.0
+        stopped: list[bool] = []
 
         def copy(part: str) -> Copy:
             floats = vector.floats[: vector.size(part)].detach().cpu().clone()

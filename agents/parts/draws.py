@@ -1,4 +1,5 @@
-"""Counter-based draws: the generator of a piece of work depends on its names and number, never on timing."""
+"""Counter-based draws: the generator of a piece of work depends on its names and number, never on
+timing."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ _MASK = (1 << 64) - 1
 
 
 def key(*words: int | str) -> int:
-    """A 64-bit number from names and numbers, the same in every process (FNV-1a, then splitmix64)."""
+    """A 64-bit number from names and numbers, the same in every process (FNV-1a, then
+    splitmix64)."""
     h = 0xCBF29CE484222325
     for word in words:
         data = (

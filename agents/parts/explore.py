@@ -46,7 +46,8 @@ class HeldActions:
         explore: np.ndarray | float,
         generator: torch.Generator,
     ) -> tuple[np.ndarray, State]:
-        """Replaces actions [B, A] of the slots that hold one, or that begin to with p = explore [B]."""
+        """Replaces actions [B, A] of the slots that hold one, or that begin to with p = explore
+        [B]."""
         chance = np.broadcast_to(np.asarray(explore, np.float32), (len(action),))
         if not chance.any():
             return action, {**state, "held_left": np.zeros_like(state["held_left"])}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -34,7 +35,7 @@ class MLP:
         self.weights: list[Tensor] = []
         self.biases: list[Tensor] = []
         lead = () if members is None else (members,)
-        for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for fan_in, fan_out in pairwise(sizes):
             bound = 1 / math.sqrt(fan_in)
             for store, shape in (
                 (self.weights, (*lead, fan_in, fan_out)),

@@ -1,4 +1,5 @@
-"""Where a gradient goes when it stays in this process: Adam (Kingma and Ba 2015, arXiv:1412.6980) on flat vectors."""
+"""Where a gradient goes when it stays in this process: Adam (Kingma and Ba 2015, arXiv:1412.6980)
+on flat vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One flat float32 vector that holds everything `learn` changes; the agent's tensors become views of it."""
+"""One flat float32 vector that holds everything `learn` changes; the agent's tensors become views
+of it."""
 
 from __future__ import annotations
 
@@ -13,8 +14,8 @@ ALIGN = 16  # elements; shards and fused Adam give the same bits only when cut a
 
 
 class Vector:
-    """Lays an agent out: what `act` reads first, then what `evaluate` adds, the other groups and slow
-    tensors, then Adam's moments and step counts. So every part is a prefix.
+    """Lays an agent out: what `act` reads first, then what `evaluate` adds, the other groups and
+    slow tensors, then Adam's moments and step counts. So every part is a prefix.
 
     floats: float32 [n] on the agent's device. counts: int64 [groups], updates made of each group.
     """
@@ -68,7 +69,7 @@ class Vector:
 
     def size(self, part: str) -> int:
         """How many floats the part takes: it is `floats[:size]`."""
-        return self._sizes[part]
+        return int(self._sizes[part])
 
     def bind(self, floats: Tensor, counts: Tensor) -> None:
         """Makes the agent's tensors views of other storage, whose values they take on."""

@@ -1,4 +1,5 @@
-"""The part of a process that steps envs: resets, time limits, autoreset, recurrent state, statistics."""
+"""The part of a process that steps envs: resets, time limits, autoreset, recurrent state,
+statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How fragments cross a process border: a ring of slots a worker, one writer, one reader, no lock."""
+"""How fragments cross a process border: a ring of slots a worker, one writer, one reader, no
+lock."""
 
 from __future__ import annotations
 
@@ -9,11 +10,12 @@ from paradigms.parts.rows import Fragment, Rows
 
 
 class Channel:
-    """`depth` fragments in flight for each worker. x86 keeps stores in order, so that a slot is whole
-    before the count that shows it moves.
+    """`depth` fragments in flight for each worker. x86 keeps stores in order, so that a slot is
+    whole before the count that shows it moves.
 
         if channel.has_room(rank): channel.put(fragment)             # the worker `rank`
-        for rank in channel.filled(): replay.add(channel.get(rank)); channel.free(rank)   # the reader
+        for rank in channel.filled(): replay.add(channel.get(rank)); channel.free(rank)   # the
+        reader
 
     A fragment got is a view of its slot, good until `free`.
     """
@@ -60,4 +62,5 @@ class Channel:
         self._got.array[rank, 0] += 1
 
     def _slot(self, rank: int, count: int) -> np.ndarray:
-        return self._slots.array[rank, count % self.depth].view(self._dtype).reshape(())
+        slot: np.ndarray = self._slots.array[rank, count % self.depth]
+        return slot.view(self._dtype).reshape(())

@@ -1,4 +1,5 @@
-"""What every process of a run starts from: the agent, the rows' layout, the replay and the counters."""
+"""What every process of a run starts from: the agent, the rows' layout, the replay and the
+counters."""
 
 from __future__ import annotations
 
@@ -135,7 +136,8 @@ def make_actor(job: Job, agent: Agent, replay: Uniform, pace: Pace, rank: int) -
     def fresh() -> VectorEnv[Any, Any, Any]:
         """Other episodes for every stretch of a run: a resumed or replaced actor starts anew."""
         seed = job.seed + 1_000_003 * pace.own("fragments", rank)
-        return job.make_env(num_envs=job.envs, seed=seed, rank=rank)
+        env: VectorEnv[Any, Any, Any] = job.make_env(num_envs=job.envs, seed=seed, rank=rank)
+        return env
 
     actor = Actor(
         fresh(),

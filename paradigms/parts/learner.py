@@ -1,4 +1,5 @@
-"""The part of a process that learns: draws a batch, lets the agent learn, keeps what is worth telling."""
+"""The part of a process that learns: draws a batch, lets the agent learn, keeps what is worth
+telling."""
 
 from __future__ import annotations
 

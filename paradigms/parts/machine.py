@@ -15,8 +15,8 @@ for _name in THREAD_SETTINGS:  # read by the libraries when they are loaded, hen
 def prepare() -> None:
     """One thread, denormals flushed, freed memory kept for the next update. Call it once a process.
 
-    A training step frees and takes the same megabytes each time; glibc hands them back to the system
-    by default and faults them in again, which costs a tenth of an update.
+    A training step frees and takes the same megabytes each time; glibc hands them back to the
+    system by default and faults them in again, which costs a tenth of an update.
     """
     import torch
 

@@ -1,4 +1,5 @@
-"""Arrays in anonymous shared memory: nothing in /dev/shm, nothing to unlink, gone with its last user."""
+"""Arrays in anonymous shared memory: nothing in /dev/shm, nothing to unlink, gone with its last
+user."""
 
 from __future__ import annotations
 
@@ -15,8 +16,9 @@ import torch
 class Shared:
     """A zero-filled array that parent and children share; pass it as a process argument.
 
-    `array` and `tensor` are views of the same memory. Pages are taken when first touched, so a large
-    array costs nothing until it is filled. It can be sent to a child only while that is started.
+    `array` and `tensor` are views of the same memory. Pages are taken when first touched, so a
+    large array costs nothing until it is filled. It can be sent to a child only while that is
+    started.
     """
 
     def __init__(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> None:
@@ -27,7 +29,7 @@ class Shared:
 
     @property
     def nbytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return int(np.prod(self.shape, dtype=np.int64)) * int(self.dtype.itemsize)
 
     def _map(self) -> None:
         self._mmap = mmap.mmap(self._fd, max(1, self.nbytes))

@@ -16,7 +16,8 @@ from agents.parts.vector import Vector
 
 
 class Rule(Protocol):
-    """Moves the learner's vector; may also move the worker's own. `alone`: nobody merged since b."""
+    """Moves the learner's vector; may also move the worker's own. `alone`: nobody merged since
+    b."""
 
     keeps_own: bool
 
@@ -81,7 +82,8 @@ class Elastic:
 
 
 def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) -> Rule:
-    """The rule named `delta`, `damped`, `elastic` or `mean`; `scale` None: the default for N workers.
+    """The rule named `delta`, `damped`, `elastic` or `mean`; `scale` None: the default for N
+    workers.
 
     delta: 1/sqrt(N) up to 4 workers and 1.25/N beyond. mean: delta with 1/N, federated averaging.
     elastic: 0.9/N.

@@ -1,4 +1,5 @@
-"""What a run amounts to: rates from the end of warm-up to the last update, lag, age, time by role."""
+"""What a run amounts to: rates from the end of warm-up to the last update, lag, age, time by
+role."""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ class Uniform:
         return self._heads.array[:, 0].copy()
 
     def add(self, fragment: Fragment) -> int:
-        """Stores the valid rows once and returns their number; a fragment seen before is dropped."""
+        """Stores the valid rows once and returns their number; a fragment seen before is
+        dropped."""
         if fragment.number < self._next_number.array[fragment.rank]:
             self.duplicated += fragment.steps
             return 0
@@ -103,7 +104,8 @@ class Uniform:
         heads: np.ndarray | None = None,
         ranks: Sequence[int] | None = None,
     ) -> Batch:
-        """`size` rows as a Batch: obs action reward discount next_obs weight index version position.
+        """`size` rows as a Batch: obs action reward discount next_obs weight index version
+        position.
 
         `heads` names what may be seen (default: everything up to now), `ranks` whose rows.
         `index` = serial number in the stream x streams + stream.
@@ -167,7 +169,6 @@ class Uniform:
 
     def save(self) -> dict[str, Any]:
         """The filled part of every stream, and the counters."""
-        ring, last = self._arrays()
         heads = self.heads()
         parts = []
         for stream, head in enumerate(heads):
@@ -186,8 +187,8 @@ class Uniform:
         """Takes over what `save` returned, from a replay of the same streams."""
         if len(state["heads"]) != self.streams:
             raise ValueError(
-                f"the checkpoint's replay has {len(state['heads'])} streams, this run {self.streams}:"
-                " resume with the same workers and envs"
+                f"the checkpoint's replay has {len(state['heads'])} streams, this run"
+                f" {self.streams}: resume with the same workers and envs"
             )
         for stream, head in enumerate(np.asarray(state["heads"])):
             rows = np.asarray(state["rows"][stream])[-(self.window + 1) :]

@@ -44,9 +44,9 @@ class Rows:
 class Fragment:
     """`turn` steps of `envs` slots of the actor `rank`; a view of one packed record.
 
-    rows: structured [T, B]. final_obs [T, B, ...]: where terminated or truncated, that episode's own
-    last observation. next_obs [B, ...]: what the envs show after the last step. number: the actor's
-    own count of fragments. steps: how many rows are valid.
+    rows: structured [T, B]. final_obs [T, B, ...]: where terminated or truncated, that episode's
+    own last observation. next_obs [B, ...]: what the envs show after the last step. number: the
+    actor's own count of fragments. steps: how many rows are valid.
     """
 
     def __init__(self, rank: int, data: np.ndarray) -> None:

@@ -18,20 +18,20 @@ ASSIGNED, DONE, TAKEN, KIND, UPDATES, FIRST, BASE, COUNT = range(8)
 
 
 class Task(NamedTuple):
-    """kind: COLLECT, TRAIN, EVALUATE or None (nothing to do). TRAIN: make `updates` updates, numbered
-    from `first`, on what the replay held at `heads` [streams]."""
+    """`kind` is COLLECT, TRAIN, EVALUATE or None (nothing to do). TRAIN: make `updates` updates,
+    numbered from `first`, on what the replay held at `heads` [streams]."""
 
     kind: int | None
     updates: int = 0
     first: int = 0
-    heads: np.ndarray | None = None
+    heads: np.ndarray = np.zeros(0, np.int64)
 
 
 class Tasks:
     """A row a worker in shared memory: what it shall do, how far it is, and its vectors.
 
-    The learner writes `assign` and `take`, the worker `report` and `finish`; each waits for the other's
-    serial number, so a row has one writer at any time.
+    The learner writes `assign` and `take`, the worker `report` and `finish`; each waits for the
+    other's serial number, so a row has one writer at any time.
     """
 
     def __init__(self, workers: int, streams: int, vector: Vector) -> None:
@@ -61,7 +61,8 @@ class Tasks:
         return Task(kind, int(row[UPDATES]), int(row[FIRST]), self._heads.array[rank].copy())
 
     def report(self, rank: int, *, base: int, count: int, heads: np.ndarray) -> None:
-        """The worker: which version it started from, rows or updates made, what the replay holds."""
+        """The worker: which version it started from, rows or updates made, what the replay
+        holds."""
         row = self._row.array[rank]
         row[BASE], row[COUNT] = base, count
         self._seen.array[rank] = heads

@@ -14,9 +14,9 @@ from paradigms.parts.memory import Shared
 class Weights:
     """The last few published versions of a part, one writer, any number of readers, no lock.
 
-    A version is the number of updates behind it. The writer fills the oldest slot and then moves the
-    serial number; a reader copies the newest slot and copies again if the writer came round meanwhile.
-    `lag` lets readers see the version published `lag` publications ago.
+    A version is the number of updates behind it. The writer fills the oldest slot and then moves
+    the serial number; a reader copies the newest slot and copies again if the writer came round
+    meanwhile. `lag` lets readers see the version published `lag` publications ago.
 
         weights.publish(agent.vector, version=updates)      # the learner
         version = weights.pull(agent.vector)                # a worker
@@ -94,7 +94,8 @@ class Bound:
             self.floats, self.counts = self._floats.tensor, self._counts.tensor
         else:  # shared between processes by CUDA IPC: the owner has to outlive its users
             self.floats = torch.empty_like(vector.floats)
-            self.counts = torch.zeros_like(vector.counts).share_memory_()
+            self.counts = torch.zeros_like(vector.counts)
+            self.counts.share_memory_()  # type: ignore[no-untyped-call]
         self.floats.copy_(vector.floats)
         self.counts.copy_(vector.counts)
 
