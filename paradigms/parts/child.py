@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import fcntl
 import os
 import select
 import signal
@@ -145,7 +146,7 @@ class ProcessLink(Link):
             if word == "tell":
                 self.role.tell(data)
             else:
-                self._pipe.send(("saved", self.role.save()))
+                self._pipe.send(("saved", (data, self.role.save())))
 
     def _flush(self, now: float) -> None:
         self._flush_at = now + SECONDS_BETWEEN_FLUSHES
@@ -161,12 +162,11 @@ class ProcessLink(Link):
 
 def main(pipe: Connection, board: Board, dump: Dump, journal: str | None, packed: Packed) -> None:
     """Runs one role; exits 0 after "finished", 1 after "failed" with the traceback."""
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # so that the parent can end this process's own children with it
+    os.setpgid(0, 0)  # a group, so that this process's own children can be ended with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     faulthandler.enable(dump.file)
     faulthandler.register(DUMP_SIGNAL, dump.file)
-    threading.Thread(target=_die_with_parent, name="parent", daemon=True).start()
+    _die_with_parent()
     ink = None
     try:
         machine.prepare()
@@ -199,9 +199,21 @@ def _nameless() -> IO[bytes]:
 
 
 def _die_with_parent() -> None:
+    """Ends this process and its children when the parent is gone, however it went.
+
+    A thread watches the pipe that closes then. Linux's kernel watches it too: a thread cannot run
+    while C code holds Python's lock.
+    """
     parent = parent_process()
     assert parent is not None
-    wait([parent.sentinel])
-    if hasattr(os, "killpg"):
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
         os.killpg(0, signal.SIGKILL)
-    os._exit(1)
+
+    if sys.platform == "linux":
+        fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgid(0))
+        fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -141,7 +141,8 @@ class Crew:
         return {} if self._engine is None else self._engine.save(seconds)
 
     def tell(self, name: str, message: Any) -> None:
-        """Calls role.tell(message) at the role's next go(); small messages (64 KB) only."""
+        """Calls role.tell(message) at the role's next go(); messages of 64 KB at most. Nothing if
+        the role has returned."""
         if name not in self._members:
             raise ValueError(f"no role is called {name}; there are {', '.join(self._members)}")
         if self._engine is not None:

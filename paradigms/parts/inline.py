@@ -36,7 +36,7 @@ class Threads:
     ) -> None:
         self._members = members
         self.order = order or RankOrder()
-        self._restarts, self._heartbeat = restarts, heartbeat
+        self._restarts, self._heartbeat = restarts, min(heartbeat, threading.TIMEOUT_MAX)
         self._journal, self._seconds_to_stop = journal, seconds_to_stop
         self._seats: dict[str, Seat] = {}
         self._gate = threading.Lock()
@@ -79,9 +79,8 @@ class Threads:
                     "next link.go(); give crew.save(seconds) longer"
                 )
             self._advance()
-        for name, state in self.states.items():
-            if name in self._seats:
-                self._seats[name].member.state = state
+        for member in self._members:
+            member.state = self.states.get(member.name, member.state)
         return self.states
 
     def close(self) -> None:

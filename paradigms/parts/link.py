@@ -13,9 +13,11 @@ from paradigms.parts.event import Event, Ink
 
 @dataclass(frozen=True)
 class Report:
-    """What a crew tells its owner: kind is tick, metrics, saved, restarted or finished.
+    """What a crew tells its owner. By kind, data is:
 
-    A "finished" report has data {"seconds": {what: seconds waited}, "total": seconds in run()}.
+    tick: {}, and name is "". metrics: what link.report was given. restarted: {"cause", "trace"}.
+    finished: {"seconds": {what: seconds waited}, "total": seconds in run()}, and cause and trace of
+    a restartable role that failed after the crew was asked to stop.
     """
 
     name: str

@@ -45,7 +45,7 @@ class Child:
                 child.main, self.name, end, board, self.dump, journal, parcel
             )
 
-    def post(self, word: str, data: Any = None) -> None:
+    def post(self, word: str, data: Any) -> None:
         """Sends a small message, to be read at the role's next go(); never blocks."""
         message = ForkingPickler.dumps((word, data))
         if len(message) > LONGEST_MESSAGE:
@@ -61,8 +61,9 @@ class Child:
             self.pipe.send_bytes(message)
             self._row[child.MAIL] += 1.0
 
-    def read(self) -> Iterator[Report]:
-        """What it has sent since; its last word is kept in `finished` or `failure`."""
+    def read(self, question: int) -> Iterator[Report]:
+        """What it has sent since; its last word is kept in `finished` or `failure`. Answers to
+        other questions than this one come too late."""
         while not self.deaf:
             try:
                 if not self.pipe.poll():
@@ -75,8 +76,10 @@ class Child:
                 self.finished = data
             elif word == "failed":
                 self.failure = data
-            else:
+            elif word == "metrics":
                 yield Report(self.name, word, data)
+            elif data[0] == question:
+                yield Report(self.name, word, data[1])
 
     def silent(self) -> float:
         """Seconds without a heartbeat, as long as the parent was looking."""
@@ -115,7 +118,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             pid = self.process.pid
             assert pid is not None
-            if group and hasattr(os, "killpg"):
+            if group:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, number)
             if self.process.is_alive():
@@ -149,6 +152,7 @@ class Processes:
         self._stop = self._board.numbers.array[len(members)]
         self._live: dict[str, Child] = {}
         self._asked: set[str] = set()
+        self._question = 0  # numbers the saves: a late answer is none to the next one
         self._backlog: deque[Report] = deque()
         self._emergency = util.Finalize(None, self.close, exitpriority=10)
         self.restarts = 0
@@ -174,8 +178,9 @@ class Processes:
 
     def save(self, seconds: float) -> dict[str, dict[str, Any]]:
         self._asked = set(self._live)
+        self._question += 1
         for role in self._live.values():
-            role.post("save")
+            role.post("save", self._question)
         states: dict[str, dict[str, Any]] = {}
         kept: deque[Report] = deque()
         deadline = time.monotonic() + seconds
@@ -188,7 +193,7 @@ class Processes:
                 )
             self._hear(left)
             for report in self._backlog:
-                if report.kind == "saved" and report.name in self._asked:
+                if report.kind == "saved":
                     states[report.name] = report.data
                 else:
                     kept.append(report)
@@ -196,8 +201,8 @@ class Processes:
                     self._asked.discard(report.name)
             self._backlog.clear()
         self._backlog = kept
-        for name, state in states.items():
-            self._live[name].member.state = state
+        for member in self._members:
+            member.state = states.get(member.name, member.state)
         return states
 
     def close(self) -> None:
@@ -223,7 +228,7 @@ class Processes:
         heard = {sources[source].name: sources[source] for source in wait(sources, timeout)}
         for role in heard.values():
             ended = not role.process.is_alive()
-            self._backlog.extend(role.read())
+            self._backlog.extend(role.read(self._question))
             if ended:
                 self._ended(role, role.ending())
         for role in list(self._live.values()):
@@ -256,7 +261,7 @@ class Processes:
             self._backlog.append(Report(role.name, "restarted", {"cause": cause, "trace": trace}))
             again = self._live[role.name] = Child(role.member, self._board, self._journal)
             if role.name in self._asked:
-                again.post("save")
+                again.post("save", self._question)
 
     def _wait_for_ends(self, deadline: float) -> None:
         while (left := deadline - time.monotonic()) > 0:
@@ -266,4 +271,4 @@ class Processes:
             pipes = [role.pipe for role in running if not role.deaf]
             wait([*pipes, *(role.process.sentinel for role in running)], left)
             for role in running:  # it may be blocked in a send
-                deque(role.read(), maxlen=0)
+                deque(role.read(self._question), maxlen=0)

@@ -86,6 +86,9 @@ class Fail(Role):
     def hangs(self) -> None:
         time.sleep(1000)
 
+    def is_stuck(self) -> None:
+        ctypes.PyDLL(None).sleep(1000)
+
     def freezes(self) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -115,7 +118,17 @@ class Deaf(Role):
         done.rename(done.with_suffix(".pids"))
         link.report({})
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.sleep()
+
+    def sleep(self) -> None:
         time.sleep(1000)
+
+
+class Stuck(Deaf):
+    """The same in C code that never gives Python's lock back."""
+
+    def sleep(self) -> None:
+        ctypes.PyDLL(None).sleep(1000)
 
 
 class Wait(Role):

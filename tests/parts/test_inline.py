@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +15,6 @@ from tests.parts import roles
 def no_thread_is_left_over() -> Iterator[None]:
     before = threading.active_count()
     yield
-    gc.collect()
     assert threading.active_count() == before
 
 
