@@ -6,7 +6,7 @@ import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import spawn
+from multiprocessing import forkserver, spawn
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
@@ -23,6 +23,16 @@ def context() -> Any:
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(list(PRELOAD))
     return server
+
+
+def warm() -> None:
+    """Starts the fork server and returns at once: it loads torch while its parent does other things.
+
+    Call it early, before importing torch. Environment variables set later do not reach children.
+    """
+    if context().get_start_method() == "forkserver":
+        with _lock, _plain_preparation():
+            forkserver.ensure_running()
 
 
 def start(target: Callable[..., None], name: str, *args: Any) -> BaseProcess:

@@ -273,6 +273,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 SCRIPT = """
 import os, signal
+from paradigms.parts import start
 from paradigms.parts.crew import Crew
 from tests.parts import roles
 
@@ -281,6 +282,7 @@ class Own(roles.Count):
 
 print("imported")
 if __name__ == "__main__":
+    start.warm()
     for role in (roles.Count, Own):
         with Crew() as crew:
             crew.add("count", role, 10)
