@@ -26,7 +26,7 @@ def context() -> Any:
 
 
 def warm() -> None:
-    """Starts the fork server and returns at once: it loads torch while its parent does other things.
+    """Starts the fork server, returns at once: it loads torch while its parent does other things.
 
     Call it early, before importing torch. Environment variables set later do not reach children.
     """
