@@ -37,7 +37,10 @@ def read(target: str) -> Signature:
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.py") if p.stem != "__init__")
         raise LookupError(f"there is no module {module}; there are {', '.join(there) or 'none'}")
-    defined = _definitions(path)
+    try:
+        defined = _definitions(path)
+    except SyntaxError as error:
+        raise LookupError(f"line {error.lineno} of {path} is not Python: {error.msg}") from error
     if name not in defined:
         there = sorted(n for n in defined if not n.startswith("_"))
         raise LookupError(f"{module} has no {name}; it has {', '.join(there)}")

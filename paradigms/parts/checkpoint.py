@@ -90,6 +90,9 @@ def write(folder: Path, state: dict[str, Any]) -> Path:
             shutil.rmtree(folder)
         partial.rename(folder)
         _sync(folder.parent)
+    except SafetensorError as error:  # what it makes of a full disk
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(str(error)) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

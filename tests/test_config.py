@@ -1,0 +1,184 @@
+"""Every YAML composes, binds and instantiates; what cannot run is refused in one sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from conf import check, signature
+from conf.compose import PARTS, compose, flatten, resolved
+from conf.sentences import Wrong
+from conf.settings import SETTINGS
+
+ROOT = Path(__file__).resolve().parents[1]
+GIVEN = {"gym": ["env.id=Pendulum-v1"]}  # choices that leave a value to the user
+CHOICES = sorted(
+    (path.parent.name, path.stem)
+    for path in (ROOT / "conf").glob("*/*.yaml")
+    if path.parent.name in PARTS
+)
+
+WRONG = [
+    ("paradigm=nonsense", "there are dcollect, dupdate, hogwild, locked and sequential"),
+    ("paradigm=sequental", "did you mean paradigm=sequential?"),
+    ("env=landr", "did you mean env=lander?"),
+    ("hydra/launcher=submitit", "there are basic"),
+    ("paradigmm=dcollect", "did you mean paradigm?"),
+    ("agent.lrr=1", "did you mean agent.lr?"),
+    ("+agent.lrr=1", "did you mean agent.lr?"),
+    ("lr=3", "did you mean agent.lr?"),
+    ("env_steps=5", "did you mean budget.env_steps?"),
+    ("+foo=1", "there are agent, budget"),
+    ("paradigm.merge=mean", "paradigm has no settings"),
+    ("+seed=3", "without the plus"),
+    ("seed=1,2", "add -m"),
+    ("-m seed=1,2 paradigm=sequential,nope", "paradigm=nope is not a choice"),
+    ("agent.lr=[", "cannot be read"),
+    ("foo", "cannot be read"),
+    ("agent.lr=abc", "must be a number"),
+    ("agent.hidden_sizes=256", "must be a list, each a whole number"),
+    ("workers=abc", "must be a whole number"),
+    ("workers=0", "must be at least 1"),
+    ("workers=1.5", "must be a whole number"),
+    ("seed=true", "must be a whole number"),
+    ("budget.env_steps=-3", "must be at least 1"),
+    ("budget.seconds=-1", "must be above 0"),
+    ("evaluation.where=moon", "one of process, inline"),
+    ("updates_per_env_step=0", "must be above 0"),
+    ("replay.batch_size=0", "must be at least 1"),
+    ("device=gpu", "must be cpu, cuda"),
+    ("warmup=1000000", "nothing would be learned"),
+    ("lag=3 slack=8", "add slack=0"),
+    ("warmup=${nope}", "'nope' not found"),
+    ("env=gym", "env.id has no value yet"),
+    ("env=gym env.id=LunarLandr-v3", "did you mean LunarLander-v3"),
+    ("env=gym env.id=nowhere:Some-v0", "cannot be imported"),
+    ("env=lander +env.kwargs.foo=3", "it takes"),
+    ("env=lander env.per_worker=[{},{gravty:-8.0}]", "it takes"),
+    ("env=cartpole", "agent=sac needs continuous actions, but env=cartpole has discrete"),
+    ("env=gym env.id=CarRacing-v3", "agent=sac needs vectors as observations"),
+    ("experiment=diverse_lander", "+experiment=diverse_lander"),
+    ("+experiment=nope", "there are diverse_lander"),
+    ("agent=null", "needs a choice"),
+    ("agent._target_=agents.sac.Sack", "it has SAC"),
+    ("agent._target_=agents.nothing.SAC", "there is no module agents.nothing"),
+    ("resume=nowhere", "is not a folder"),
+    ("resume=conf", "has no whole checkpoint"),
+    ("-m seed=0,1 resume=conf", "leave out -m"),
+]
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_binds_and_instantiates(group: str, choice: str) -> None:
+    setup = compose([f"{group}={choice}", *GIVEN.get(choice, [])])
+    check.values(setup)
+    node = dict(setup.values[group])
+    node.pop("batch_size", None)
+    made = instantiate(node["make"] if group == "env" else node, _convert_="all")
+    assert callable(made) or hasattr(made, "run")
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "conf/tuned").glob("*.yaml")))
+def test_a_pair_finds_its_tuned_values(name: str) -> None:
+    agent, env = name.rsplit("_", 1)
+    setup = compose([f"agent={agent}", f"env={env}"])
+    check.values(setup)
+    assert setup.choices["tuned"] == name
+    reached = dict(flatten(setup.values))
+    tuned = resolved(OmegaConf.load(ROOT / f"conf/tuned/{name}.yaml"))
+    assert {key: reached[key] for key, _ in flatten(tuned)} == dict(flatten(tuned))
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "conf/experiment").glob("*.yaml")))
+def test_every_experiment_passes_the_check(name: str) -> None:
+    check.command_line([f"+experiment={name}"])
+
+
+def test_what_is_typed_wins_over_tuned_values() -> None:
+    assert compose(["env=lander", "budget.env_steps=77000"]).values["budget"]["env_steps"] == 77000
+
+
+def test_every_setting_has_a_value_and_every_value_a_setting() -> None:
+    own = {k for k, _ in flatten(compose([]).values) if k.partition(".")[0] not in PARTS}
+    assert own | {"replay.batch_size"} == set(SETTINGS)
+
+
+@pytest.mark.parametrize(("typed", "said"), WRONG)
+def test_what_cannot_run_is_refused_in_one_sentence(typed: str, said: str) -> None:
+    with pytest.raises(Wrong) as caught:
+        check.command_line(typed.split())
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_refusal_is_one_line_on_stderr_and_exit_code_2() -> None:
+    run = subprocess.run(
+        [sys.executable, "train.py", "paradigm=nonsense"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_the_check_imports_neither_torch_nor_an_agent() -> None:
+    code = (
+        "import sys; from conf import check; check.command_line(['env=lander'])\n"
+        "print(sorted({'torch', 'agents.sac', 'paradigms.base'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout == "[]\n", run.stderr
+
+
+def test_another_package_of_our_name_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "envs").mkdir()
+    (tmp_path / "envs" / "__init__.py").touch()
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import train; train.main()"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr.startswith(f"the package 'envs' would be imported from {tmp_path}")
+
+
+def test_cfg_job_prints_the_configuration_and_help_the_choices() -> None:
+    shown = _train("--cfg", "job", "env=lander")
+    assert yaml.safe_load(shown)["env"]["id"] == "LunarLander-v3"
+    helped = _train("--help")
+    for word in ("paradigm: dcollect", "-m paradigm=", "budget.env_steps", "resume=FOLDER"):
+        assert word in helped
+
+
+def test_a_config_folder_of_the_users_own_adds_choices(tmp_path: Path) -> None:
+    (tmp_path / "env").mkdir()
+    text = (ROOT / "conf/env/pendulum.yaml").read_text().replace("name: pendulum", "name: mine")
+    (tmp_path / "env" / "mine.yaml").write_text(text)
+    check.command_line([f"--config-dir={tmp_path}", "env=mine"])
+
+
+@pytest.mark.parametrize(
+    ("annotation", "good", "bad"),
+    [
+        ("int", [3], [True, 1.5, "3", None]),
+        ("float | None", [3, 1.5, None], ["3", True]),
+        ("Sequence[int]", [[1, 2]], [3, [1.5], "12"]),
+        ("tuple[float, float]", [[0.9, 1]], [[0.9], [0.9, "x"]]),
+        ("tuple[int, ...]", [[], [1, 2, 3]], [["a"]]),
+        ("Literal['a', 'b']", ["a"], ["c", 1]),
+        ("'str | float'", ["auto", 0.2], [None]),
+        ("Mapping[str, int]", [{}], [[]]),
+        ("Callable[..., Any]", ["anything"], []),
+    ],
+)
+def test_annotations_are_the_schema(annotation: str, good: list, bad: list) -> None:
+    parsed = signature.parse(annotation)
+    assert all(signature.fits(value, parsed) for value in good)
+    assert not any(signature.fits(value, parsed) for value in bad)
+
+
+def _train(*arguments: str) -> str:
+    command = [sys.executable, "train.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
