@@ -18,8 +18,8 @@ from benchmarks.studies import Cell, Study
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
-POLICIES = ("solving", "final")
-CURVE = ("seconds", "env_steps", "updates", "mean")
+POLICIES = {"solving": "confirmed_return", "final": "final_return"}  # and where their mean is
+CURVE = ("seconds", "env_steps", "updates", "mean", "std")
 BIG = 1_000_000  # bytes; policies above are stored in float16
 
 Record = dict[str, Any]
@@ -48,7 +48,7 @@ def gather(cell: Cell, folder: Path, *, exit_code: int, seconds: float, before: 
         "variant": cell.variant,
         "seed": cell.seed,
         "command": " ".join(["python", *cell.program, *cell.overrides]),
-        "config_hash": config_hash(folder / "config.yaml"),
+        **configuration(folder / "config.yaml"),
         "exit_code": exit_code,
         "wall_seconds": round(seconds, 2),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -67,7 +67,7 @@ def store(record: Record, cell: Cell, study: Study, folder: Path, results: Path 
     target = path(cell, results)
     target.parent.mkdir(parents=True, exist_ok=True)
     if study.policies:
-        record["policies"] = keep_policies(folder, target.parent / "policies", cell.name)
+        record["policies"] = keep_policies(record, folder, target.parent / "policies", cell.name)
     write_json(target, record)
     return target
 
@@ -104,16 +104,18 @@ def machine() -> Record:
     }
 
 
-def config_hash(file: Path) -> str | None:
-    """12 hex digits of the resolved configuration without its seed: the same in a whole row."""
+def configuration(file: Path) -> Record:
+    """`config_hash`: 12 hex digits of the resolved configuration without its seed, the same in a
+    whole row; `confirm_episodes`: over how many episodes the kept policies were measured."""
     if not file.exists():
-        return None
+        return {"config_hash": None, "confirm_episodes": 0}
     from omegaconf import OmegaConf
 
-    config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    assert isinstance(config, dict)
+    config: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     config.pop("seed", None)
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+    episodes = config.get("evaluation", {}).get("confirm_episodes", 0)
+    return {"config_hash": digest, "confirm_episodes": episodes}
 
 
 def evaluations(file: Path) -> dict[str, list[float]]:
@@ -127,19 +129,34 @@ def evaluations(file: Path) -> dict[str, list[float]]:
     return columns
 
 
-def keep_policies(folder: Path, target: Path, name: str) -> dict[str, str]:
-    """Copies the policies that a run left; returns their paths below benchmarks/results."""
-    kept = {}
-    for which in POLICIES:
+def keep_policies(record: Record, folder: Path, target: Path, name: str) -> dict[str, Record]:
+    """Copies the policies that a run left, each with its JSON.
+
+    Returns for each its file below benchmarks/results, the mean return that the run measured after
+    training, over how many episodes, and the spread of an episode in the evaluations near it.
+    """
+    kept: dict[str, Record] = {}
+    for which, key in POLICIES.items():
         source = folder / f"{which}.safetensors"
         if source.exists():
             target.mkdir(parents=True, exist_ok=True)
             copy = target / f"{name}_{which}.safetensors"
             _copy_policy(source, copy)
-            if source.with_suffix(".json").exists():
-                shutil.copyfile(source.with_suffix(".json"), copy.with_suffix(".json"))
-            kept[which] = str(Path(target.parent.name, target.name, copy.name))
+            shutil.copyfile(source.with_suffix(".json"), copy.with_suffix(".json"))
+            kept[which] = {
+                "file": str(Path(target.parent.name, target.name, copy.name)),
+                "mean": record["result"].get(key),
+                "episodes": record["confirm_episodes"],
+                "std": _spread(record["evaluations"], _json(source.with_suffix(".json"))),
+            }
     return kept
+
+
+def _spread(curve: dict[str, list[float]], about: Record) -> float | None:
+    """An episode's standard deviation in the three evaluations that are nearest in updates."""
+    at = about["updates"]
+    near = sorted(zip(curve["updates"], curve["std"], strict=True), key=lambda e: abs(e[0] - at))
+    return (sum(std**2 for _, std in near[:3]) / len(near[:3])) ** 0.5 if near else None
 
 
 def _copy_policy(source: Path, copy: Path) -> None:

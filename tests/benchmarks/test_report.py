@@ -16,12 +16,8 @@ MACHINE = {"cores": 2, "cpu": "A CPU", "torch": "2.13.0", "python": "3.11.7"}
 def make_record(variant: str, seed: int, **result: object) -> Record:
     whole = {"stopped_by": "budget", "threshold": 90.0, "confirmed_return": 93.0, **result}
     whole |= {"share_above_threshold": 0.95, "retention": 0.99}
-    curve = {
-        "seconds": [1.0, 3.0],
-        "env_steps": [100, 300],
-        "updates": [5, 9],
-        "mean": [-1.0, 95.0],
-    }
+    curve = {"seconds": [1.0, 3.0], "env_steps": [100, 300], "updates": [5, 9]}
+    curve |= {"mean": [-1.0, 95.0], "std": [1.0, 1.0]}
     return {
         "variant": variant,
         "seed": seed,

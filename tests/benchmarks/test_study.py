@@ -19,7 +19,8 @@ PROGRAM = """
 import json, os, pathlib, signal, sys, time
 given = dict(word.split("=", 1) for word in sys.argv[1:])
 folder = pathlib.Path(given["hydra.run.dir"])
-(folder / "config.yaml").write_text(f"seed: {given['seed']}\\nname: {given['name']}\\n")
+(folder / "config.yaml").write_text(f"seed: {given['seed']}\\nname: {given['name']}\\n"
+    "evaluation: {confirm_episodes: 100}\\n")
 if given["name"] == "broken":
     sys.exit("agent.lr must be a number")
 if given["name"] == "endless":
@@ -27,10 +28,13 @@ if given["name"] == "endless":
     (folder / "pids").write_text(f"{os.getpid()} {child}") if child else None
     time.sleep(3600)
 lines = [{"kind": "train", "env_steps": 5}]
-lines += [{"kind": "evaluation", "seconds": 1.25, "env_steps": 10, "updates": 4, "mean": -3.0}]
+point = {"seconds": 1.25, "env_steps": 10, "updates": 4, "mean": -3.0, "std": 2.0}
+lines += [{"kind": "evaluation", **point}]
 (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines))
 (folder / "final.safetensors").write_bytes(b"weights")
+(folder / "final.json").write_text(json.dumps({"updates": 5}))
 result = {"stopped_by": "budget", "solved": False, "seconds_to_threshold": None, "seconds": 2.0}
+result["final_return"] = -2.5
 (folder / "result.json").write_text(json.dumps(result))
 """
 
@@ -63,13 +67,16 @@ def test_a_cell_holds_the_result_the_curve_and_where_both_came_from(tmp_path: Pa
     assert record["command"].endswith("program.py name=a env=toy seed=1")
     assert record["result"]["stopped_by"] == "budget"
     assert record["evaluations"] == {
-        "seconds": [1.25], "env_steps": [10], "updates": [4], "mean": [-3],
+        "seconds": [1.25], "env_steps": [10], "updates": [4], "mean": [-3], "std": [2],
     }  # fmt: skip
     assert record["machine"]["cores"] >= 1
     assert record["machine"]["torch"]
     assert len(record["config_hash"]) == 12
-    assert record["policies"] == {"final": "toy/policies/a_1_final.safetensors"}
-    assert (tmp_path / "results" / record["policies"]["final"]).read_bytes() == b"weights"
+    file = "toy/policies/a_1_final.safetensors"
+    kept = {"file": file, "mean": -2.5, "episodes": 100, "std": 2}
+    assert record["policies"] == {"final": kept}
+    assert (tmp_path / "results" / file).read_bytes() == b"weights"
+    assert (tmp_path / "results" / file).with_suffix(".json").exists()
 
 
 def test_the_hash_of_a_configuration_leaves_the_seed_out(tmp_path: Path) -> None:
