@@ -21,6 +21,7 @@ from conf.compose import Setup, resolved
 from conf.sentences import Wrong
 
 if TYPE_CHECKING:
+    from paradigms.base import Job, Paradigm
     from paradigms.parts.session import Session
 
 
@@ -61,10 +62,7 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
 
     machine.prepare()
     import torch
-    from hydra.utils import instantiate
 
-    from envs.make import describe
-    from paradigms.base import Job
     from paradigms.parts.checkpoint import Damaged
     from paradigms.parts.clock import run_began
     from paradigms.parts.session import Session
@@ -72,43 +70,41 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     v = setup.values
     if v["device"] != "cpu" and not torch.cuda.is_available():
         raise Wrong(f"device={v['device']} needs a CUDA device, and torch finds none: use cpu")
+    journal = str(folder / "journal.bin") if v["journal"] else None
+    job, paradigm = assemble(v, started=run_began(began, first=first), journal=journal)
+    OmegaConf.save(OmegaConf.create(v), folder / "config.yaml")
+    try:
+        return Session(job, paradigm, folder, values=v, choices=setup.choices)
+    except (ValueError, Damaged) as error:
+        raise Wrong(" ".join(str(error).split())) from error
+
+
+def assemble(v: dict[str, Any], **others: Any) -> tuple[Job, Paradigm]:
+    """The job and the paradigm that plain values describe; `others` are fields of Job."""
+    from hydra.utils import instantiate
+
+    from envs.make import describe
+    from paradigms.base import Job
+
     node = {name: dict(v[name]) for name in ("agent", "replay", "paradigm")}
     batch_size = node["replay"].pop("batch_size")
     made = {name: plain(instantiate(value, _convert_="all")) for name, value in node.items()}
     make_env = plain(instantiate(v["env"]["make"], _convert_="all"))
-    OmegaConf.save(OmegaConf.create(v), folder / "config.yaml")
-    try:
-        return Session(
-            Job(
-                spec=describe(make_env, threshold=v["env"]["threshold"]),
-                make_agent=made["agent"],
-                make_env=make_env,
-                make_replay=made["replay"],
-                explore=instantiate(v["explore"], _convert_="all"),
-                scale=instantiate(v["lr_schedule"], _convert_="all"),
-                env_steps=v["budget"]["env_steps"],
-                workers=v["workers"],
-                envs=v["envs"],
-                turn=v["turn"],
-                batch_size=batch_size,
-                ratio=v["updates_per_env_step"],
-                warmup=v["warmup"],
-                slack=v["slack"],
-                lag=v["lag"],
-                seed=v["seed"],
-                device=v["device"],
-                crew=v["crew"],
-                journal=str(folder / "journal.bin") if v["journal"] else None,
-                checkpoint_env_steps=v["checkpoint"]["every_env_steps"],
-                started=run_began(began, first=first),
-            ),
-            made["paradigm"],
-            folder,
-            values=v,
-            choices=setup.choices,
-        )
-    except (ValueError, Damaged) as error:
-        raise Wrong(" ".join(str(error).split())) from error
+    settings: dict[str, Any] = {
+        "spec": describe(make_env, threshold=v["env"]["threshold"]),
+        "make_agent": made["agent"],
+        "make_env": make_env,
+        "make_replay": made["replay"],
+        "explore": instantiate(v["explore"], _convert_="all"),
+        "scale": instantiate(v["lr_schedule"], _convert_="all"),
+        "env_steps": v["budget"]["env_steps"],
+        "batch_size": batch_size,
+        "ratio": v["updates_per_env_step"],
+        "checkpoint_env_steps": v["checkpoint"]["every_env_steps"],
+        "evaluate_in_worker": v["evaluation"]["where"] == "worker",
+    }
+    same = ("workers", "envs", "turn", "warmup", "slack", "lag", "seed", "device", "crew")
+    return Job(**{**settings, **{name: v[name] for name in same}, **others}), made["paradigm"]
 
 
 def train(session: Session) -> dict[str, Any]:

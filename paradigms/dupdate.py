@@ -131,7 +131,7 @@ class Worker(Role):
                 base = event.read = self.weights.pull(vector)
         self.trained = True
         self.tasks.base(rank).copy_(vector.floats)
-        self.agent.optim.scale = self.job.scale(self.pace.share())
+        self.agent.optim.scale = self.job.scale(min(1.0, task.added / self.job.env_steps))
         made = sum(
             self.learner.update(task.first + k, heads=task.heads) for k in range(task.updates)
         )

@@ -14,16 +14,18 @@ from paradigms.parts.pace import Pace
 
 COLLECT, TRAIN, EVALUATE = 1, 2, 3
 EXAMS = 100
-ASSIGNED, DONE, TAKEN, KIND, UPDATES, FIRST, BASE, COUNT = range(8)
+ASSIGNED, DONE, TAKEN, KIND, UPDATES, FIRST, ADDED, BASE, COUNT = range(9)
 
 
 class Task(NamedTuple):
     """`kind` is COLLECT, TRAIN, EVALUATE or None (nothing to do). TRAIN: make `updates` updates,
-    numbered from `first`, on what the replay held at `heads` [streams]."""
+    numbered from `first`, on what the replay held at `heads` [streams] when `added` env steps were
+    in it."""
 
     kind: int | None
     updates: int = 0
     first: int = 0
+    added: int = 0
     heads: np.ndarray = np.zeros(0, np.int64)
 
 
@@ -36,7 +38,7 @@ class Tasks:
 
     def __init__(self, workers: int, streams: int, vector: Vector) -> None:
         self.workers, self.streams = workers, streams
-        self._row = Shared((workers, 8), np.int64)
+        self._row = Shared((workers, 16), np.int64)
         self._heads = Shared((workers, streams), np.int64)
         self._seen = Shared((workers, streams), np.int64)
         self._known = np.zeros(streams, np.int64)
@@ -47,6 +49,7 @@ class Tasks:
         row = self._row.array[rank]
         self._heads.array[rank] = self._known
         row[KIND], row[UPDATES], row[FIRST] = task.kind or 0, task.updates, task.first
+        row[ADDED] = task.added
         if task.kind is not None:
             row[ASSIGNED] += 1
 
@@ -56,9 +59,9 @@ class Tasks:
         return bool(row[ASSIGNED] > row[DONE])
 
     def read(self, rank: int) -> Task:
-        row = self._row.array[rank]
+        row, heads = self._row.array[rank], self._heads.array[rank].copy()
         kind = int(row[KIND]) or None
-        return Task(kind, int(row[UPDATES]), int(row[FIRST]), self._heads.array[rank].copy())
+        return Task(kind, int(row[UPDATES]), int(row[FIRST]), int(row[ADDED]), heads)
 
     def report(self, rank: int, *, base: int, count: int, heads: np.ndarray) -> None:
         """The worker: which version it started from, rows or updates made, what the replay
@@ -118,7 +121,7 @@ class ByPace:
     def __call__(self, rank: int) -> Task:
         first = self.pace.total("granted")
         if grant := self.pace.claim(self.most):
-            return Task(TRAIN, grant, first)
+            return Task(TRAIN, grant, first, self.pace.total("added"))
         if self.pace.spent(rank):
             return Task(None)
         self.collected += 1
@@ -150,7 +153,7 @@ class BySource:
             return Task(kind)
         first = pace.total("granted")
         pace.count("granted", -1, self.most)
-        return Task(TRAIN, self.most, first)
+        return Task(TRAIN, self.most, first, pace.total("added"))
 
 
 def _cumulated(shares: tuple[tuple[int, float], ...]) -> list[tuple[int, float]]:

@@ -1,0 +1,80 @@
+"""Replays a run inline from its journal: python replay_run.py run=FOLDER
+
+Every scheduling event of an asynchronous run is done again, one role at a time, in one process. Says
+whether the parameters come out the same, to the last bit.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from conf.sentences import Wrong
+from train import assemble, refuse
+
+
+def main() -> None:
+    """The console command: exit code 0 if the bits agree, 1 if not, 2 if it cannot be done."""
+    arguments = dict(word.partition("=")[::2] for word in sys.argv[1:])
+    if set(arguments) != {"run"}:
+        sys.stderr.write(f"{__doc__.splitlines()[0]}\n")
+        sys.exit(2)
+    try:
+        agree = replay(Path(arguments["run"]))
+    except Wrong as error:
+        refuse(error)
+    sys.exit(0 if agree else 1)
+
+
+def replay(folder: Path) -> bool:
+    """Runs the folder's journal again and compares with its last checkpoint. Raises Wrong."""
+    for name in ("config.yaml", "journal.bin"):
+        if not (folder / name).is_file():
+            raise Wrong(f"run={folder} has no {name}; give the folder of a run with journal=true")
+    values: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+    if values["resume"]:
+        raise Wrong(f"run={folder} was resumed from {values['resume']}: replay that one")
+    import paradigms.parts.machine as machine  # before torch: it sets the number of threads
+
+    machine.prepare()
+    import torch
+
+    from paradigms.parts.checkpoint import Checkpoints, Damaged
+    from paradigms.parts.journal import Journal
+    from paradigms.parts.order import Diverged, Recorded
+
+    journal = Journal.read(folder / "journal.bin")
+    events = sum(len(journal.events(role)) for role in journal.roles)
+    if not events:
+        raise Wrong(f"run={folder} has an empty journal: its paradigm leaves nothing to order")
+    notes: list[str] = []
+    try:
+        state = Checkpoints(folder / "checkpoints", keep=1, say=notes.append).newest()["run"]
+    except Damaged as error:
+        raise Wrong(f"run={folder} has no checkpoint to compare with: {error}") from error
+    job, paradigm = assemble({**values, "crew": "inline"}, order=Recorded(journal))
+    print(f"{events:,} events of {', '.join(journal.roles)}")
+    run = paradigm.run(job)
+    try:
+        while True:
+            next(run)
+    except StopIteration as end:
+        result = end.value
+    except Diverged as error:
+        print(f"it went another way: {error}")
+        return False
+    agree = torch.equal(result.final.floats, state["floats"])
+    differ = int((result.final.floats != state["floats"]).sum())
+    updates = result.totals["updates"]
+    print(
+        f"{updates:,} updates replayed: "
+        + ("the same bits" if agree else f"{differ:,} of {len(state['floats']):,} numbers differ")
+    )
+    return agree
+
+
+if __name__ == "__main__":
+    main()
