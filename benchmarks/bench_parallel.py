@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks import cells, rounds
 from benchmarks.rounds import Side
+from benchmarks.studies import QUIET
 
 COMMON = (
     "env=lander",
@@ -24,7 +25,7 @@ COMMON = (
     "warmup=1000",
     "evaluation.every_seconds=null",
     "evaluation.confirm_episodes=0",
-    "tensorboard=false",
+    *QUIET,
 )
 
 

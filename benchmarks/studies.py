@@ -12,6 +12,7 @@ Overrides = tuple[str, ...]
 
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
 MERGES = ("delta", "damped", "elastic", "mean")
+QUIET = ("tensorboard=false", "checkpoint.at_end=false")
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,12 @@ def _paradigms(*others: str) -> dict[str, Overrides]:
 
 
 def _budget(seconds: int, env_steps: int) -> Overrides:
-    """Timed runs go on after the threshold: half the question is whether learning is kept."""
+    """A run goes on after the threshold: half the question is whether learning is kept."""
     return (
         f"budget.env_steps={env_steps}",
         f"budget.seconds={seconds}",
         "stop_when_solved=false",
+        *QUIET,
     )
 
 
@@ -125,7 +127,7 @@ STUDIES: dict[str, Study] = {
                 for merge in MERGES
             },
         },
-        common=("env=pendulum", "budget.env_steps=24000", "stop_when_solved=true"),
+        common=("env=pendulum", "budget.env_steps=24000", "stop_when_solved=true", *QUIET),
         seeds=_seeds(100, 104),
         cap=600,
         packable=True,

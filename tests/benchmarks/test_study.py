@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks import cells, study
 from benchmarks.studies import STUDIES, Cell, Study
+from conf import check
 
 PROGRAM = """
 import json, os, pathlib, signal, sys, time
@@ -165,6 +166,12 @@ def test_every_study_has_distinct_cells_and_no_tuning_seed(name: str) -> None:
     found: list[Cell] = STUDIES[name].cells(name)
     assert len({cell.name for cell in found}) == len(found)
     assert all(cell.seed >= 100 for cell in found)
+
+
+@pytest.mark.parametrize("name", [n for n, s in STUDIES.items() if s.program == ("train.py",)])
+def test_every_cell_is_a_command_that_train_accepts(name: str) -> None:
+    for cell in STUDIES[name].cells(name, seeds=[100]):
+        assert check.command_line(list(cell.overrides))
 
 
 def _alive(pid: int) -> bool:
