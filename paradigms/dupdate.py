@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.crew import Crew
@@ -163,7 +163,7 @@ class Merger(Role):
         self.rule, self.by = rule, by
 
     def run(self, link: Link) -> None:
-        self.agent = make_agent(self.job)
+        self.agent = make_agent(replace(self.job, device="cpu"))  # it never learns
         self.weights.pull(self.agent.vector)  # what a resumed run had learned
         workers = range(self.tasks.workers)
         for rank in workers:

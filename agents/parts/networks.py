@@ -81,7 +81,12 @@ class MLP:
         self._arrays = None
 
     def fast(self, x: np.ndarray) -> np.ndarray:
-        """The same forward in NumPy, x [B, I] -> [B, O]: half of torch's time for a few rows."""
+        """The same forward in NumPy, x [B, I] -> [B, O]: half of torch's time for a few rows.
+        (On a CUDA device it is torch's.)"""
+        device = self.weights[0].device
+        if device.type != "cpu":
+            with torch.no_grad():
+                return np.asarray(self(torch.from_numpy(x).to(device)).cpu())
         if self._arrays is None:
             self._arrays = [
                 (w.detach().numpy(), b.detach().numpy())

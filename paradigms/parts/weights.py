@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.multiprocessing  # lets CUDA tensors be sent to a child
 
 from agents.base import Agent
 from agents.parts.vector import Vector
