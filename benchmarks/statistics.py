@@ -140,7 +140,10 @@ def probability_of_improvement(
 
 
 def verdict(ours: Interval, theirs: Interval, seeds: int, improvement: Interval) -> str:
-    """ "better", "worse" or "not distinguishable": below 10 seeds only disjoint intervals speak."""
+    """ "better", "worse", "not distinguishable" (below 10 seeds only disjoint intervals speak), or,
+    below 5, "too few seeds"."""
+    if seeds < 5:
+        return "too few seeds"
     apart = not ours.overlaps(theirs)
     if not apart and (seeds < 10 or improvement.low <= 0.5 <= improvement.high):
         return "not distinguishable"

@@ -86,7 +86,7 @@ def test_timed_table_counts_the_unsolved_run_and_splits_the_speed_up() -> None:
     assert found["`dcollect`"][:4] == ["2", "1/2", "110.0", "55.0"]
     # rates 200 / 100; updates 5000 against (6000 + 14000) / 1
     assert found["`dcollect`"][6] == "0.50 = 2.00 x 0.25"
-    assert found["`dcollect`"][7] == "not distinguishable (P = 0.50)"
+    assert found["`dcollect`"][7] == "too few seeds (P = 0.50)"
     assert found["`sequential`, best of 2 independent"][:4] == ["2", "100 %", "40.0", "40.0"]
 
 

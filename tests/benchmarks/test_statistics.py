@@ -111,6 +111,7 @@ def test_few_seeds_speak_only_where_the_intervals_are_disjoint() -> None:
     low, high, wide = Interval(1, 0, 2), Interval(5, 4, 6), Interval(3, 1, 5)
     likely = Interval(0.9, 0.7, 1.0)
     unsure = Interval(0.6, 0.4, 0.8)
+    assert statistics.verdict(high, low, 4, likely) == "too few seeds"
     assert statistics.verdict(high, low, 5, likely) == "better"
     assert statistics.verdict(low, high, 5, likely) == "worse"
     assert statistics.verdict(wide, low, 5, likely) == "not distinguishable"
