@@ -29,6 +29,7 @@ class SAC(Agent):
 
     Deviations from the paper:
     - the temperature's loss is linear in log alpha, not in alpha (stable-baselines3);
+    - `reward_scale` multiplies rewards in the critics' targets (as in arXiv:1801.01290, section 5.2);
     - `n_step` > 1 leaves out the entropy of the steps in between and is biased off-policy;
     - `noise="pink"` correlates the policy's noise in time (Eberhard et al. 2023), marginals
     unchanged;
@@ -62,6 +63,7 @@ class SAC(Agent):
         initial_temperature: float = 1.0,
         target_entropy: float | None = None,
         n_step: int = 1,
+        reward_scale: float = 1.0,
         layer_norm: bool = False,
         average: float = 0.0,
         noise: str = "white",
@@ -72,6 +74,7 @@ class SAC(Agent):
         (obs_size,) = spec.observation_space.shape or ()
         (self.action_size,) = spec.action_space.shape or ()
         self.gamma, self.n_step, self.average = gamma, n_step, average
+        self.reward_scale = reward_scale
         self.automatic = temperature == "auto"
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
         self.held = HeldActions(self.action_size, hold)
@@ -121,7 +124,7 @@ class SAC(Agent):
         with torch.no_grad():
             next_action, next_logp = self.sample(batch.next_obs)
             next_q = self.q(self.target, batch.next_obs, next_action).amin(0)
-            y = batch.reward + batch.discount * (next_q - alpha * next_logp)
+            y = self.reward_scale * batch.reward + batch.discount * (next_q - alpha * next_logp)
         q = self.q(self.critic, batch.obs, batch.action)
         assert q.shape == (2, *y.shape), f"q {tuple(q.shape)} against y {tuple(y.shape)}"
         critic_loss = (0.5 * batch.weight * (q - y).square()).mean(1).sum()
