@@ -54,12 +54,13 @@ class Pace:
         return math.floor(self.ratio * max(0, steps - self.warmup // share))
 
     def claim(self, most: int, rank: int = -1) -> int:
-        """Grants at most `most` of the owed updates to the one dispenser, or to a worker (rank >=
-        0) those that its own rows owe."""
+        """Grants at most `most` of the owed updates to the one dispenser, or to a worker (rank >= 0)
+        those that its own rows owe, as long as all rows together owe them too."""
         if rank < 0:
             due = self.owed(self.total("added")) - self.own("granted", -1)
         else:
             due = self.owed(self.own("added", rank), self.workers) - self.own("granted", rank)
+            due = min(due, self.debt())
         grant = max(0, min(most, due))
         self.count("granted", rank, grant)
         return grant
