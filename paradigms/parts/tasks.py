@@ -112,7 +112,11 @@ class Tasks:
 
 class ByPace:
     """TRAIN while something is owed, else COLLECT, until the budget of env steps is spent; one task
-    in `EXAMS` collecting ones is EVALUATE where workers evaluate."""
+    in `EXAMS` collecting ones is EVALUATE where workers evaluate.
+
+    Only what the learner itself has counted decides, so that a replayed journal decides alike. In
+    lockstep a round's updates are shared out evenly: nobody collects next to a long task.
+    """
 
     def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
         self.pace, self.most, self.seed, self.evaluate = pace, most, seed, evaluate
@@ -120,12 +124,18 @@ class ByPace:
 
     def __call__(self, rank: int) -> Task:
         first = self.pace.total("granted")
-        if grant := self.pace.claim(self.most):
+        if grant := self.pace.claim(self._share(rank)):
             return Task(TRAIN, grant, first, self.pace.total("added"))
-        if self.pace.spent(rank):
+        if self.pace.spent():
             return Task(None)
         self.collected += 1
         return Task(EVALUATE if self.evaluate and self.collected % EXAMS == 0 else COLLECT)
+
+    def _share(self, rank: int) -> int:
+        if self.pace.slack:
+            return self.most
+        still_to_come = self.pace.workers - rank
+        return min(self.most, -(-self.pace.debt() // still_to_come))
 
 
 class BySource:
@@ -139,7 +149,7 @@ class BySource:
 
     def __call__(self, rank: int) -> Task:
         pace = self.pace
-        if pace.spent(rank):
+        if pace.spent():
             return Task(None)
         if pace.total("added") < pace.warmup:
             return Task(COLLECT)
