@@ -1,0 +1,45 @@
+"""Law 13: an asynchronous run in real processes, replayed inline from its journal, ends with the
+same parameters to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from paradigms.dcollect import DCollect
+from paradigms.dupdate import DUpdate
+from paradigms.parts.journal import Journal, Recorded
+from tests.jobs import job, run
+
+RECORDED: dict[str, Any] = {
+    "dcollect": DCollect(),
+    "dupdate delta": DUpdate(merge="delta"),
+    "dupdate elastic": DUpdate(merge="elastic"),
+    "dupdate damped": DUpdate(merge="damped"),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
+    file = str(tmp_path / "journal.bin")
+    changes = {"workers": 2, "slack": 50, "env_steps": 300}
+    live = run(RECORDED[name], job(crew="process", journal=file, **changes))
+    journal = Journal.read(file)
+    again = run(RECORDED[name], job(order=Recorded(journal), **changes))
+
+    assert live.totals["updates"] > 200
+    assert torch.equal(again.floats, live.floats)
+    assert torch.equal(again.result.final.counts, live.result.final.counts)
+    for key in ("env_steps", "updates", "episodes", "merges"):
+        assert again.totals[key] == live.totals[key]
+
+
+def test_another_order_gives_other_parameters() -> None:
+    """Else the equality above would say nothing about the order."""
+    lockstep, free = (
+        run(DCollect(), job(workers=2, slack=slack, env_steps=300)) for slack in (0, 50)
+    )
+    assert not torch.equal(lockstep.floats, free.floats)

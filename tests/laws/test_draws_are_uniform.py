@@ -1,0 +1,113 @@
+"""Law 8: every row that the uniform replay holds is drawn with the same probability, weight 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from agents.base import ROW, Key, Spec
+from envs.make import describe
+from paradigms.parts.replay import Uniform
+from tests.jobs import world
+
+ENVS, TURN = 2, 5
+
+
+def filled(fragments: Sequence[int], *, capacity: int) -> Uniform:
+    """A replay of a writer with two streams for each number of fragments of 5 rows a stream."""
+    spec: Spec = describe(world("Counting"))
+    assert set(ROW) < set(spec.keys)
+    replay = Uniform(
+        spec, capacity=capacity, writers=len(fragments), envs=ENVS, turn=TURN, n_step=2
+    )
+    for rank, count in enumerate(fragments):
+        for number in range(count):
+            fragment = replay.rows.empty(rank)
+            fragment.number, fragment.steps = number, ENVS * TURN
+            fragment.rows["valid"] = True
+            replay.add(fragment)
+    return replay
+
+
+def chi_square(index: np.ndarray, population: np.ndarray) -> float:
+    """(statistic - mean) / standard deviation under the hypothesis that all are equally likely."""
+    counts = np.array([(index == i).sum() for i in population])
+    assert counts.sum() == len(index)
+    expected = len(index) / len(population)
+    freedom = len(population) - 1
+    return float((np.sum((counts - expected) ** 2 / expected) - freedom) / math.sqrt(2 * freedom))
+
+
+def held(replay: Uniform) -> np.ndarray:
+    """Index of every row that may be drawn."""
+    return np.concatenate(
+        [
+            np.arange(max(0, head - replay.window), head) * replay.streams + stream
+            for stream, head in enumerate(replay.heads())
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("fragments", "capacity"),
+    [((2,), 1000), ((1, 7, 3), 1000), ((9, 0, 2), 60), ((9, 4, 8), 60)],
+    ids=["one size", "different sizes", "one wrapped, one empty", "two wrapped"],
+)
+def test_every_row_is_equally_likely_and_weighs_one(
+    fragments: tuple[int, ...], capacity: int
+) -> None:
+    replay = filled(fragments, capacity=capacity)
+    generator = torch.Generator().manual_seed(8)
+    batch = replay.sample(100 * len(held(replay)), generator)
+    assert_array_equal(batch.weight, np.ones(len(batch.weight), np.float32))
+    assert len(held(replay)) == len(replay)
+    assert abs(chi_square(batch.index.numpy(), held(replay))) < 3
+
+
+def test_the_test_notices_streams_drawn_evenly() -> None:
+    replay = filled((1, 7, 3), capacity=1000)
+    rng = np.random.default_rng(8)
+    stream = rng.integers(replay.streams, size=100 * len(replay))
+    index = rng.integers(replay.heads()[stream]) * replay.streams + stream
+    assert chi_square(index, held(replay)) > 30
+
+
+def test_only_the_ranks_asked_for_are_drawn() -> None:
+    replay = filled((3, 7, 3), capacity=60)
+    generator = torch.Generator().manual_seed(8)
+    batch = replay.sample(2000, generator, ranks=(0, 2))
+    mine = np.array([i for i in held(replay) if i % replay.streams // ENVS != 1])
+    assert abs(chi_square(batch.index.numpy(), mine)) < 3
+
+
+def test_what_is_not_to_be_seen_yet_is_not_drawn() -> None:
+    replay = filled((2, 1), capacity=1000)
+    early, before = replay.heads(), held(replay)
+    for rank in (0, 1):
+        fragment = replay.rows.empty(rank)
+        fragment.number = 2
+        fragment.rows["valid"] = True
+        replay.add(fragment)
+    generator = torch.Generator().manual_seed(8)
+    batch = replay.sample(3000, generator, heads=early)
+    assert abs(chi_square(batch.index.numpy(), before)) < 3
+
+
+def test_the_same_generator_draws_the_same_rows() -> None:
+    replay = filled((2, 5), capacity=1000)
+    one, two, other = (
+        replay.sample(64, torch.Generator().manual_seed(seed)).index for seed in (3, 3, 4)
+    )
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_key_names_of_a_row_are_the_specs() -> None:
+    spec = describe(world("Counting")).with_extras({"logp": Key()})
+    replay = Uniform(spec, capacity=10, writers=1, envs=1, turn=1)
+    assert {"obs", "action", "reward", "valid", "version", "logp"} <= set(replay.rows.row.names)

@@ -1,0 +1,52 @@
+"""Law 12: every agent makes at least 8 updates under every paradigm within 64 env steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from paradigms.dcollect import DCollect
+from paradigms.dupdate import DUpdate
+from paradigms.hogwild import Hogwild
+from paradigms.sequential import Sequential
+from tests.jobs import job, laid, run, sac
+
+AGENTS = {"sac": sac}
+VARIANTS: dict[str, Any] = {
+    "sequential": Sequential(),
+    "dcollect": DCollect(),
+    "dcollect, chunk 1, depth 1": DCollect(chunk=1, depth=1),
+    "dupdate delta": DUpdate(),
+    "dupdate damped": DUpdate(merge="damped"),
+    "dupdate elastic": DUpdate(merge="elastic"),
+    "dupdate mean": DUpdate(merge="mean"),
+    "dupdate own rows": DUpdate(rows="own"),
+    "hogwild": Hogwild(),
+    "hogwild own rows": Hogwild(rows="own"),
+    "locked": Hogwild(locked=True),
+}
+
+
+@pytest.mark.parametrize("slack", [0, 32])
+@pytest.mark.parametrize("agent", AGENTS)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_pair_makes_eight_updates_within_64_steps(name: str, agent: str, slack: int) -> None:
+    workers = 1 if name == "sequential" else 2
+    small = job(
+        agent=AGENTS[agent],
+        workers=workers,
+        envs=1,
+        env_steps=64,
+        warmup=16,
+        batch_size=8,
+        slack=slack,
+    )
+    ended = run(VARIANTS[name], small)
+    assert 64 <= ended.totals["env_steps"] <= 64 + 16 * workers
+    assert ended.totals["updates"] >= 8
+    start = laid(AGENTS[agent](small.spec, 0)).vector
+    assert ended.floats.isfinite().all()
+    for group in start.agent.groups:
+        assert not torch.equal(ended.floats[start.span(group)], start.flat(group))

@@ -1,0 +1,100 @@
+"""Laws 1 to 3: with one worker in lockstep every wiring of the parts is the sequential loop, bit
+for bit: all floats, counts, and everything that the replay holds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from agents.base import Batch, Learned
+from agents.sac import SAC
+from paradigms.dupdate import DUpdate
+from tests.jobs import PARADIGMS, Ended, job, laid, run, sac
+
+WIRINGS = {
+    name: paradigm for name, paradigm in PARADIGMS.items() if name not in ("sequential", "dupdate")
+}
+TAKEN_WHOLE = {
+    "damped by 0": DUpdate(merge="damped", damping=0.0),
+    "delta of scale 1": DUpdate(merge="delta", scale=1.0),
+    "mean of one": DUpdate(merge="mean"),
+}
+
+
+@pytest.fixture(scope="module")
+def sequential() -> Ended:
+    return run(PARADIGMS["sequential"], job())
+
+
+def test_sequential_twice_is_identical(sequential: Ended) -> None:
+    assert sequential.totals["updates"] > 64
+    sequential.same_as(run(PARADIGMS["sequential"], job()))
+
+
+def test_another_seed_is_another_run(sequential: Ended) -> None:
+    other = run(PARADIGMS["sequential"], job(seed=1))
+    assert not torch.equal(other.floats, sequential.floats)
+
+
+@pytest.mark.parametrize("name", WIRINGS)
+def test_one_worker_equals_sequential(name: str, sequential: Ended) -> None:
+    sequential.same_as(run(WIRINGS[name], job()))
+
+
+@pytest.mark.parametrize("name", TAKEN_WHOLE)
+def test_one_worker_whose_work_is_taken_whole_equals_sequential(
+    name: str, sequential: Ended
+) -> None:
+    sequential.same_as(run(TAKEN_WHOLE[name], job()))
+
+
+@pytest.mark.parametrize("name", ["dcollect", "hogwild", "locked", "dupdate"])
+def test_in_processes_too(name: str, sequential: Ended) -> None:
+    paradigm = {**WIRINGS, "dupdate": TAKEN_WHOLE["delta of scale 1"]}[name]
+    sequential.same_as(run(paradigm, job(crew="process")))
+
+
+@pytest.mark.parametrize("rows", ["shared", "own"])
+def test_locked_equals_hogwild_where_nobody_interferes(rows: str) -> None:
+    hogwild, locked = (
+        run(type(PARADIGMS["hogwild"])(locked=locked, rows=rows), job(envs=1))
+        for locked in (False, True)
+    )
+    hogwild.same_as(locked)
+
+
+def test_options_that_change_the_agent_change_nothing_in_the_law() -> None:
+    def options(spec: Any, seed: int, device: str) -> SAC:
+        return sac(
+            spec, seed, device, n_step=3, average=0.01, layer_norm=True, noise="pink", clip=1.0
+        )
+
+    sequential = run(PARADIGMS["sequential"], job(agent=options, ratio=0.5))
+    for paradigm in (*WIRINGS.values(), TAKEN_WHOLE["delta of scale 1"]):
+        sequential.same_as(run(paradigm, job(agent=options, ratio=0.5)))
+
+
+def test_damping_of_one_moves_nothing() -> None:
+    ended = run(DUpdate(merge="damped", damping=1.0), job())
+    assert ended.totals["updates"] > 64
+    assert torch.equal(ended.floats, laid(sac(ended.job.spec, 0)).vector.floats)
+
+
+class Poisoned(SAC):
+    """Comes back from every update with a NaN."""
+
+    def learn(self, batch: Batch) -> Learned:
+        learned = super().learn(batch)
+        self.vector.flat("critic")[0] = math.nan
+        return learned
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.8, 1.0])
+def test_a_nan_moves_nothing_and_is_counted(damping: float) -> None:
+    ended = run(DUpdate(merge="damped", damping=damping), job(agent=Poisoned))
+    assert torch.equal(ended.floats, laid(Poisoned(ended.job.spec, 0)).vector.floats)
+    assert ended.totals["lost"] == ended.totals["merges"] > 4
+    assert ended.totals["updates"] > 64

@@ -1,0 +1,105 @@
+"""Law 17: 0 <= ratio * max(0, collected - warmup) - updates <= slack + 1 + ratio * workers * turn *
+envs at every moment, and no two workers share their first 100 actions."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from paradigms.base import Progress
+from paradigms.parts import kit
+from paradigms.parts.pace import Pace
+from tests.jobs import PARADIGMS, Idler, job, run, sac
+
+FRAGMENT = 16  # env steps: a turn of 8 with 2 envs
+MANY = ("dcollect", "dupdate", "hogwild", "locked")
+
+
+def lawful(pace: Pace, collected: int, updates: int, *, later: int | None = None) -> None:
+    """`later`: updates counted after `collected`, where others count meanwhile."""
+    owed = pace.ratio * max(0, collected - pace.warmup)
+    assert updates <= owed
+    most = pace.slack + 1 + pace.ratio * pace.workers * FRAGMENT
+    assert owed - (updates if later is None else later) <= most
+
+
+class Watched(Pace):
+    """Checks the law whenever something has been counted; inline nobody counts meanwhile."""
+
+    seen: list[int]
+
+    def count(self, column: str, rank: int, n: int = 1) -> None:
+        super().count(column, rank, n)
+        if column in ("collected", "updates"):
+            lawful(self, self.total("collected"), self.total("updates"))
+            self.seen.append(self.total("updates"))
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Makes every run's Pace a Watched one; gives the updates it saw."""
+    monkeypatch.setattr(Watched, "seen", updates := [], raising=False)
+    monkeypatch.setattr(kit, "Pace", Watched)
+    yield updates
+    assert len(updates) > 8
+
+
+@pytest.mark.parametrize("slack", [0, 1, 40])
+@pytest.mark.parametrize(("ratio", "warmup"), [(1.0, 32), (0.25, 0), (3.0, 50)])
+@pytest.mark.parametrize(
+    ("name", "workers"), [("sequential", 1), *itertools.product(MANY, [1, 2, 3])]
+)
+def test_updates_are_owed_and_few_are_outstanding(
+    name: str, workers: int, ratio: float, warmup: int, slack: int, seen: list[int]
+) -> None:
+    pace = {"ratio": ratio, "warmup": warmup, "slack": slack}
+    ended = run(
+        PARADIGMS[name], job(agent=Idler, workers=workers, batch_size=2, env_steps=160, **pace)
+    )
+    owed = ratio * (ended.totals["env_steps"] - warmup)
+    assert owed - workers < ended.totals["updates"] == seen[-1]
+
+
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
+def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    paces: list[Pace] = []
+
+    def kept(**options: Any) -> Pace:
+        paces.append(Pace(**options))
+        return paces[-1]
+
+    def look(progress: Progress) -> None:
+        """Counters only grow: what holds between an early and a late look held in between."""
+        (pace,) = paces
+        updates, collected = pace.total("updates"), pace.total("collected")
+        lawful(pace, collected, updates, later=pace.total("updates"))
+
+    monkeypatch.setattr(kit, "Pace", kept)
+    changes = {"workers": 2, "batch_size": 2, "slack": 20, "env_steps": 2000, "crew": "process"}
+    ended = run(PARADIGMS[name], job(agent=Idler, **changes), look)
+    assert 0 <= ended.totals["env_steps"] - 32 - ended.totals["updates"] <= 32
+
+
+@pytest.mark.parametrize("hold", [1, 16])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
+def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> None:
+    agent = functools.partial(sac, hold=hold)
+    changes = {"workers": 3, "warmup": 300, "env_steps": 3 * 2 * 120}
+    streams = run(PARADIGMS[name], job(agent=agent, **changes)).stored()
+    firsts = [rows["action"][:100, 0] for rows in streams]
+    assert len(firsts) == 6 and {len(actions) for actions in firsts} == {100}
+    for one, other in itertools.combinations(firsts, 2):
+        assert not np.isin(one, other).any()
+
+
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
+def test_no_two_workers_see_the_same_world(name: str) -> None:
+    streams = run(PARADIGMS[name], job(agent=Idler, workers=3, env_steps=400)).stored()
+    shown = [rows["obs"][:40, 0] for rows in streams]
+    for one, other in itertools.combinations(shown, 2):
+        assert not np.isin(one, other).any()
