@@ -54,8 +54,8 @@ class Pace:
         return math.floor(self.ratio * max(0, steps - self.warmup // share))
 
     def claim(self, most: int, rank: int = -1) -> int:
-        """Grants at most `most` of the owed updates to the one dispenser, or to a worker (rank >= 0)
-        those that its own rows owe, as long as all rows together owe them too."""
+        """Grants at most `most` of the owed updates to the one dispenser, or to a worker (rank >=
+        0) those that its own rows owe, as long as all rows together owe them too."""
         if rank < 0:
             due = self.owed(self.total("added")) - self.own("granted", -1)
         else:
