@@ -1,0 +1,137 @@
+"""Law 11: a role that raises, dies or hangs in a real process is noticed, with its traceback; a
+killed collector of dcollect is replaced; nothing is left behind, neither process nor shared memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from paradigms import dcollect, dupdate
+from paradigms.base import Job
+from paradigms.parts.crew import Crew, Failed
+from tests.counting import Counter
+from tests.jobs import PARADIGMS, Idler, job, run, world
+
+WORKERS, ENVS, ENDLESS = 2, 2, 10**9
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> None:
+    """It is started by the first crew, with Python's resource tracker, and stays."""
+    run(PARADIGMS["hogwild"], job(agent=Idler, crew="process", env_steps=16))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_over(fork_server: None) -> Iterator[None]:
+    def held() -> tuple[Any, ...]:
+        gc.collect()  # an error caught holds the frames it went through
+        return {*psutil.Process().children(recursive=True)}, len(os.listdir("/proc/self/fd"))
+
+    before, shared_memory = held(), {*os.listdir("/dev/shm")}
+    yield
+    assert held() == before
+    assert not {name for name in {*os.listdir("/dev/shm")} - shared_memory if "sem." not in name}
+
+
+def faulty(kind: str, *, once: Path | None = None, **changes: Any) -> Job:
+    """Two workers with two envs; one of rank 1's breaks at its 41st step."""
+    fault = {"kind": kind, "at": 41, "once": None if once is None else str(once)}
+    agent = functools.partial(Counter, streams=WORKERS * ENVS, whole=False)
+    worlds = world("Fault", per_worker=[{}, fault])
+    return job(
+        worlds, agent, **{"crew": "process", "workers": WORKERS, "env_steps": 1000, **changes}
+    )
+
+
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "locked"])
+def test_a_worker_that_raises_is_named_with_its_traceback(name: str) -> None:
+    with pytest.raises(Failed) as caught:
+        run(PARADIGMS[name], faulty("raise", slack=64, env_steps=ENDLESS))
+    assert caught.value.name == "worker-1"
+    assert "raised RuntimeError: Fault raised at its step 41" in caught.value.cause
+    assert "envs/toys.py" in caught.value.trace and "in collect" in caught.value.trace
+    assert ("3 restarts are used up" in caught.value.cause) == (name == "dcollect")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "cause"),
+    [
+        ("dupdate", "kill", "was killed by SIGKILL"),
+        ("hogwild", "kill", "was killed by SIGKILL"),
+        ("dupdate", "exit", "left with exit code 13"),
+        ("dcollect", "nan", "raised FloatingPointError: the env of worker 1 returned a NaN"),
+    ],
+)
+def test_a_worker_that_dies_is_named_with_its_cause(name: str, kind: str, cause: str) -> None:
+    with pytest.raises(Failed) as caught:
+        run(PARADIGMS[name], faulty(kind, slack=64, env_steps=ENDLESS))
+    assert caught.value.name == "worker-1"
+    assert cause in caught.value.cause
+
+
+@pytest.mark.parametrize(("kind", "slack"), [("kill", 0), ("kill", 64), ("exit", 64)])
+def test_dcollect_replaces_a_worker_and_goes_on(kind: str, slack: int, tmp_path: Path) -> None:
+    """`Counter` checks every batch on the way: the open episode of the dead ends where it stood."""
+    ended = run(PARADIGMS["dcollect"], faulty(kind, once=tmp_path / "once", slack=slack))
+    assert ended.totals["restarts"] == 1
+    assert ended.totals["env_steps"] >= 1000
+    assert ended.totals["updates"] == ended.totals["env_steps"] - 32
+    for rank, rows in enumerate(ended.stored()):
+        ends = rows["terminated"] | rows["truncated"]
+        assert ends[:-1][rows["is_first"][1:]].all()
+        lives = len({*rows["obs"][:, 2]})
+        assert lives == 1 + rank // ENVS
+
+
+def test_a_learner_that_fails_takes_the_run_with_it() -> None:
+    with pytest.raises(Failed) as caught:
+        run(PARADIGMS["dcollect"], faulty("none", make_agent=Idler, batch_size=-1))
+    assert caught.value.name == "learner"
+    assert "in sample" in caught.value.trace
+
+
+@pytest.mark.parametrize("module", [dcollect, dupdate], ids=["dcollect", "dupdate"])
+def test_a_worker_that_hangs_is_named_with_where_it_stands(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    impatient = functools.partial(Crew, heartbeat=2.0, restarts=0, seconds_to_stop=0.5)
+    monkeypatch.setattr(module, "Crew", impatient)
+    with pytest.raises(Failed) as caught:
+        run(PARADIGMS[module.__name__.split(".")[-1]], faulty("hang", slack=64, env_steps=ENDLESS))
+    assert caught.value.name == "worker-1"
+    assert "has not reached link.go() for 2 s" in caught.value.cause
+    assert "envs/toys.py" in caught.value.trace
+
+
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "locked"])
+def test_a_run_that_is_left_in_the_middle_leaves_nothing(name: str) -> None:
+    steps = PARADIGMS[name].run(faulty("none"))
+    for progress in steps:
+        if progress.updates:
+            break
+    steps.close()
+
+
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "locked"])
+def test_a_run_that_is_stopped_ends_with_its_result(name: str) -> None:
+    ended = run(
+        PARADIGMS[name],
+        faulty("none", env_steps=ENDLESS),
+        lambda progress: progress.updates > 50 and progress.stop(),
+    )
+    assert ended.totals["updates"] > 50
+    assert ended.floats.isfinite().all()
+
+
+def test_sequential_lets_the_error_through() -> None:
+    with pytest.raises(RuntimeError, match="Fault raised at its step 41"):
+        broken = world("Fault", kwargs={"kind": "raise", "at": 41})
+        run(PARADIGMS["sequential"], job(broken, Idler))
