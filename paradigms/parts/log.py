@@ -247,9 +247,12 @@ def summary(result: dict[str, Any]) -> list[str]:
             f"{_also('the candidate had', result['confirmed_return'])}."
         )
     if result["final_return"] is not None:
-        best, kept = result["best_return"], result["retention"]
-        share = "" if kept is None else f", {100 * kept:.0f} % kept"
-        lines.append(f"Return: {result['final_return']:.1f} at the end, {best:.1f} at best{share}.")
+        words = [f"{result['final_return']:.1f} at the end"]
+        if result["best_return"] is not None:
+            words.append(f"{result['best_return']:.1f} at best")
+        if result["retention"] is not None:
+            words.append(f"{100 * result['retention']:.0f} % kept")
+        lines.append(f"Return: {', '.join(words)}.")
     for role, times in result["time_by_role"].items():
         shares = [(v, k) for k, v in times.items() if k != "seconds" and v >= 0.005]
         words = ", ".join(f"{k} {100 * v:.0f} %" for v, k in sorted(shares, reverse=True))

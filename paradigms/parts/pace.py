@@ -91,4 +91,14 @@ class Pace:
         return {"table": self._table.array.copy()}
 
     def load(self, state: dict[str, np.ndarray]) -> None:
-        self._table.array[...] = np.asarray(state["table"])
+        """Takes the counters up. Rows that were on their way to the replay are gone: they count as
+        never collected, and their round as done, or everybody would wait for them."""
+        table = np.array(state["table"])
+        collected, added = COLUMNS.index("collected"), COLUMNS.index("added")
+        gone = int(table[:, collected].sum() - table[:, added].sum())
+        for rank in range(self.workers):
+            taken = min(max(0, gone), int(table[rank, collected]))
+            table[rank, collected] -= taken
+            gone -= taken
+        table[-1, COLUMNS.index("rounds")] = table[:, COLUMNS.index("fragments")].max()
+        self._table.array[...] = table

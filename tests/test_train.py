@@ -1,0 +1,258 @@
+"""From the command line to a run's folder: it ends well, stops when asked to, goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file
+
+import train
+from conf import check
+from conf.compose import compose
+from conf.sentences import Wrong
+from paradigms.parts.pace import Pace
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = [
+    "env=identity",
+    "warmup=64",
+    "budget.env_steps=320",
+    "agent.hidden_sizes=[16,16]",
+    "replay.batch_size=16",
+    "replay.capacity=1000",
+    "evaluation.confirm_episodes=20",
+]
+QUICK = [*SMALL, "evaluation.where=inline", "tensorboard=false", "journal=false"]
+KEYS = """
+paradigm agent env seed workers device stopped_by error threshold solved seconds_to_threshold
+env_steps_to_threshold episodes_to_threshold updates_to_threshold confirmed_return best_return
+final_return random_return retention share_above_threshold seconds env_steps episodes updates
+updates_per_env_step env_steps_per_second updates_per_second episode_length_mean policy_lag_mean
+policy_lag_max replay_age_mean learner_busy actor_blocked time_by_role bytes_moved merges restarts
+dropped duplicated torn lost extra
+""".split()
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def spoken(*arguments: str, cwd: Path) -> str:
+    run = subprocess.run(command(*arguments), cwd=cwd, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def here(folder: Path, *overrides: str) -> dict[str, Any]:
+    """The same run in this process, without Hydra's part; what result.json says."""
+    setup = compose([*QUICK, *overrides])
+    check.values(setup)
+    folder.mkdir(parents=True, exist_ok=True)
+    with train.build(setup, folder, 0.0, first=False) as session:
+        train.train(session)
+    return result(folder)
+
+
+def result(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "result.json").read_text())
+
+
+def weights(folder: Path) -> list[float]:
+    return load_file(folder / "final.safetensors")["floats"].tolist()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One run's folder, and what it said."""
+    home = tmp_path_factory.mktemp("whole")
+    return home / "run", spoken(*SMALL, "seed=1", "hydra.run.dir=run", cwd=home)
+
+
+def test_a_run_leaves_everything_in_its_folder(whole: tuple[Path, str]) -> None:
+    folder, said = whole
+    there = result(folder)
+    assert sorted(there) == sorted(KEYS)
+    assert (there["paradigm"], there["agent"], there["env"]) == ("sequential", "sac", "identity")
+    assert (there["stopped_by"], there["error"], there["seed"]) == ("budget", None, 1)
+    assert there["env_steps"] >= 320
+    assert there["updates_per_env_step"] == pytest.approx(1.0, abs=0.05)
+    assert there["final_return"] is not None
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "run.json", "log.txt", "metrics.jsonl", "checkpoints"} <= names
+    assert {"final.safetensors", "final.json"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert json.loads((folder / "run.json").read_text())["command"].startswith("train.py env=")
+    assert "processes: main, evaluator" in said
+    assert "stopped because its budget was spent" in said.lower()
+
+
+def test_the_command_that_it_prints_plays_its_policy(whole: tuple[Path, str]) -> None:
+    folder, said = whole
+    (line,) = [line for line in said.splitlines() if "evaluate:" in line]
+    words = line.split("evaluate:")[1].replace("video=true", "").split()
+    assert words[:2] == ["python", "evaluate.py"]
+    words[:2] = [sys.executable, str(ROOT / "evaluate.py")]
+    run = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "over 20 episodes" in run.stdout
+
+
+def test_the_second_job_of_a_multirun_equals_the_same_run_alone(
+    whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    spoken("-m", *SMALL, "seed=0,1", "hydra.sweep.dir=sweep", cwd=tmp_path)
+    first, second = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert (first.name, second.name) == ("0_sequential_identity_s0", "1_sequential_identity_s1")
+    assert weights(second) == weights(whole[0])
+    assert weights(first) != weights(second)
+    assert result(second)["seconds"] < 30
+
+
+@pytest.mark.parametrize("paradigm", ["sequential", "dcollect"])
+def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
+    paradigm: str, tmp_path: Path
+) -> None:
+    long = [*SMALL, f"paradigm={paradigm}", "budget.env_steps=100000000", "tensorboard=false"]
+    long += [
+        "env.threshold=-1000",
+        "evaluation.every_seconds=0",
+    ]  # so that it speaks when it learns
+    run = subprocess.Popen(
+        command(*long, "hydra.run.dir=run"), cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    with run:
+        assert run.stdout is not None
+        said = []
+        for line in run.stdout:
+            said.append(line)
+            if "(1 of 3 in a row)" in line:
+                run.send_signal(signal.SIGINT)
+                break
+        said += list(run.stdout)
+    assert run.returncode == 128 + signal.SIGINT, "".join(said)
+    folder = tmp_path / "run"
+    stopped = result(folder)
+    assert stopped["stopped_by"] == "signal"
+    assert stopped["updates"] > 0
+
+    spoken(
+        f"resume={folder}",
+        f"budget.env_steps={stopped['env_steps'] + 64}",
+        "evaluation.every_seconds=null",
+        cwd=tmp_path,
+    )
+    gone_on = result(folder)
+    assert gone_on["stopped_by"] == "budget"
+    assert gone_on["paradigm"] == paradigm
+    assert gone_on["extra"]["resumed_at"] == stopped["env_steps"]
+    assert stopped["env_steps"] + 64 <= gone_on["env_steps"] < stopped["env_steps"] + 640
+    assert gone_on["updates"] > stopped["updates"]
+    assert gone_on["seconds"] > stopped["seconds"]
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["env_steps"] for line in lines]
+    assert steps == sorted(steps)
+
+
+def test_rows_lost_on_the_way_to_the_replay_hold_nobody_up_after_a_resume() -> None:
+    options = {"ratio": 1.0, "warmup": 0, "slack": 0, "workers": 2, "limit": 100}
+    pace = Pace(**options)
+    for rank, (collected, fragments) in enumerate([(48, 3), (32, 2)]):
+        pace.count("collected", rank, collected)
+        pace.count("fragments", rank, fragments)
+    pace.count("added", -1, 64)
+    pace.count("rounds", -1, 2)
+    resumed = Pace(**options)
+    resumed.load(pace.save())
+    assert resumed.total("collected") == resumed.total("added") == 64
+    assert all(resumed.may_collect(rank) for rank in (0, 1))
+
+
+def test_sigterm_twice_ends_at_once_and_still_leaves_a_result(tmp_path: Path) -> None:
+    run = subprocess.Popen(
+        command(*SMALL, "budget.env_steps=100000000", "hydra.run.dir=run", "tensorboard=false"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if line.startswith("processes"):
+                break
+        os.kill(run.pid, signal.SIGTERM)
+        os.kill(run.pid, signal.SIGTERM)
+        run.stdout.read()
+    assert run.returncode == 128 + signal.SIGTERM
+    assert result(tmp_path / "run")["stopped_by"] == "signal"
+
+
+def test_a_resumed_run_is_the_unbroken_one(tmp_path: Path) -> None:
+    every = ["checkpoint.every_env_steps=160", "evaluation.every_seconds=null"]
+    here(tmp_path / "unbroken", *every)
+    broken = tmp_path / "broken"
+    shutil.copytree(tmp_path / "unbroken", broken)
+    last = sorted((broken / "checkpoints").iterdir())[1:]
+    assert last, "there was no checkpoint on the way"
+    for folder in last:
+        shutil.rmtree(folder)
+    (broken / "final.safetensors").unlink()
+    here(broken, *every, f"resume={broken}")
+    assert result(broken)["extra"]["resumed_at"] < 320
+    assert weights(broken) == weights(tmp_path / "unbroken")
+
+
+def test_a_run_with_nothing_left_to_do_says_so(tmp_path: Path) -> None:
+    here(tmp_path / "run")
+    with pytest.raises(Wrong, match=r"add budget\.env_steps="):
+        here(tmp_path / "again", f"resume={tmp_path / 'run'}")
+
+
+def test_it_stops_when_it_is_solved(tmp_path: Path) -> None:
+    always = ["env.threshold=-1000", "evaluation.every_seconds=0", "stop_when_solved=true"]
+    solved = here(tmp_path / "run", *always, "budget.env_steps=100000")
+    assert (solved["stopped_by"], solved["solved"]) == ("solved", True)
+    assert solved["env_steps"] < 1000
+    assert solved["env_steps_to_threshold"] <= solved["env_steps"]
+    assert solved["extra"]["evaluations"] == 3
+    assert (tmp_path / "run" / "solving.safetensors").exists()
+
+
+def test_it_stops_when_its_seconds_are_over(tmp_path: Path) -> None:
+    stopped = here(tmp_path / "run", "budget.seconds=0.5", "budget.env_steps=100000000")
+    assert stopped["stopped_by"] == "budget"
+    assert stopped["env_steps"] < 1_000_000
+
+
+def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="at its step 100"):
+        here(tmp_path / "run", "env.id=paceline/Fault-v0", "+env.kwargs={at:100,kind:raise}")
+    failed = result(tmp_path / "run")
+    assert failed["stopped_by"] == "error"
+    assert failed["error"]
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+    assert sorted(failed) == sorted(KEYS)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_counted_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from paradigms.parts import checkpoint
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    there = here(tmp_path / "run", "checkpoint.every_env_steps=100")
+    assert there["env_steps"] >= 320
+    assert there["extra"]["failed_saves"] >= 3
+    assert there["stopped_by"] == "error", "the checkpoint of the end is missing"
+    assert "No space left" in there["error"]
+    assert (tmp_path / "run" / "final.safetensors").exists()
