@@ -193,6 +193,8 @@ class Uniform:
         for stream, head in enumerate(np.asarray(state["heads"])):
             rows = np.asarray(state["rows"][stream])[-(self.window + 1) :]
             obs = np.asarray(state["last"][stream])[-(self.window + 1) :]
+            if len(rows) <= self.window:  # a smaller replay had forgotten what came before
+                head = len(rows) - 1
             at = stream * self.length + np.arange(head + 1 - len(rows), head + 1) % self.length
             self._ring.array[at], self._last.array[at] = rows, obs
             self._heads.array[stream, 0] = head
