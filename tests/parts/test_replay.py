@@ -1,0 +1,278 @@
+"""The replay against a list that remembers everything and is read by a slow, obvious loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from agents.base import ROW, Batch, Key, Spec
+from paradigms.parts.replay import Uniform
+from paradigms.parts.rows import Fragment
+
+TURN, ENVS, GAMMA = 3, 2, 0.5
+GOES_ON, TERMINATED, TRUNCATED = range(3)
+SPEC = Spec(
+    Box(-np.inf, np.inf, (2,), np.float32),
+    Box(-1, 1, (1,), np.float32),
+    keys={**ROW, "obs": Key((2,)), "action": Key((1,)), "note": Key(dtype="int64")},
+)
+
+
+def make(writers: int = 1, *, capacity: int = 1000, n_step: int = 1) -> Uniform:
+    return Uniform(
+        SPEC, capacity=capacity, writers=writers, envs=ENVS, turn=TURN, n_step=n_step, gamma=GAMMA
+    )
+
+
+@dataclass
+class Step:
+    """One transition of the model: observations are numbers never shown twice."""
+
+    obs: int
+    ended: int
+    final: int = -1
+
+
+@dataclass
+class Slot:
+    """What one env slot has shown: its transitions and what it shows now."""
+
+    shows: int
+    steps: list[Step] = field(default_factory=list)
+    first: bool = True
+    fake: bool = False
+
+
+class Model:
+    """Plays made-up episodes into fragments, and remembers every one of their steps."""
+
+    def __init__(self, writers: int) -> None:
+        self.shown = 0
+        self.slots = [Slot(self.show()) for _ in range(writers * ENVS)]
+        self.numbers = [0] * writers
+
+    def show(self) -> int:
+        self.shown += 1
+        return self.shown
+
+    def replace_actor(self, rank: int) -> None:
+        """Its open episodes have ended where they stood."""
+        for slot in self.slots[rank * ENVS : (rank + 1) * ENVS]:
+            if slot.steps and slot.steps[-1].ended == GOES_ON:
+                slot.steps[-1].ended, slot.steps[-1].final = TRUNCATED, slot.shows
+            slot.shows, slot.first, slot.fake = self.show(), True, False
+
+    def fill(self, fragment: Fragment, ends: list[int], *, next_step: bool) -> None:
+        """A turn: `ends` says for each step of each slot how it ends; with `next_step` an end is
+        followed by a made-up step."""
+        rows = fragment.rows
+        fragment.data["final_obs"] = -7  # garbage where nothing has ended
+        for at, end in enumerate(ends):
+            t, b = divmod(at, ENVS)
+            row, slot = rows[t, b], self.slots[fragment.rank * ENVS + b]
+            row["obs"], row["note"], row["version"] = slot.shows, slot.shows, slot.shows // 10
+            row["action"], row["reward"] = -slot.shows, reward(slot.shows)
+            row["valid"], row["is_first"] = not slot.fake, slot.first and not slot.fake
+            row["terminated"] = row["truncated"] = False
+            if slot.fake:
+                slot.shows, slot.fake, slot.first = self.show(), False, True
+                continue
+            step, slot.first = Step(slot.shows, end), False
+            slot.steps.append(step)
+            slot.shows = self.show()
+            if end != GOES_ON:
+                row["terminated"], row["truncated"] = end == TERMINATED, end == TRUNCATED
+                step.final = slot.shows
+                fragment.final_obs[t, b] = slot.shows
+                slot.fake, slot.first = next_step, True
+                slot.shows = slot.shows if next_step else self.show()
+        mine = self.slots[fragment.rank * ENVS : (fragment.rank + 1) * ENVS]
+        fragment.next_obs[...] = [[slot.shows] * 2 for slot in mine]
+        fragment.number, fragment.steps = self.numbers[fragment.rank], int(rows["valid"].sum())
+        self.numbers[fragment.rank] += 1
+
+    def heads(self) -> np.ndarray:
+        return np.array([len(slot.steps) for slot in self.slots])
+
+    def follow(self, stream: int, serial: int, head: int, n_step: int) -> tuple[float, float, int]:
+        """(reward, discount, next obs): summed until n steps, an end, or the write head."""
+        slot, total = self.slots[stream], 0.0
+        for k in range(n_step):
+            step = slot.steps[serial + k]
+            total += GAMMA**k * reward(step.obs)
+            if step.ended != GOES_ON or serial + k + 1 == head:
+                break
+        if step.ended != GOES_ON:
+            return total, 0.0 if step.ended == TERMINATED else GAMMA ** (k + 1), step.final
+        later = serial + k + 1
+        shown = slot.steps[later].obs if later < len(slot.steps) else slot.shows
+        return total, GAMMA ** (k + 1), shown
+
+
+def reward(obs: int) -> float:
+    return float((7 * obs) % 64)
+
+
+def agree(replay: Uniform, model: Model, batch: Batch, heads: np.ndarray) -> None:
+    """Asserts that every row of a batch is the model's, and may be seen."""
+    for i, index in enumerate(batch.index.tolist()):
+        serial, stream = divmod(index, replay.streams)
+        head = int(heads[stream])
+        assert max(0, head - replay.window) <= serial < head
+        step = model.slots[stream].steps[serial]
+        assert batch.obs[i].tolist() == [step.obs] * 2
+        assert batch.action[i].tolist() == [-step.obs]
+        assert batch.note[i] == step.obs
+        assert batch.version[i] == step.obs // 10
+        assert batch.weight[i] == 1
+        summed, discount, following = model.follow(stream, serial, head, replay.n_step)
+        assert batch.reward[i] == summed
+        assert batch.discount[i] == discount
+        assert batch.next_obs[i].tolist() == [following] * 2
+        assert batch.terminated[i] == (step.ended == TERMINATED)
+        assert batch.truncated[i] == (step.ended == TRUNCATED)
+
+
+ENDS = st.lists(st.sampled_from([GOES_ON] * 6 + [TERMINATED, TRUNCATED]), min_size=6, max_size=6)
+WHAT = st.sampled_from(["add"] * 6 + ["add twice", "replace", "save and load"])
+STEPS = st.lists(st.tuples(WHAT, st.integers(0, 1), ENDS), min_size=1, max_size=14)
+
+
+@settings(max_examples=60, deadline=None)
+@given(STEPS, st.integers(1, 4), st.booleans(), st.sampled_from([4, 20, 30, 1000]))
+def test_whatever_is_sampled_is_what_a_list_remembers(
+    steps: list[tuple[str, int, list[int]]], n_step: int, next_step: bool, capacity: int
+) -> None:
+    replay, model = make(2, capacity=capacity, n_step=n_step), Model(2)
+    generator = torch.Generator().manual_seed(0)
+    fragments = [replay.rows.empty(rank) for rank in (0, 1)]  # used again and again, as actors do
+    for what, rank, ends in steps:
+        if what == "save and load":
+            saved = replay.save()
+            replay = make(2, capacity=capacity, n_step=n_step)
+            replay.load(saved)
+        if what == "replace":
+            model.replace_actor(rank)
+        model.fill(fragments[rank], ends, next_step=next_step)
+        assert replay.add(fragments[rank]) == fragments[rank].steps
+        if what == "add twice":
+            assert replay.add(fragments[rank]) == 0
+
+        heads = replay.heads()
+        assert_array_equal(heads, model.heads())
+        assert len(replay) == np.minimum(heads, replay.window).sum()
+        if len(replay):
+            agree(replay, model, replay.sample(40, generator), heads)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(ENDS, min_size=2, max_size=8), st.integers(1, 8), st.integers(1, 3))
+def test_later_rows_are_not_seen_by_who_must_not_see_them(
+    fragments: list[list[int]], known: int, n_step: int
+) -> None:
+    replay, model = make(n_step=n_step), Model(1)
+    fragment = replay.rows.empty(0)
+    heads = replay.heads()
+    for number, ends in enumerate(fragments):
+        model.fill(fragment, ends, next_step=False)
+        replay.add(fragment)
+        if number < known:
+            heads = replay.heads()
+    batch = replay.sample(60, torch.Generator().manual_seed(0), heads=heads)
+    agree(replay, model, batch, heads)
+
+
+def filled(fragments: int, *, capacity: int = 1000, n_step: int = 1) -> tuple[Uniform, Model]:
+    """One writer whose episodes never end."""
+    replay, model = make(capacity=capacity, n_step=n_step), Model(1)
+    for _ in range(fragments):
+        fragment = replay.rows.empty(0)
+        model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
+        replay.add(fragment)
+    return replay, model
+
+
+@pytest.mark.parametrize("capacity", [10, 24, 1000])
+def test_a_checkpoint_may_be_loaded_into_a_smaller_or_larger_replay(capacity: int) -> None:
+    replay, model = filled(9, capacity=24)
+    other = make(capacity=capacity)
+    other.load(replay.save())
+    assert len(other) == min(len(replay), capacity)
+    batch = other.sample(200, torch.Generator().manual_seed(0))
+    known = {step.obs for slot in model.slots for step in slot.steps[-12:]}
+    assert {int(obs) for obs in batch.obs[:, 0]} <= known
+    assert_array_equal(batch.next_obs[:, 0] > batch.obs[:, 0], np.ones(200, bool))
+
+
+def test_a_checkpoint_of_other_streams_is_refused_with_a_reason() -> None:
+    with pytest.raises(ValueError, match="has 2 streams, this run 4: resume with the same workers"):
+        make(2).load(make(1).save())
+
+
+def test_a_fragment_is_copied() -> None:
+    replay, model = make(), Model(1)
+    fragment = replay.rows.empty(0)
+    model.fill(fragment, [GOES_ON] * 5 + [TERMINATED], next_step=True)
+    replay.add(fragment)
+    fragment.data[...] = np.zeros((), fragment.data.dtype)
+    agree(replay, model, replay.sample(40, torch.Generator().manual_seed(0)), replay.heads())
+
+
+def test_a_batch_is_a_copy() -> None:
+    replay, model = filled(4, capacity=12)
+    before = replay.sample(16, torch.Generator().manual_seed(0))
+    kept = {name: column.clone() for name, column in before.items()}
+    fragment = replay.rows.empty(0)
+    for _ in range(9):
+        model.fill(fragment, [TRUNCATED] * TURN * ENVS, next_step=False)
+        replay.add(fragment)
+    for name, column in before.items():
+        assert torch.equal(column, kept[name])
+
+
+def test_a_batch_drawn_while_its_rows_are_overwritten_is_drawn_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replay, model = filled(20, capacity=12)
+    heads, gather = replay.heads(), replay._gather
+
+    def overtaken(*drawn: np.ndarray) -> Batch:
+        monkeypatch.setattr(replay, "_gather", gather)
+        for _ in range(6):  # 18 rows a stream: a writer comes round to the first half of the window
+            fragment = replay.rows.empty(0)
+            model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
+            replay.add(fragment)
+        return gather(*drawn)
+
+    monkeypatch.setattr(replay, "_gather", overtaken)
+    batch = replay.sample(4, torch.Generator().manual_seed(0))
+    assert replay.torn > 0
+    assert {*(batch.index // replay.streams).tolist()} <= {57, 58, 59}
+    agree(replay, model, batch, heads)
+
+
+def test_rows_of_images_and_of_scalars_come_back_in_shape() -> None:
+    spec = Spec(
+        Box(0, 255, (4, 4, 3), np.uint8),
+        Box(-1, 1, (2,), np.float32),
+        keys={**ROW, "obs": Key((4, 4, 3), "uint8"), "action": Key((2,)), "logp": Key()},
+    )
+    replay = Uniform(spec, capacity=20, writers=1, envs=1, turn=2)
+    fragment = replay.rows.empty(0)
+    fragment.rows["valid"] = True
+    fragment.rows["obs"] = np.arange(2, dtype=np.uint8)[:, None, None, None, None]
+    fragment.next_obs[...] = 2
+    replay.add(fragment)
+    batch = replay.sample(8, torch.Generator().manual_seed(0))
+    assert batch.obs.shape == batch.next_obs.shape == (8, 4, 4, 3)
+    assert batch.obs.dtype == batch.next_obs.dtype == torch.uint8
+    assert torch.equal(batch.next_obs, batch.obs + 1)
+    assert batch.action.shape == (8, 2)
+    assert batch.logp.shape == batch.reward.shape == batch.weight.shape == (8,)
