@@ -1,0 +1,24 @@
+"""The speed suites run; what they measure is for `make bench`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import cells
+
+
+@pytest.mark.slow
+def test_the_suites_run_at_a_tiny_size_and_store_nothing() -> None:
+    before = sorted((cells.RESULTS / "bench").glob("*"))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "--quick", "benchmarks"]
+    command += ["-o", "python_files=bench_*.py", "-o", "python_functions=bench_*"]
+    run = subprocess.run(
+        [*command, "-k", "publish or bare_update"], cwd=cells.ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert re.search(r"publish +[\d,.]+ copies/s", run.stdout)
+    assert sorted((cells.RESULTS / "bench").glob("*")) == before
