@@ -55,7 +55,18 @@ class Uniform:
         self._floors = Shared((self.streams, 8), np.int64)
         self._next_number = Shared(writers, np.int64)
         self.extras = [k for k in self.rows.extras if k not in (*KEPT, "reward", "is_first")]
-        self.torn = self.duplicated = 0
+        self._torn = Shared(1, np.int64)  # a rare count that two at once may get wrong by one
+        self._duplicated = Shared(writers, np.int64)
+
+    @property
+    def torn(self) -> int:
+        """Batches drawn again, over all processes, because a writer came round."""
+        return int(self._torn.array[0])
+
+    @property
+    def duplicated(self) -> int:
+        """Rows dropped, over all processes, because they had been stored before."""
+        return int(self._duplicated.array.sum())
 
     @property
     def nbytes(self) -> int:
@@ -73,7 +84,7 @@ class Uniform:
         """Stores the valid rows once and returns their number; a fragment seen before is
         dropped."""
         if fragment.number < self._next_number.array[fragment.rank]:
-            self.duplicated += fragment.steps
+            self._duplicated.array[fragment.rank] += fragment.steps
             return 0
         ring, last = self._arrays()
         added = 0
@@ -123,7 +134,7 @@ class Uniform:
             batch = self._gather(stream, serial, heads[stream])
             if (serial >= self._floors.array[stream, 0]).all():
                 return batch
-            self.torn += 1  # a writer came round while we read: draw again
+            self._torn.array[0] += 1  # a writer came round while we read: draw again
 
     def _gather(self, stream: np.ndarray, serial: np.ndarray, head: np.ndarray) -> Batch:
         ring, last = self._arrays()
