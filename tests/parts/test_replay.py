@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from agents.base import ROW, Batch, Key, Spec
+from paradigms.parts.crew import Crew
+from paradigms.parts.link import Link, Role
 from paradigms.parts.replay import Uniform
 from paradigms.parts.rows import Fragment
 
@@ -163,7 +165,9 @@ def test_whatever_is_sampled_is_what_a_list_remembers(
         model.fill(fragments[rank], ends, next_step=next_step)
         assert replay.add(fragments[rank]) == fragments[rank].steps
         if what == "add twice":
+            duplicated = replay.duplicated
             assert replay.add(fragments[rank]) == 0
+            assert replay.duplicated == duplicated + fragments[rank].steps
 
         heads = replay.heads()
         assert_array_equal(heads, model.heads())
@@ -256,6 +260,32 @@ def test_a_batch_drawn_while_its_rows_are_overwritten_is_drawn_again(
     assert replay.torn > 0
     assert {*(batch.index // replay.streams).tolist()} <= {57, 58, 59}
     agree(replay, model, batch, heads)
+
+
+class Twice(Role):
+    """Stores every fragment twice."""
+
+    def __init__(self, replay: Uniform, rank: int) -> None:
+        self.replay, self.rank = replay, rank
+
+    def run(self, link: Link) -> None:
+        model = Model(2)
+        for _ in range(4):
+            fragment = self.replay.rows.empty(self.rank)
+            model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
+            self.replay.add(fragment)
+            self.replay.add(fragment)
+
+
+def test_what_other_processes_store_and_drop_is_seen_here() -> None:
+    replay = make(2)
+    crew = Crew()
+    for rank in (0, 1):
+        crew.add(f"twice-{rank}", Twice, replay, rank)
+    with crew:
+        assert {report.kind for report in crew.run()} <= {"tick", "finished"}
+    assert replay.heads().tolist() == [4 * TURN] * 2 * ENVS
+    assert replay.duplicated == 2 * 4 * TURN * ENVS
 
 
 def test_rows_of_images_and_of_scalars_come_back_in_shape() -> None:
