@@ -105,6 +105,7 @@ def test_the_command_that_it_prints_plays_its_policy(whole: tuple[Path, str]) ->
     assert "over 20 episodes" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_second_job_of_a_multirun_equals_the_same_run_alone(
     whole: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -116,6 +117,7 @@ def test_the_second_job_of_a_multirun_equals_the_same_run_alone(
     assert result(second)["seconds"] < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paradigm", ["sequential", "dcollect"])
 def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
     paradigm: str, tmp_path: Path

@@ -159,20 +159,25 @@ class Evaluator:
             time.sleep(0.01)
         return self.poll()
 
-    def measure(self, copy: Copy, episodes: int, number: int = 0) -> Returns:
-        """So many episodes of a policy, the same seeds for the same `number`; blocks."""
+    def measure(
+        self, copy: Copy, episodes: int, number: int = 0, *, averaged: bool = False
+    ) -> Returns:
+        """So many episodes of a policy, the same seeds for the same `number`; blocks.
+
+        averaged: judge the running mean of the weights in place of the weights themselves.
+        """
         self.finish()
         seeds = self.plan.seeds("measure", number, episodes)
         parts = []
         for start in range(0, episodes, self.plan.slots):
-            self._ask(copy, seeds[start : start + self.plan.slots])
+            self._ask(copy, seeds[start : start + self.plan.slots], averaged=averaged)
             while not self._answered():
                 time.sleep(0.005)
             parts.append(self._desk.answer())
         return Returns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
-    def _ask(self, copy: Copy, seeds: list[int]) -> None:
-        self._desk.ask(copy, seeds)
+    def _ask(self, copy: Copy, seeds: list[int], *, averaged: bool = False) -> None:
+        self._desk.ask(copy, seeds, averaged)
         if self._crew is None:
             self._player.serve(lambda: True)
 
@@ -195,7 +200,7 @@ class Desk:
         self.seeds = Shared(slots, np.int64)
         self.returns = Shared(slots, np.float64)
         self.lengths = Shared(slots, np.int64)
-        self.words = Shared(3, np.int64)  # asked, done, episodes
+        self.words = Shared(4, np.int64)  # asked, done, episodes, averaged
         self.seconds = Shared(1, np.float64)
 
     @property
@@ -207,11 +212,11 @@ class Desk:
         """CPU seconds that the last answer took."""
         return float(self.seconds.array[0])
 
-    def ask(self, copy: Copy, seeds: list[int]) -> None:
+    def ask(self, copy: Copy, seeds: list[int], averaged: bool) -> None:
         """`evaluate` is a prefix of every larger part, so any copy of one will do."""
         self.floats.tensor.copy_(copy.floats[: len(self.floats.array)])
         self.seeds.array[: len(seeds)] = seeds
-        self.words.array[2] = len(seeds)
+        self.words.array[2:] = len(seeds), averaged
         self.words.array[0] += 1
 
     def answer(self) -> Returns:
@@ -242,7 +247,9 @@ class Player(Role):
         agent, env = self.built = self.built or self.plan.build()
         desk = self.desk
         load(agent, Copy("evaluate", desk.floats.tensor, agent.vector.counts, 0))
-        count = int(desk.words.array[2])
+        count, averaged = (int(word) for word in desk.words.array[2:])
+        if averaged:
+            agent.judge()
         played = play(agent, env, desk.seeds.array[:count].tolist(), going)
         if played is None:
             return

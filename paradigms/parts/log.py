@@ -132,10 +132,14 @@ class Log:
             words.append(f"{left} left")
         return "  ".join(words)
 
-    def close(self) -> None:
+    def settle(self) -> None:
+        """Takes the live line away: no more progress comes."""
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+    def close(self) -> None:
+        self.settle()
         if self._board is not None:
             self._board.close()
         self._lines.close()
@@ -247,12 +251,12 @@ def summary(result: dict[str, Any]) -> list[str]:
             f"{_also('the candidate had', result['confirmed_return'])}."
         )
     if result["final_return"] is not None:
-        words = [f"{result['final_return']:.1f} at the end"]
+        parts = [f"{result['final_return']:.1f} at the end"]
         if result["best_return"] is not None:
-            words.append(f"{result['best_return']:.1f} at best")
+            parts.append(f"{result['best_return']:.1f} at best")
         if result["retention"] is not None:
-            words.append(f"{100 * result['retention']:.0f} % kept")
-        lines.append(f"Return: {', '.join(words)}.")
+            parts.append(f"{100 * result['retention']:.0f} % kept")
+        lines.append(f"Return: {', '.join(parts)}.")
     for role, times in result["time_by_role"].items():
         shares = [(v, k) for k, v in times.items() if k != "seconds" and v >= 0.005]
         words = ", ".join(f"{k} {100 * v:.0f} %" for v, k in sorted(shares, reverse=True))

@@ -12,6 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agents.base import Agent
+from paradigms.base import Job
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "gymnasium", "numpy", "hydra-core", "safetensors")
 
@@ -28,6 +31,28 @@ def origin() -> dict[str, Any]:
         "cores": os.cpu_count(),
         **{package: importlib.metadata.version(package) for package in PACKAGES},
     }
+
+
+def words(paradigm: object) -> str:
+    """A paradigm in a sentence: the first of its module."""
+    text = sys.modules[type(paradigm).__module__].__doc__ or ""
+    return " ".join(text.split()).partition(". ")[0].rstrip(".")
+
+
+def introduction(job: Job, agent: Agent) -> list[str]:
+    """What runs, as lines: the agent, who steps envs, the ratio, and what the replay takes."""
+    parameters = sum(group.flat.numel() for group in agent.groups.values())
+    ratio = "as many as the replay gives" if job.ratio is None else f"{job.ratio:g}"
+    drift = "in lockstep" if job.slack == 0 else f"{job.slack} updates of slack"
+    spec = job.spec.with_extras(agent.extras)
+    replay = job.make_replay(spec, writers=job.workers, envs=job.envs, turn=job.turn)
+    size = getattr(replay, "nbytes", 0) / 2**20
+    name = type(agent).__name__
+    return [
+        f"{name} of {parameters:,} parameters, device {job.device}, seed {job.seed}",
+        f"{job.workers} workers x {job.envs} envs, turns of {job.turn} steps; {ratio} updates an"
+        f" env step after {job.warmup:,}, {drift}; a full replay takes {size:.0f} MiB",
+    ]
 
 
 def commands(folder: Path, env_steps: int, *, policy: bool, tensorboard: bool) -> list[str]:

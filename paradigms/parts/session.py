@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,11 +39,15 @@ class Session:
         self.paradigm, self.folder, self.values, self.choices = paradigm, folder, values, choices
         agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
         self._size = Vector(agent).size("evaluate")
-        parameters = sum(group.flat.numel() for group in agent.groups.values())
-        self._about = f"{type(agent).__name__} of {parameters:,} parameters"
+        self._averages = agent.parts["evaluate"] != agent.parts["act"]
+        self._averaged: float | None = None
         self.outcome = Outcome(job.spec.threshold, values["env"]["random_return"])
         self.signals = Signals()
-        self._notes: list[str] = []
+        self._notes = [
+            f"{choices.get('paradigm', 'resumed')}: {record.words(paradigm)}",
+            f"on {values['env']['id']}; folder {folder}",
+            *record.introduction(job, agent),
+        ]
         self._checkpoints = Checkpoints(
             folder / "checkpoints", keep=values["checkpoint"]["keep"], say=self._notes.append
         )
@@ -87,7 +90,8 @@ class Session:
             )
         self.signals.at_once = self._at_once
         self.signals.__enter__()
-        self._header()
+        for line in self._notes:
+            self.log.say(line)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,6 +150,7 @@ class Session:
 
     def finish(self, result: Result) -> None:
         """After the last progress: saves, keeps the final policy, and measures what is kept."""
+        self.log.settle()
         self._result = result
         progress = self._progress
         if progress is None:
@@ -167,10 +172,15 @@ class Session:
         if episodes:
             self.log.say(f"measuring the kept policies on {episodes} further episodes each")
             self.outcome.measure(final, episodes, self.evaluator.measure)
+            if self._averages:
+                played = self.evaluator.measure(final, episodes, averaged=True)
+                self._averaged = float(played.returns.mean())
+                self.log.say(f"the averaged policy reaches {self._averaged:.1f}")
 
     def fail(self, error: BaseException, trace: str) -> None:
         """Notes what ended the run."""
         self._stopped_by, self._error = "error", f"{type(error).__name__}: {error}".splitlines()[0]
+        self.log.settle()
         self.log.say(f"stopped by an error: {self._error}", trace)
 
     def result(self) -> dict[str, Any]:
@@ -205,6 +215,7 @@ class Session:
             "seconds": self._seconds,
             "extra": {
                 "evaluations": len(self.outcome.means),
+                "averaged_return": self._averaged,
                 "failed_saves": self._failed_saves,
                 "resumed_at": self.resumed_at,
             },
@@ -267,32 +278,9 @@ class Session:
                 f"resume={home} has done {at} env steps already:"
                 f" add budget.env_steps={2 * at} or another number above"
             )
+        self._notes.append(f"going on after {at:,} env steps")
         self.outcome.load(state["outcome"])
         self._evaluations = int(state["evaluations"])
         journal = str(self.folder / f"journal_{at}.bin") if job.journal else None
         began = job.started - float(state["seconds"])
         return replace(job, resume=state["run"], started=began, journal=journal)
-
-    def _header(self) -> None:
-        job, env = self.job, self.values["env"]
-        words = (sys.modules[type(self.paradigm).__module__].__doc__ or "").split(". ")[0]
-        ratio = "as many as the replay gives" if job.ratio is None else f"{job.ratio:g}"
-        drift = "in lockstep" if job.slack == 0 else f"{job.slack} updates of slack"
-        lines = [
-            f"{self.choices.get('paradigm')}: {words.strip().splitlines()[0].rstrip('.')}",
-            f"{self._about} on {env['id']}, device {job.device}, seed {job.seed}",
-            f"{job.workers} workers x {job.envs} envs, turns of {job.turn} steps;"
-            f" {ratio} updates an env step after {job.warmup:,}, {drift}",
-            f"replay of {self.values['replay'].get('capacity', 0):,} rows, {self._replay_bytes()};"
-            f" folder {self.folder}",
-            *self._notes,
-        ]
-        if self.resumed_at is not None:
-            lines.append(f"going on after {self.resumed_at:,} env steps")
-        for line in lines:
-            self.log.say(line)
-
-    def _replay_bytes(self) -> str:
-        job = self.job
-        replay = job.make_replay(job.spec, writers=1, envs=1, turn=job.turn)
-        return f"{getattr(replay, 'nbytes', 0) / 2**20:.0f} MiB when full"

@@ -39,6 +39,18 @@ class Constant(Agent):
         raise AssertionError("evaluation never learns")
 
 
+class Averaging(Constant):
+    """Constant with a running mean of its parameter."""
+
+    def __init__(self, spec: Spec, seed: int, device: str = "cpu") -> None:
+        super().__init__(spec, seed, device)
+        self.slow["average"] = [torch.zeros(1)]
+        self.parts["evaluate"] = ["actor", "average"]
+
+    def judge(self) -> None:
+        self.vector.flat("actor").copy_(self.vector.flat("average"))
+
+
 class Broken(Constant):
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
         raise ArithmeticError("this policy cannot act")
@@ -108,6 +120,19 @@ def test_the_weights_of_the_copy_are_judged_whatever_part_it_holds() -> None:
     with Evaluator(plan(world="Quadratic"), size=size(), where="inline") as evaluator:
         worse, better = (evaluator.measure(copy(a), 4).returns.mean() for a in (-1.0, 0.3))
     assert worse != better
+
+
+def test_the_raw_policy_is_judged_unless_the_averaged_one_is_asked_for() -> None:
+    with Evaluator(plan(Averaging), size=2 * size(), where="inline") as evaluator:
+        both = torch.zeros(2 * size())
+        both[0], both[size()] = 0.9, 0.1
+        judged = Copy("evaluate", both, torch.zeros(1), 1)
+        first = evaluator.measure(judged, 8)
+        averaged = evaluator.measure(judged, 8, averaged=True)
+        assert evaluator.measure(judged, 8).returns.tolist() == first.returns.tolist()
+    with Evaluator(plan(), size=size(), where="inline") as evaluator:
+        assert first.returns.tolist() == evaluator.measure(copy(0.9), 8).returns.tolist()
+        assert averaged.returns.tolist() == evaluator.measure(copy(0.1), 8).returns.tolist()
 
 
 def test_an_evaluation_comes_back_with_the_copy_it_judged() -> None:
