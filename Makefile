@@ -42,11 +42,13 @@ bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild 
 	$(BIN)/python -m benchmarks.report
 
 proofs: $(READY) ## the day set: missing cells of the studies that an issue needs (about 2 h, resumable)
-	$(BIN)/python -m benchmarks.study mcar merges warmup
+	$(BIN)/python -m benchmarks.study mcar
+	$(BIN)/python -m benchmarks.study merges warmup --pack 2
 	$(BIN)/python -m benchmarks.report
 
 study: $(READY) ## the overnight set (resumable)
-	$(BIN)/python -m benchmarks.study mcar lander workers merges warmup overnight_lander overnight_walker
+	$(BIN)/python -m benchmarks.study mcar lander workers overnight_lander overnight_walker
+	$(BIN)/python -m benchmarks.study merges warmup --pack 2
 	$(BIN)/python -m benchmarks.report
 
 report: $(READY) ## rewrites the README tables and the figures from the stored results
