@@ -36,7 +36,8 @@ class Session:
         values: dict[str, Any],
         choices: dict[str, str],
     ) -> None:
-        self.paradigm, self.folder, self.values, self.choices = paradigm, folder, values, choices
+        self.paradigm, self.folder, self.values = paradigm, folder, values
+        self.choices = _choices(values["resume"]) or choices
         agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
         self._size = Vector(agent).size("evaluate")
         self._averages = agent.parts["evaluate"] != agent.parts["act"]
@@ -44,7 +45,7 @@ class Session:
         self.outcome = Outcome(job.spec.threshold, values["env"]["random_return"])
         self.signals = Signals()
         self._notes = [
-            f"{choices.get('paradigm', 'resumed')}: {record.words(paradigm)}",
+            f"{self.choices['paradigm']}: {record.words(paradigm)}",
             f"on {values['env']['id']}; folder {folder}",
             *record.introduction(job, agent),
         ]
@@ -269,8 +270,6 @@ class Session:
     def _resumed(self, job: Job) -> Job:
         """The job as it goes on; counters and seconds continue."""
         home = Path(self.values["resume"])
-        if (home / "run.json").exists():
-            self.choices = json.loads((home / "run.json").read_text())["choices"]
         state = Checkpoints(home / "checkpoints", say=self._notes.append).newest()
         at = self.resumed_at = int(state["env_steps"])
         if at >= job.env_steps:
@@ -284,3 +283,11 @@ class Session:
         journal = str(self.folder / f"journal_{at}.bin") if job.journal else None
         began = job.started - float(state["seconds"])
         return replace(job, resume=state["run"], started=began, journal=journal)
+
+
+def _choices(resume: str | None) -> dict[str, str]:
+    """What was chosen for each group when a resumed run began."""
+    file = Path(resume or "", "run.json")
+    if resume is None or not file.exists():
+        return {}
+    return dict(json.loads(file.read_text())["choices"])
