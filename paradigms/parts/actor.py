@@ -90,7 +90,8 @@ class Actor:
         fragment.next_obs[...] = self.obs
         fragment.number, fragment.steps = self.number, int(rows["valid"].sum())
         self.number += 1
-        if not (np.isfinite(rows["reward"]).all() and np.isfinite(rows["obs"]).all()):
+        shown = (rows["reward"], rows["obs"], fragment.final_obs, fragment.next_obs)
+        if not all(np.isfinite(numbers).all() for numbers in shown):
             raise FloatingPointError(
                 f"the env of worker {self.rank} returned a NaN or an infinity;"
                 " check env.id and env.kwargs"
