@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # A loaded machine is slow and a test must not fail for that: pytest-timeout is the only clock.
@@ -13,3 +17,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("paceline")
+
+
+@pytest.fixture(autouse=True)
+def subnormal_floats() -> Iterator[None]:
+    """What a run sets for its process is taken back: Hypothesis draws subnormal numbers too."""
+    yield
+    torch.set_flush_denormal(False)
