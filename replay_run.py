@@ -1,7 +1,7 @@
 """Replays a run inline from its journal: python replay_run.py run=FOLDER
 
-Every scheduling event of an asynchronous run is done again, one role at a time, in one process. Says
-whether the parameters come out the same, to the last bit.
+Every scheduling event of an asynchronous run is done again, one role at a time, in one process.
+Says whether the parameters come out the same, to the last bit.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class SAC(Agent):
 
     Deviations from the paper:
     - the temperature's loss is linear in log alpha, not in alpha (stable-baselines3);
-    - `reward_scale` multiplies rewards in the critics' targets (as in arXiv:1801.01290, section 5.2);
+    - `pessimism` p takes mean(Q) - p |Q1 - Q2| / 2 of both critics: 1 is the paper's minimum;
     - `n_step` > 1 leaves out the entropy of the steps in between and is biased off-policy;
     - `noise="pink"` correlates the policy's noise in time (Eberhard et al. 2023), marginals
     unchanged;
@@ -63,7 +63,7 @@ class SAC(Agent):
         initial_temperature: float = 1.0,
         target_entropy: float | None = None,
         n_step: int = 1,
-        reward_scale: float = 1.0,
+        pessimism: float = 1.0,
         layer_norm: bool = False,
         average: float = 0.0,
         noise: str = "white",
@@ -74,7 +74,7 @@ class SAC(Agent):
         (obs_size,) = spec.observation_space.shape or ()
         (self.action_size,) = spec.action_space.shape or ()
         self.gamma, self.n_step, self.average = gamma, n_step, average
-        self.reward_scale = reward_scale
+        self.pessimism = pessimism
         self.automatic = temperature == "auto"
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
         self.held = HeldActions(self.action_size, hold)
@@ -123,8 +123,8 @@ class SAC(Agent):
         # Critics: equations 5 and 6
         with torch.no_grad():
             next_action, next_logp = self.sample(batch.next_obs)
-            next_q = self.q(self.target, batch.next_obs, next_action).amin(0)
-            y = self.reward_scale * batch.reward + batch.discount * (next_q - alpha * next_logp)
+            next_q = self.low(self.q(self.target, batch.next_obs, next_action))
+            y = batch.reward + batch.discount * (next_q - alpha * next_logp)
         q = self.q(self.critic, batch.obs, batch.action)
         assert q.shape == (2, *y.shape), f"q {tuple(q.shape)} against y {tuple(y.shape)}"
         critic_loss = (0.5 * batch.weight * (q - y).square()).mean(1).sum()
@@ -132,7 +132,7 @@ class SAC(Agent):
 
         # Actor: equation 7, through the critics but not into them
         action, logp = self.sample(batch.obs)
-        actor_loss = (alpha * logp - self.q(self.critic, batch.obs, action).amin(0)).mean()
+        actor_loss = (alpha * logp - self.low(self.q(self.critic, batch.obs, action))).mean()
         self.descend("actor", actor_loss)
 
         # Temperature: equation 18
@@ -163,6 +163,12 @@ class SAC(Agent):
     def q(self, critic: MLP, obs: Tensor, action: Tensor) -> Tensor:
         """Both critics' values, [2, B]."""
         return critic(torch.cat((obs, action), -1)).squeeze(-1)
+
+    def low(self, q: Tensor) -> Tensor:
+        """A cautious value from both critics' [2, B], [B]."""
+        if self.pessimism == 1:
+            return q.amin(0)
+        return q.mean(0) - self.pessimism * (q[0] - q[1]).abs() / 2
 
     def judge(self) -> None:
         if self.average:

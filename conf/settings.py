@@ -46,7 +46,7 @@ SETTINGS: Mapping[str, Setting] = {
     "budget.env_steps": Setting("int", "the env steps after which the run ends", least=1),
     "budget.seconds": Setting("float | None", "the seconds after which the run ends", above=0),
     "stop_when_solved": Setting("bool", "whether three evaluations at the threshold end the run"),
-    "evaluation.where": Setting("Literal['process', 'inline']", "who evaluates"),
+    "evaluation.where": Setting("Literal['process', 'inline', 'worker']", "who evaluates"),
     "evaluation.every_seconds": Setting("float | None", "null is never, while training", least=0),
     "evaluation.episodes": Setting("int", "the episodes of an evaluation", least=1),
     "evaluation.confirm_episodes": Setting("int", "the episodes after training", least=0),
@@ -76,6 +76,9 @@ def crossed(values: Mapping[str, Any]) -> None:
         )
     if values["lag"] and values["slack"]:
         raise Wrong(f"lag={values['lag']} is for lockstep: add slack=0")
+    by = values["paradigm"]["_target_"].rpartition(".")[2]
+    if values["evaluation"]["where"] == "worker" and by not in ("DCollect", "DUpdate"):
+        raise Wrong("evaluation.where=worker is a task of paradigm=dcollect and paradigm=dupdate")
     if values["envs"] * values["turn"] > values["replay"].get("capacity", steps):
         raise Wrong("replay.capacity must hold a fragment: turn * envs rows at least")
 

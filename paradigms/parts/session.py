@@ -83,10 +83,10 @@ class Session:
                     job.spec,
                     slots=plan["episodes"],
                     seed=job.seed,
-                    every_seconds=plan["every_seconds"],
+                    every_seconds=None if job.evaluate_in_worker else plan["every_seconds"],
                 ),
                 size=self._size,
-                where=plan["where"],
+                where="inline" if plan["where"] == "inline" else "process",
                 number=self._evaluations,
             )
         self.signals.at_once = self._at_once
