@@ -30,6 +30,8 @@ from paradigms.parts.rows import Rows
 from paradigms.parts.schedule import Line
 from paradigms.sequential import Sequential
 
+torch.set_num_threads(1)  # as every process of a run does; the bits depend on it
+
 PARADIGMS: Mapping[str, Any] = {
     "sequential": Sequential(),
     "dcollect": DCollect(),
