@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from agents.base import Agent, Batch
-from agents.parts.vector import ALIGN, Vector, group_spans
+from agents.parts.vector import Vector, group_spans
 from agents.sac import SAC
 from envs.make import describe
 from tests.jobs import laid, sac, world
@@ -62,12 +62,12 @@ def test_every_tensor_is_a_view_at_a_multiple_of_16_of_its_own(options: Any) -> 
     taken = np.zeros(len(floats), int)
     for tensor in everything(agent).values():
         assert tensor.untyped_storage().data_ptr() == floats.untyped_storage().data_ptr()
-        assert tensor.storage_offset() % ALIGN == 0
+        assert tensor.storage_offset() % 16 == 0
         assert tensor.is_contiguous() and tensor.dtype == torch.float32
         taken[tensor.storage_offset() : tensor.storage_offset() + tensor.numel()] += 1
     assert taken.max() == 1
     assert not floats[torch.from_numpy(taken == 0)].any()
-    assert len(floats) % ALIGN == 0
+    assert len(floats) % 16 == 0
     for group in agent.groups.values():
         for tensor, grad in zip(group.tensors, group.grads, strict=True):
             at = tensor.storage_offset() - group.flat.storage_offset()
