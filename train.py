@@ -58,8 +58,10 @@ def app(config: DictConfig) -> float:
 
 def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     """Everything a run needs, from plain values. Raises Wrong for what only now can be known."""
-    import paradigms.parts.machine as machine  # before torch: it sets the number of threads
+    from paradigms.parts import machine, start  # before torch: machine sets the number of threads
 
+    if setup.values["crew"] == "process":
+        start.warm()  # its server loads torch while this process does
     machine.prepare()
     import torch
 
