@@ -9,7 +9,7 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,11 +24,15 @@ from paradigms.base import Job, Progress, Result
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
-from paradigms.parts import machine
+from paradigms.parts import kit, machine
+from paradigms.parts.pace import Pace
 from paradigms.parts.replay import Uniform
 from paradigms.parts.rows import Rows
 from paradigms.parts.schedule import Line
 from paradigms.sequential import Sequential
+
+if TYPE_CHECKING:
+    import pytest
 
 torch.set_num_threads(1)  # as every process of a run does; the bits depend on it
 
@@ -145,6 +149,18 @@ class Ended:
         for part in ("rows", "last"):
             for one, two in zip(mine[part], others[part], strict=True):
                 assert torch.equal(one, two)
+
+
+def counters(monkeypatch: pytest.MonkeyPatch) -> list[Pace]:
+    """The Pace of every run that is begun from here on, as soon as it is begun."""
+    paces: list[Pace] = []
+
+    def kept(**options: Any) -> Pace:
+        paces.append(Pace(**options))
+        return paces[-1]
+
+    monkeypatch.setattr(kit, "Pace", kept)
+    return paces
 
 
 def run(paradigm: Any, job: Job, look: Callable[[Progress], None] = lambda progress: None) -> Ended:

@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from paradigms import dcollect, dupdate
-from paradigms.base import Job
+from paradigms.base import Job, Progress
 from paradigms.parts.crew import Crew, Failed
 from tests.counting import Counter
-from tests.jobs import PARADIGMS, Idler, job, run, world
+from tests.jobs import PARADIGMS, Idler, counters, job, run, world
 
 WORKERS, ENVS, ENDLESS = 2, 2, 10**9
 
@@ -78,17 +78,25 @@ def test_a_worker_that_dies_is_named_with_its_cause(name: str, kind: str, cause:
 
 
 @pytest.mark.parametrize(("kind", "slack"), [("kill", 0), ("kill", 64), ("exit", 64)])
-def test_dcollect_replaces_a_worker_and_goes_on(kind: str, slack: int, tmp_path: Path) -> None:
+def test_dcollect_replaces_a_worker_and_goes_on(
+    kind: str, slack: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`Counter` checks every batch on the way: the open episode of the dead ends where it stood."""
-    ended = run(PARADIGMS["dcollect"], faulty(kind, once=tmp_path / "once", slack=slack))
+    paces = counters(monkeypatch)
+
+    def look(progress: Progress) -> None:
+        if paces[0].own("collected", 1) > 200:  # the first life had 82 steps at most
+            progress.stop()
+
+    broken = faulty(kind, once=tmp_path / "once", slack=slack, env_steps=ENDLESS)
+    ended = run(PARADIGMS["dcollect"], broken, look)
     assert ended.totals["restarts"] == 1
-    assert ended.totals["env_steps"] >= 1000
-    assert ended.totals["updates"] == ended.totals["env_steps"] - 32
-    for rank, rows in enumerate(ended.stored()):
+    assert ended.totals["updates"] > 0
+    for stream, rows in enumerate(ended.stored()):
         ends = rows["terminated"] | rows["truncated"]
         assert ends[:-1][rows["is_first"][1:]].all()
         lives = len({*rows["obs"][:, 2]})
-        assert lives == 1 + rank // ENVS
+        assert lives == (1 if stream < ENVS else 2)
 
 
 def test_a_learner_that_fails_takes_the_run_with_it() -> None:
