@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from paradigms.hogwild import Hogwild
 from paradigms.sequential import Sequential
 from tests.jobs import job, laid, run, sac
 
-AGENTS = {"sac": sac}
+AGENTS = {"sac": sac, "sac with the plain Adam": functools.partial(sac, fused=False)}
 VARIANTS: dict[str, Any] = {
     "sequential": Sequential(),
     "dcollect": DCollect(),
@@ -23,6 +24,7 @@ VARIANTS: dict[str, Any] = {
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate mean": DUpdate(merge="mean"),
     "dupdate own rows": DUpdate(rows="own"),
+    "dupdate by the source's rule": DUpdate(merge="damped", rule="source"),
     "hogwild": Hogwild(),
     "hogwild own rows": Hogwild(rows="own"),
     "locked": Hogwild(locked=True),

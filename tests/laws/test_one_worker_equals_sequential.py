@@ -11,7 +11,9 @@ import torch
 
 from agents.base import Batch, Learned
 from agents.sac import SAC
+from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.hogwild import Hogwild
 from tests.jobs import PARADIGMS, Ended, job, laid, run, sac
 
 WIRINGS = {
@@ -58,12 +60,24 @@ def test_in_processes_too(name: str, sequential: Ended) -> None:
 
 
 @pytest.mark.parametrize("rows", ["shared", "own"])
-def test_locked_equals_hogwild_where_nobody_interferes(rows: str) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_locked_equals_hogwild_where_nobody_interferes(workers: int, rows: str) -> None:
+    """Inline a step is never interrupted, so the lock changes nothing."""
     hogwild, locked = (
-        run(type(PARADIGMS["hogwild"])(locked=locked, rows=rows), job(envs=1))
-        for locked in (False, True)
+        run(Hogwild(locked=locked, rows=rows), job(workers=workers)) for locked in (False, True)
     )
     hogwild.same_as(locked)
+
+
+@pytest.mark.parametrize(
+    "paradigm",
+    [DCollect(), DUpdate(), DUpdate(merge="elastic")],
+    ids=["dcollect", "dupdate delta", "dupdate elastic"],
+)
+def test_lockstep_leaves_nothing_to_timing(paradigm: Any) -> None:
+    """So that two workers in processes give the bits of two that take turns."""
+    inline, processes = (run(paradigm, job(workers=2, crew=crew)) for crew in ("inline", "process"))
+    inline.same_as(processes)
 
 
 def test_options_that_change_the_agent_change_nothing_in_the_law() -> None:
