@@ -52,6 +52,7 @@ class DUpdate:
         vector, replay, pace = kit.vector, kit.replay, kit.pace
         weights = Weights(vector, "all", lag=job.lag)
         tasks = Tasks(job.workers, replay.streams, vector)
+        tasks.know(replay.heads())  # of a resumed run
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
         by = (ByPace if self.rule == "pace" else BySource)(
             pace, self.task_updates, seed=job.seed, evaluate=job.evaluate_in_worker
