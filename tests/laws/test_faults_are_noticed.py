@@ -22,6 +22,8 @@ from tests.jobs import PARADIGMS, Idler, counters, job, run, world
 
 WORKERS, ENVS, ENDLESS = 2, 2, 10**9
 
+FILES = pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
+
 
 @pytest.fixture(scope="module")
 def fork_server() -> None:
@@ -51,7 +53,7 @@ def faulty(kind: str, *, once: Path | None = None, **changes: Any) -> Job:
     )
 
 
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "locked"])
+@FILES
 def test_a_worker_that_raises_is_named_with_its_traceback(name: str) -> None:
     with pytest.raises(Failed) as caught:
         run(PARADIGMS[name], faulty("raise", slack=64, env_steps=ENDLESS))
@@ -119,7 +121,7 @@ def test_a_worker_that_hangs_is_named_with_where_it_stands(
     assert "envs/toys.py" in caught.value.trace
 
 
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "locked"])
+@FILES
 def test_a_run_that_is_left_in_the_middle_leaves_nothing(name: str) -> None:
     steps = PARADIGMS[name].run(faulty("none"))
     for progress in steps:
@@ -128,7 +130,7 @@ def test_a_run_that_is_left_in_the_middle_leaves_nothing(name: str) -> None:
     steps.close()
 
 
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "locked"])
+@FILES
 def test_a_run_that_is_stopped_ends_with_its_result(name: str) -> None:
     ended = run(
         PARADIGMS[name],
