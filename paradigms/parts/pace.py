@@ -92,8 +92,10 @@ class Pace:
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Takes the counters up. Rows that were on their way to the replay are gone: they count as
-        never collected, and their round as done, or everybody would wait for them."""
+        never collected, and their round as done, or everybody would wait for them. Updates that
+        were granted and not made are owed again."""
         table = np.array(state["table"])
+        table[:, COLUMNS.index("granted")] = table[:, COLUMNS.index("updates")]
         collected, added = COLUMNS.index("collected"), COLUMNS.index("added")
         gone = int(table[:, collected].sum() - table[:, added].sum())
         for rank in range(self.workers):

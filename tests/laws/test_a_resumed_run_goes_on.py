@@ -39,7 +39,7 @@ def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, slack: int) -> 
     state = saved_in_the_middle(name, slack)
     ended = counted(name, slack=slack, env_steps=256, resume=state)
     assert 256 <= ended.totals["env_steps"] < 256 + 4 * 16
-    assert ended.totals["updates"] > 128
+    assert ended.totals["env_steps"] - 32 - ended.totals["updates"] in (0, 1)
     held = zip(ended.stored(), state["replay"]["rows"], strict=True)
     for rows, before in held:
         ends = rows["terminated"] | rows["truncated"]
@@ -48,20 +48,7 @@ def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, slack: int) -> 
         assert_array_equal(rows["obs"][: len(before) - 1, 1], rows["age"][: len(before) - 1])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(
-                name == "dupdate",
-                reason="DUpdate.run never calls tasks.know(replay.heads()): the first TRAIN task "
-                "may see no rows",
-            ),
-        )
-        for name in PARADIGMS
-    ],
-)
+@EVERYWHERE
 def test_a_run_resumed_with_updates_owed_makes_them(name: str) -> None:
     state = counted(name, slack=64).state
     ended = counted(name, slack=64, env_steps=192, ratio=2.0, resume=state)

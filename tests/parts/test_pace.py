@@ -171,6 +171,16 @@ def test_rows_that_were_on_their_way_count_as_never_collected() -> None:
     assert other.may_collect(0) and other.may_collect(1)
 
 
+def test_updates_that_were_granted_and_not_made_are_owed_again() -> None:
+    pace, other = make(), make()
+    pace.count("added", -1, 50)
+    pace.count("updates", -1, 10)
+    assert pace.claim(26) == 26
+    assert pace.debt() == 24
+    other.load(pace.save())
+    assert other.debt() == 40
+
+
 @pytest.mark.parametrize("wrong", [{"ratio": -1.0}, {"slack": -1}])
 def test_negative_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="updates_per_env_step and slack must be 0 or more"):
