@@ -63,7 +63,6 @@ ROW: Mapping[str, Key] = {
     "truncated": Key(dtype="bool"),
     "is_first": Key(dtype="bool"),
     "version": Key(dtype="int64"),
-    "position": Key(dtype="int64"),
 }
 
 

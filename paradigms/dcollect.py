@@ -46,10 +46,13 @@ class DCollect:
         def copy(part: str) -> Copy:
             return (whole if part == "all" else served).copy(part, vector.size(part))
 
+        def bytes_moved() -> int:
+            return channel.bytes_moved + served.bytes_moved + whole.bytes_moved
+
         def dropped() -> int:
             return pace.total("collected") - pace.total("added")
 
-        return (yield from kit.follow(crew, copy, dropped=dropped))
+        return (yield from kit.follow(crew, copy, dropped=dropped, bytes_moved=bytes_moved))
 
 
 class Collector(Role):
@@ -75,8 +78,8 @@ class Collector(Role):
             fragment = actor.collect(event.read)
             if not link.wait("room", lambda: channel.has_room(rank)):
                 break
+            channel.put(fragment)  # first: who is killed here collects it again, and it is dropped
             metrics = note_collected(actor, pace, rank, fragment.steps)
-            channel.put(fragment)
             if examiner is not None and examiner.due(actor.steps):
                 metrics |= examiner.examine()
             if metrics and time.monotonic() - told > 0.5:

@@ -67,7 +67,10 @@ class DUpdate:
         def copy(part: str) -> Copy:
             return weights.copy(part, vector.size(part))
 
-        return (yield from kit.follow(crew, copy))
+        def bytes_moved() -> int:
+            return weights.bytes_moved + 2 * pace.total("merges") * weights.nbytes
+
+        return (yield from kit.follow(crew, copy, bytes_moved=bytes_moved))
 
 
 class Worker(Role):

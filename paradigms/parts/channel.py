@@ -25,7 +25,11 @@ class Channel:
         self._slots = Shared((workers, depth, rows.fragment.itemsize), np.uint8)
         self._put = Shared((workers, 8), np.int64)  # a cache line a worker
         self._got = Shared((workers, 8), np.int64)
-        self.bytes_moved = 0
+
+    @property
+    def bytes_moved(self) -> int:
+        """What all workers have put into it."""
+        return int(self._put.array[:, 0].sum()) * int(self._dtype.itemsize)
 
     def has_room(self, rank: int) -> bool:
         return bool(self._put.array[rank, 0] - self._got.array[rank, 0] < self.depth)
@@ -54,7 +58,6 @@ class Channel:
         got = int(self._got.array[rank, 0])
         if got == self._put.array[rank, 0]:
             raise BufferError(f"nothing waits in the channel of worker {rank}")
-        self.bytes_moved += self._dtype.itemsize
         return Fragment(rank, self._slot(rank, got))
 
     def free(self, rank: int) -> None:

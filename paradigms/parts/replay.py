@@ -12,7 +12,7 @@ from agents.base import Batch, Spec
 from paradigms.parts.memory import Shared
 from paradigms.parts.rows import Fragment, Rows
 
-KEPT = ("obs", "action", "version", "position")
+KEPT = ("obs", "action", "version")
 
 
 class Uniform:
@@ -115,8 +115,7 @@ class Uniform:
         heads: np.ndarray | None = None,
         ranks: Sequence[int] | None = None,
     ) -> Batch:
-        """`size` rows as a Batch: obs action reward discount next_obs weight index version
-        position.
+        """`size` rows as a Batch: obs action reward discount next_obs weight index version.
 
         `heads` names what may be seen (default: everything up to now), `ranks` whose rows.
         `index` = serial number in the stream x streams + stream.

@@ -10,7 +10,7 @@ from agents.base import Spec
 class Rows:
     """The NumPy dtypes of a row and of a fragment, from what the spec says that a row holds.
 
-    A row has obs, action, reward, terminated, truncated, is_first, version, position, the agent's
+    A row has obs, action, reward, terminated, truncated, is_first, version, the agent's
     extras, and `valid`, which is false on the steps that an autoreset makes up.
     """
 

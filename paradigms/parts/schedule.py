@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Line:
-    """1 up to the share `hold` of the budget, then on a straight line to `final` at its end."""
+    """1 up to the share `hold` of the budget, `final` from the share `end` on, straight between."""
 
     hold: float = 0.0
     final: float = 1.0
+    end: float = 1.0
 
     def __call__(self, share: float) -> float:
         """share: of the env-step budget that is done, 0..1."""
-        if share <= self.hold or self.hold >= 1:
+        if share <= self.hold or self.final == 1:
             return 1.0
-        return 1 + (self.final - 1) * min(1.0, (share - self.hold) / (1 - self.hold))
+        along = (share - self.hold) / max(1e-9, self.end - self.hold)
+        return 1 + (self.final - 1) * min(1.0, along)

@@ -30,7 +30,6 @@ class Weights:
         self._versions = Shared(self.slots, np.int64)
         self._serial = Shared(2, np.int64)  # begun, finished
         self.torn = 0
-        self.bytes_moved = 0
         self.publish(vector, 0)
 
     @property
@@ -47,7 +46,16 @@ class Weights:
         self._counts.array[slot] = vector.counts
         self._versions.array[slot] = version
         self._serial.array[1] = serial
-        self.bytes_moved += 4 * self.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one version."""
+        return 4 * self.size
+
+    @property
+    def bytes_moved(self) -> int:
+        """What all publications have copied."""
+        return int(self._serial.array[1]) * 4 * self.size
 
     def pull(self, vector: Vector, part: str | None = None) -> int:
         """Loads the newest whole version (its prefix `part`) and returns its number."""
@@ -60,7 +68,6 @@ class Weights:
                 vector.counts.copy_(self._counts.tensor[slot])
             version = int(self._versions.array[slot])
             if self._whole(serial):
-                self.bytes_moved += 4 * size
                 return version
 
     def copy(self, part: str, size: int) -> Copy:
