@@ -20,6 +20,8 @@ from conf.compose import compose
 from conf.sentences import Wrong
 from paradigms.parts.pace import Pace
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
     "env=identity",

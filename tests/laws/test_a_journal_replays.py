@@ -14,6 +14,8 @@ from paradigms.dupdate import DUpdate
 from paradigms.parts.journal import Journal, Recorded
 from tests.jobs import job, run
 
+pytestmark = pytest.mark.slow
+
 RECORDED: dict[str, Any] = {
     "dcollect": DCollect(),
     "dupdate delta": DUpdate(merge="delta"),

@@ -20,6 +20,8 @@ from paradigms.parts.crew import Crew, Failed
 from tests.counting import Counter
 from tests.jobs import PARADIGMS, Idler, counters, job, run, world
 
+pytestmark = pytest.mark.slow
+
 WORKERS, ENVS, ENDLESS = 2, 2, 10**9
 
 FILES = pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])

@@ -18,6 +18,8 @@ from paradigms.parts.crew import Crew, Deadlock, Failed, Report
 from paradigms.parts.memory import Shared
 from tests.parts import roles
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
