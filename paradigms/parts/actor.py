@@ -1,5 +1,4 @@
-"""The part of a process that steps envs: resets, time limits, autoreset, recurrent state,
-statistics."""
+"""The part of a process that steps envs: resets, time limits, autoreset, state, statistics."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ from agents.parts.vector import Vector
 
 
 class Rule(Protocol):
-    """Moves the learner's vector; may also move the worker's own. `alone`: nobody merged since
-    b."""
+    """Moves the learner's vector, elastic also the worker's. `alone`: nobody merged since b."""
 
     keeps_own: bool
 
@@ -38,12 +37,7 @@ class Damped:
         self.a = 1 - damping
 
     def __call__(self, c: Vector, b: Tensor, w: Tensor, *, alone: bool) -> None:
-        if self.a == 0:
-            return
-        if self.a == 1 and alone:
-            c.floats.copy_(w)
-            return
-        _move(c, b, w, a=self.a, target=w, keep_m=False)
+        _move(c, b, w, a=self.a, target=w, alone=alone, keep_m=False)
 
 
 class Delta:
@@ -56,12 +50,7 @@ class Delta:
         self.a = scale
 
     def __call__(self, c: Vector, b: Tensor, w: Tensor, *, alone: bool) -> None:
-        if self.a == 0:
-            return
-        if self.a == 1 and alone:
-            c.floats.copy_(w)
-            return
-        _move(c, b, w, a=self.a, target=c.floats + (w - b), keep_m=True)
+        _move(c, b, w, a=self.a, target=c.floats + (w - b), alone=alone, keep_m=True)
 
 
 class Elastic:
@@ -82,8 +71,7 @@ class Elastic:
 
 
 def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) -> Rule:
-    """The rule named `delta`, `damped`, `elastic` or `mean`; `scale` None: the default for N
-    workers.
+    """The rule named `delta`, `damped`, `elastic` or `mean`; a `scale` of None is N workers' own.
 
     delta: 1/sqrt(N) up to 4 workers and 1.25/N beyond. mean: delta with 1/N, federated averaging.
     elastic: 0.9/N.
@@ -100,7 +88,16 @@ def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) 
     raise ValueError(f"paradigm.merge={merge} is unknown; choose delta, damped, elastic or mean")
 
 
-def _move(c: Vector, b: Tensor, w: Tensor, *, a: float, target: Tensor, keep_m: bool) -> None:
+def _move(
+    c: Vector, b: Tensor, w: Tensor, *, a: float, target: Tensor, alone: bool, keep_m: bool
+) -> None:
+    """c + a (target - c) for all values, moments and counts to match. a = 0 moves nothing, not even
+    by a NaN; a = 1 with nobody else's work to keep is a copy, exact in every number."""
+    if a == 0:
+        return
+    if a == 1 and alone:
+        c.floats.copy_(w)
+        return
     for span in _values(c):
         c.floats[span].lerp_(target[span], a)
     made = _follow(c, b, w, a)

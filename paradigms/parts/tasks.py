@@ -64,8 +64,7 @@ class Tasks:
         return Task(kind, int(row[UPDATES]), int(row[FIRST]), int(row[ADDED]), heads)
 
     def report(self, rank: int, *, base: int, count: int, heads: np.ndarray) -> None:
-        """The worker: which version it started from, rows or updates made, what the replay
-        holds."""
+        """The worker: the version it started from, rows or updates made, what the replay holds."""
         row = self._row.array[rank]
         row[BASE], row[COUNT] = base, count
         self._seen.array[rank] = heads
