@@ -81,8 +81,7 @@ class Uniform:
         return self._heads.array[:, 0].copy()
 
     def add(self, fragment: Fragment) -> int:
-        """Stores the valid rows once and returns their number; a fragment seen before is
-        dropped."""
+        """Stores the valid rows once and returns their number; one seen before is dropped."""
         if fragment.number < self._next_number.array[fragment.rank]:
             self._duplicated.array[fragment.rank] += fragment.steps
             return 0
