@@ -12,6 +12,7 @@ from paradigms.base import Copy
 from paradigms.parts.evaluator import Evaluation, Returns
 
 IN_A_ROW = 3
+CANDIDATES = 6
 TOTALS = (
     "env_steps",
     "episodes",
@@ -40,7 +41,8 @@ class Outcome:
     """Follows the evaluations of a run.
 
     Solved: three in a row at or above the threshold, and the policy of the first of them again on
-    the episodes that confirm it. Best: the policy in the middle of the three in a row with the
+    the episodes that confirm it. Where it is not confirmed, the next policy that began three in a
+    row is asked, `CANDIDATES` of them at most: the first confirmed one is the solving one. Best: the policy in the middle of the three in a row with the
     highest mean. `solving` and `best` are copies, None as long as there is none.
     """
 
@@ -50,6 +52,8 @@ class Outcome:
         self.first: int | None = None  # the evaluation that began the three in a row
         self.in_a_row = 0
         self.solving: Copy | None = None
+        self.candidates: list[tuple[int, Copy]] = []
+        self.confirmations = 0
         self.best: Copy | None = None
         self.best_mean = -np.inf
         self.confirmed: float | None = None
@@ -75,9 +79,11 @@ class Outcome:
         good = self.threshold is not None and evaluation.mean >= self.threshold
         self.in_a_row = self.in_a_row + 1 if good else 0
         new = []
-        if self.in_a_row == IN_A_ROW and not self.reached:
-            self.first, self.solving = len(self.means) - IN_A_ROW, self._last[0].copy
-            new.append("solving")
+        if self.in_a_row >= IN_A_ROW and len(self.candidates) < CANDIDATES:
+            self.candidates.append((len(self.means) - IN_A_ROW, self._last[0].copy))
+            if not self.reached:
+                self.first, self.solving = self.candidates[0]
+                new.append("solving")
         mean = self.recent
         full = len(self._last) == IN_A_ROW
         if mean is not None and (mean > self.best_mean or len(self.means) <= IN_A_ROW):
@@ -94,12 +100,20 @@ class Outcome:
     def measure(self, final: Copy | None, episodes: int, ask: Callable[..., Returns]) -> None:
         """After training: the solving, best and final policy on the same `episodes` fresh seeds."""
         known: dict[int, float] = {}
-        for name, copy in (("solving", self.solving), ("best", self.best), ("final", final)):
-            if copy is None:
-                continue
+
+        def measured(copy: Copy) -> float:
             if copy.version not in known:
                 known[copy.version] = float(ask(copy, episodes).returns.mean())
-            self.measured[name] = known[copy.version]
+            return known[copy.version]
+
+        for first, copy in self.candidates:
+            self.confirmations += 1
+            if self.threshold is not None and measured(copy) >= self.threshold:
+                self.first, self.solving = first, copy
+                break
+        for name, kept in (("solving", self.solving), ("best", self.best), ("final", final)):
+            if kept is not None:
+                self.measured[name] = measured(kept)
         self.confirmed = self.measured.get("solving")
 
     def result(self, totals: dict[str, Any]) -> dict[str, Any]:
@@ -132,6 +146,7 @@ class Outcome:
             "first": self.first,
             "in_a_row": self.in_a_row,
             "best_mean": float(self.best_mean),
+            "candidates": [{"first": n, "copy": vars(copy)} for n, copy in self.candidates],
             "copies": {name: vars(copy) for name, copy in copies.items() if copy is not None},
             "last": [
                 {"copy": vars(e.copy), "returns": e.returns, "lengths": e.lengths}
@@ -145,6 +160,7 @@ class Outcome:
         self.in_a_row, self.best_mean = state["in_a_row"], state["best_mean"]
         copies = {name: Copy(**fields) for name, fields in state["copies"].items()}
         self.solving, self.best = copies.get("solving"), copies.get("best")
+        self.candidates = [(c["first"], Copy(**c["copy"])) for c in state["candidates"]]
         self._last.extend(
             Evaluation(Copy(**e["copy"]), e["returns"], e["lengths"]) for e in state["last"]
         )

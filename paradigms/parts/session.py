@@ -173,6 +173,8 @@ class Session:
         if episodes:
             self.log.say(f"measuring the kept policies on {episodes} further episodes each")
             self.outcome.measure(final, episodes, self.evaluator.measure)
+            if self.outcome.solved and self.outcome.solving is not None:
+                self._keep("solving", self.outcome.solving, self.outcome.confirmed)
             if self._averages:
                 played = self.evaluator.measure(final, episodes, averaged=True)
                 self._averaged = float(played.returns.mean())
@@ -216,6 +218,7 @@ class Session:
             "seconds": self._seconds,
             "extra": {
                 "evaluations": len(self.outcome.means),
+                "confirmations": self.outcome.confirmations,
                 "averaged_return": self._averaged,
                 "failed_saves": self._failed_saves,
                 "resumed_at": self.resumed_at,

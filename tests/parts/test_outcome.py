@@ -71,6 +71,15 @@ def test_the_solving_policy_has_to_be_confirmed() -> None:
     assert result["retention"] == pytest.approx(118 / 120)
 
 
+def test_an_unconfirmed_policy_gives_way_to_the_next_that_began_three_in_a_row() -> None:
+    outcome = followed([110, 110, 110, 110, 90, 110])
+    outcome.measure(None, 100, measuring({0: 99.0, 1: 120.0, 2: 110.0}))
+    result = outcome.result({})
+    assert (result["solved"], result["updates_to_threshold"]) == (True, 1)
+    assert (result["confirmed_return"], outcome.confirmations) == (120.0, 2)
+    assert result["share_above_threshold"] == pytest.approx(3 / 4)
+
+
 def test_the_best_is_the_middle_of_the_best_three_in_a_row() -> None:
     outcome = followed([10, 500, 10, 200, 210, 220, 30])
     assert outcome.best is not None
