@@ -42,8 +42,9 @@ class Outcome:
 
     Solved: three in a row at or above the threshold, and the policy of the first of them again on
     the episodes that confirm it. Where it is not confirmed, the next policy that began three in a
-    row is asked, `CANDIDATES` of them at most: the first confirmed one is the solving one. Best: the policy in the middle of the three in a row with the
-    highest mean. `solving` and `best` are copies, None as long as there is none.
+    row is asked, `CANDIDATES` of them at most: the first confirmed one is the solving one.
+    Best: the policy in the middle of the three in a row with the highest mean. `solving` and `best`
+    are copies, None as long as there is none.
     """
 
     def __init__(self, threshold: float | None, random_return: float | None) -> None:
