@@ -21,7 +21,7 @@ train: $(READY) ## trains SAC on LunarLanderContinuous with two workers; ARGS="e
 test: $(READY) ## every test
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint fast ## what CI runs, with the fast tests only: under a minute
+check: lint fast ## what CI runs, without the tests of real processes: a minute and a half
 
 lint: $(READY) ## ruff, mypy and who may import whom
 	$(BIN)/ruff check .
