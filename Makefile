@@ -15,8 +15,8 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@
 
-train: $(READY) ## trains SAC on LunarLanderContinuous with two workers; ARGS="env=mcar seed=1" adds overrides
-	$(BIN)/python train.py paradigm=dupdate env=lander $(ARGS)
+train: $(READY) ## trains SAC on LunarLanderContinuous with two workers until solved; ARGS="env=mcar seed=1" adds overrides
+	$(BIN)/python train.py paradigm=dupdate env=lander stop_when_solved=true $(ARGS)
 
 test: $(READY) ## every test
 	$(BIN)/python -m pytest $(ARGS)
