@@ -41,7 +41,7 @@ bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild 
 	$(BIN)/python -m pytest -q -p no:xdist -o python_files='bench_*.py' -o python_functions='bench_*' --timeout=1800 benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.report
 
-proofs: $(READY) ## the day set: missing cells of the studies that an issue needs (about 2 h, resumable)
+proofs: $(READY) ## the day set: missing cells of the studies that an issue needs (about 3 h, resumable)
 	$(BIN)/python -m benchmarks.study mcar
 	$(BIN)/python -m benchmarks.study merges warmup --pack 2
 	$(BIN)/python -m benchmarks.report

@@ -111,6 +111,7 @@ class Worker(Role):
                 told = time.monotonic()
                 link.report(metrics | self.learner.metrics())
                 metrics = {}
+        link.report(metrics)
         self.actor.env.close()
 
     def collect(self, link: Link) -> dict[str, float]:

@@ -342,3 +342,10 @@ def test_it_learns_to_repeat_what_it_sees(fused: bool) -> None:
     targets = np.linspace(-0.9, 0.9, 64, dtype=np.float32)[:, None]
     answers = learned.act(targets, learned.initial_state(64), None).action
     assert -10 * np.mean((answers - targets) ** 2) > -0.2
+
+
+def test_pessimism_lies_between_the_mean_and_the_minimum_of_both_critics() -> None:
+    q = torch.tensor([[1.0, 5.0], [3.0, -1.0]])
+    wanted = {1.0: [1.0, -1.0], 0.5: [1.5, 0.5], 0.0: [2.0, 2.0]}
+    for pessimism, low in wanted.items():
+        assert make(pessimism=pessimism).low(q).tolist() == low
