@@ -1,0 +1,177 @@
+"""Proximal Policy Optimization: Schulman et al. 2017, arXiv:1707.06347."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.parts.draws import reseed
+from agents.parts.normal import Normal, ReturnScale
+from agents.parts.optim import Local
+from agents.parts.policies import Net, make_head
+from agents.parts.returns import gae
+
+
+class PPO(Agent):
+    """The clipped surrogate, for a few epochs of minibatches over each fragment of experience.
+
+    Actions are continuous (a Gaussian, whose draws are clipped for the env alone) or discrete. The
+    probability in the ratio's denominator is the one recorded when acting. `explore` matters only
+    where it is None: then the most likely action. One batch is `epochs` x `minibatches` updates.
+
+    Deviations from the paper:
+    - actor and critic are two networks with a loss and a gradient norm each, so that the critic's
+    coefficient c_1 is its learning rate;
+    - advantages are normalised in each minibatch, weights begin orthogonal, the norm of a gradient
+    is clipped and Adam's eps is 1e-5 (openai/baselines);
+    - `clip_value` limits how far a value moves as the ratio is limited (openai/baselines);
+    - `target_kl` ends the epochs when the policy has gone that far (Spinning Up);
+    - `normalise` divides observations, and `scale_reward` rewards, by running deviations
+    (Engstrom et al. 2020, arXiv:2005.12729).
+    """
+
+    needs = frozenset({"vector"})
+    offers = frozenset({"policy"})
+    replays = frozenset({"rollout", "fifo"})
+
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        device: str | torch.device = "cpu",
+        *,
+        hidden_sizes: Sequence[int] = (64, 64),
+        lr: float = 3e-4,
+        critic_lr: float | None = None,
+        eps: float = 1e-5,
+        clip: float | None = 0.5,
+        gamma: float = 0.99,
+        lam: float = 0.95,
+        epochs: int = 10,
+        minibatches: int = 32,
+        clip_ratio: float = 0.2,
+        clip_value: float | None = None,
+        entropy: float = 0.0,
+        target_kl: float | None = None,
+        normalise: bool = False,
+        scale_reward: bool = False,
+        log_std: float = 0.0,
+        state_std: bool = False,
+    ) -> None:
+        super().__init__(spec, seed, device)
+        (obs_size,) = spec.observation_space.shape or ()
+        self.gamma, self.lam = gamma, lam
+        self.epochs, self.minibatches = epochs, minibatches
+        self.clip_ratio, self.clip_value, self.entropy = clip_ratio, clip_value, entropy
+        self.target_kl = target_kl
+
+        net: dict[str, Any] = {
+            "generator": reseed(torch.Generator(), seed, "init"),
+            "device": self.device,
+        }
+        self.head = make_head(spec, log_std=log_std, state_std=state_std, device=self.device)
+        self.actor = Net([obs_size, *hidden_sizes, self.head.size], gain=0.01, **net)
+        self.critic = Net([obs_size, *hidden_sizes, 1], gain=1.0, **net)
+        self.normal = Normal(obs_size, device=self.device) if normalise else None
+        self.scale = ReturnScale(gamma, device=self.device) if scale_reward else None
+
+        adam: dict[str, Any] = {"eps": eps, "clip": clip}
+        self.groups["actor"] = Group([*self.actor.tensors, *self.head.tensors], lr=lr, **adam)
+        self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr or lr, **adam)
+        self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        if self.normal is not None:
+            self.slow["normal"] = self.normal.tensors
+            self.parts = {"act": ["actor", "normal"], "evaluate": ["actor", "normal"]}
+        if self.scale is not None:
+            self.slow["scale"] = self.scale.tensors
+        self.extras = self.head.extras
+        self.optim = Local()
+
+    def initial_state(self, n: int) -> State:
+        return {}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        x = self.actor.fast(obs if self.normal is None else self.normal.fast(obs))
+        if explore is None:
+            return Acted(self.head.greedy(x), state, {})
+        action, extras = self.head.draw(x, self.rng.act)
+        return Acted(action, state, extras)
+
+    def learn(self, batch: Batch) -> Learned:
+        rows = self.prepare(batch)
+        updates, told = 0, dict[str, Tensor]()
+        for _ in range(self.epochs):
+            divergences = []
+            for part in self.shuffled(rows):
+                told = self.improve(part)
+                divergences.append(told["policy/kl"])
+                updates += 1
+            if self.target_kl and float(torch.stack(divergences).mean()) > 1.5 * self.target_kl:
+                break
+        if self.normal is not None:  # after the last use of what the actors normalised with
+            self.normal.update(batch.obs[batch.weight > 0])
+        return Learned(updates, told)
+
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> Batch:
+        """The valid rows [N, ...] with normalised obs, advantage, value target and value, all by
+        the critic as it is before the epochs."""
+        valid = batch.weight > 0
+        cut = batch.terminated | batch.truncated | ~valid
+        reward = batch.reward
+        if self.scale is not None:
+            self.scale.update(reward, cut, valid)  # nobody acts on it: it may come first
+            reward = self.scale(reward)
+        obs, next_obs = batch.obs, batch.next_obs
+        if self.normal is not None:
+            obs, next_obs = self.normal(obs), self.normal(next_obs)
+        value, next_value = (self.critic(x).squeeze(-1) for x in (obs, next_obs))
+        advantage, target = gae(reward, batch.discount, value, next_value, cut, self.lam)
+        columns = {"obs": obs, "advantage": advantage, "target": target, "value": value}
+        columns |= {name: batch[name] for name in ("action", *self.extras)}
+        return Batch({name: column[valid] for name, column in columns.items()})
+
+    def shuffled(self, rows: Batch) -> Iterator[Batch]:
+        """All rows once, in minibatches of sizes that differ by one at most."""
+        n = len(rows.value)
+        order = torch.randperm(n, generator=self.rng.learn, device=self.device)
+        for part in order.tensor_split(min(n, self.minibatches)) if n else ():
+            yield Batch({name: column[part] for name, column in rows.items()})
+
+    def improve(self, rows: Batch) -> dict[str, Tensor]:
+        """One update of actor and critic."""
+        # Actor: equations 6 and 7, and the entropy of equation 9
+        x = self.actor(rows.obs)
+        log_ratio = self.head.logp(x, rows) - rows.logp
+        assert log_ratio.shape == rows.advantage.shape, f"log ratio {tuple(log_ratio.shape)}"
+        ratio = log_ratio.exp()
+        advantage = normalised(rows.advantage)
+        limited = ratio.clamp(1 - self.clip_ratio, 1 + self.clip_ratio)
+        surrogate = torch.minimum(ratio * advantage, limited * advantage).mean()
+        entropy = self.head.entropy(x).mean()
+        self.descend("actor", -surrogate - self.entropy * entropy)
+
+        # Critic: the squared error of equation 9
+        value = self.critic(rows.obs).squeeze(-1)
+        error = (value - rows.target).square()
+        if self.clip_value is not None:
+            near = rows.value + (value - rows.value).clamp(-self.clip_value, self.clip_value)
+            error = torch.maximum(error, (near - rows.target).square())
+        critic_loss = 0.5 * error.mean()
+        self.descend("critic", critic_loss)
+
+        outside = (ratio - 1).abs() > self.clip_ratio
+        metrics = {"loss/actor": -surrogate, "loss/critic": critic_loss, "policy/entropy": entropy}
+        metrics |= {"policy/kl": (ratio - 1 - log_ratio).mean(), "policy/clipped": outside.float()}
+        return {name: value.detach() for name, value in metrics.items()}
+
+
+def normalised(advantage: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1, [N]."""
+    centred = advantage - advantage.mean()
+    return centred / (centred.square().mean().sqrt() + 1e-8)
