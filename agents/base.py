@@ -75,16 +75,28 @@ class Acted(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """How many updates the first group made, and what to log: tensors whose mean is told."""
+    """How many updates the first group made, and what to log: tensors whose mean is told.
+
+    `priority` [N], where there is one, is what the replay is told of the batch's rows: |TD error|.
+    """
 
     updates: int
     metrics: dict[str, Tensor]
+    priority: Tensor | None = None
 
 
 class Batch(dict[str, Tensor]):
-    """Rows by key, also as attributes: obs action reward discount next_obs weight index version ...
+    """Rows by key, also as attributes. Which of two layouts it has is the replay's business:
 
-    `reward` [B] is already summed over n steps, `discount` [B] = gamma^n, 0 where terminated.
+    drawn rows [N, ...]: obs action reward discount next_obs weight index version, and the agent's
+    extras. `reward` is already summed over n steps, `discount` = gamma^n, 0 where terminated;
+    `weight` multiplies a row's loss, `index` names the rows to the replay.
+
+    whole fragments side by side, time first [T, B, ...]: obs action reward terminated truncated
+    is_first valid version, the agent's extras, next_obs (the true successor: at an episode's end
+    its own last observation), discount = gamma, 0 where terminated, and weight, which is `valid` as
+    a number: rows that an autoreset made up are garbage and weigh 0, and the row before one always
+    ends an episode. Extras kept per fragment are [B, ...]: what they were at its first step.
     """
 
     def __getattr__(self, key: str) -> Tensor:
