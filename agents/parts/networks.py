@@ -19,6 +19,7 @@ class MLP:
     Weights are drawn from U(-1/sqrt(in), 1/sqrt(in)), as torch.nn.Linear does. `layer_norm`
     normalises before each ReLU, without gain and bias (Ba et al. 2016, arXiv:1607.06450).
     `bf16` multiplies the hidden layers' matrices in bfloat16; values in between stay float32.
+    With `hidden_only` the last layer is a ReLU one too; no layers at all are then the identity.
     """
 
     def __init__(
@@ -29,9 +30,11 @@ class MLP:
         members: int | None = None,
         layer_norm: bool = False,
         bf16: bool = False,
+        hidden_only: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.layer_norm, self.bf16 = layer_norm, bf16
+        self.layer_norm, self.bf16, self.device = layer_norm, bf16, torch.device(device)
+        self.activated = len(sizes) - (1 if hidden_only else 2)
         self.weights: list[Tensor] = []
         self.biases: list[Tensor] = []
         lead = () if members is None else (members,)
@@ -53,7 +56,8 @@ class MLP:
     def copy(self) -> MLP:
         """The same network on tensors of its own, without gradients."""
         other = object.__new__(MLP)
-        other.layer_norm, other.bf16, other._arrays = self.layer_norm, self.bf16, None
+        other.layer_norm, other.bf16, other.device = self.layer_norm, self.bf16, self.device
+        other.activated, other._arrays = self.activated, None
         other.weights = [w.detach().clone() for w in self.weights]
         other.biases = [b.detach().clone() for b in self.biases]
         return other
@@ -70,7 +74,7 @@ class MLP:
                 x = torch.addmm(b, x.to(w.dtype), w)
             else:
                 x = torch.baddbmm(b, x.expand(w.shape[0], -1, -1), w)
-            if i < last:
+            if i < self.activated:
                 if self.layer_norm:
                     x = torch.nn.functional.layer_norm(x, x.shape[-1:])
                 x = x.relu_()
@@ -83,21 +87,29 @@ class MLP:
     def fast(self, x: np.ndarray) -> np.ndarray:
         """The same forward in NumPy, x [B, I] -> [B, O]: half of torch's time for a few rows.
         (On a CUDA device it is torch's.)"""
-        device = self.weights[0].device
-        if device.type != "cpu":
+        if self.device.type != "cpu":
             with torch.no_grad():
-                return np.asarray(self(torch.from_numpy(x).to(device)).cpu())
+                return np.asarray(self(torch.from_numpy(x).to(self.device)).cpu())
+        for i, (w, b) in enumerate(self.arrays()):
+            x = x @ w
+            x += b
+            if i < self.activated:
+                if self.layer_norm:
+                    normalise(x)
+                np.maximum(x, 0, out=x)
+        return x
+
+    def arrays(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Each layer's weight and bias as views in NumPy."""
         if self._arrays is None:
             self._arrays = [
                 (w.detach().numpy(), b.detach().numpy())
                 for w, b in zip(self.weights, self.biases, strict=True)
             ]
-        for i, (w, b) in enumerate(self._arrays):
-            x = x @ w
-            x += b
-            if i < len(self._arrays) - 1:
-                if self.layer_norm:
-                    x -= x.mean(-1, keepdims=True)
-                    x /= np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-5)
-                np.maximum(x, 0, out=x)
-        return x
+        return self._arrays
+
+
+def normalise(x: np.ndarray) -> None:
+    """Layer normalisation without gain and bias, in place."""
+    x -= x.mean(-1, keepdims=True)
+    x /= np.sqrt(np.square(x).mean(-1, keepdims=True) + 1e-5)

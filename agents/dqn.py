@@ -1,0 +1,252 @@
+"""Deep Q-networks: Mnih et al. 2015, Human-level control through deep reinforcement learning, and
+what Rainbow (Hessel et al. 2018, arXiv:1710.02298) puts together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from torch import Tensor
+
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.parts.draws import reseed
+from agents.parts.heads import Head, make_head
+from agents.parts.networks import MLP
+from agents.parts.noisy import NoisyMLP, factorised
+from agents.parts.optim import Local
+
+# B batch, A actions, K numbers a head needs for an action
+
+
+class DQN(Agent):
+    """One Q-network, learned from its own maximum under a target network that lags behind.
+
+    `double` lets the online network choose the action that the target values (van Hasselt et al.
+    2016, arXiv:1509.06461); `dueling` splits value and advantage (Wang et al. 2016,
+    arXiv:1511.06581); `head` is a value, or C51's `categorical` or QR-DQN's `quantile` distribution
+    of `atoms` numbers (see parts/heads.py). `explore` is epsilon, None is greedy.
+
+    `noisy` explores by noise in the weights (Fortunato et al. 2018, arXiv:1706.10295): drawn anew
+    every step for every env slot, independently for the three evaluations of an update; greedy
+    actions use the means. It needs no epsilon, but one that is given applies too.
+
+    The target follows by `tau` an update or, with `period`, is copied whole each time the count of
+    updates passes a multiple of it; where several share the count each that sees it pass copies. A
+    paradigm that merges vectors moves it with the rate of the same mean age, 2 / (period + 1).
+
+    Deviations from the papers:
+    - Adam, and soft targets by default, instead of RMSProp and hard ones;
+    - rows, not frames: there is no action repeat, no reward clipping, no frame stack;
+    - the layers before the last hidden one stand for the convolutions: they are shared by both
+      streams of `dueling` and have no noise;
+    - `layer_norm` normalises hidden layers (Ba et al. 2016, arXiv:1607.06450);
+    - `average` > 0 keeps a running mean of the weights, which only evaluation reads (Izmailov et
+      al. 2018, arXiv:1803.05407).
+    """
+
+    needs = frozenset({"discrete", "vector"})
+    offers = frozenset({"explore"})
+    replays = frozenset({"uniform", "prioritized", "elite"})
+
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        device: str | torch.device = "cpu",
+        *,
+        hidden_sizes: Sequence[int] = (64, 64),
+        lr: float = 1e-3,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        clip: float | None = None,
+        gamma: float = 0.99,
+        n_step: int = 1,
+        tau: float = 0.005,
+        period: int | None = None,
+        double: bool = False,
+        dueling: bool = False,
+        head: Literal["value", "categorical", "quantile"] = "value",
+        atoms: int = 51,
+        v_min: float = 0.0,
+        v_max: float = 100.0,
+        huber: float = 1.0,
+        noisy: bool = False,
+        sigma: float = 0.5,
+        layer_norm: bool = False,
+        average: float = 0.0,
+    ) -> None:
+        super().__init__(spec, seed, device)
+        assert isinstance(spec.action_space, Discrete), f"{spec.action_space} is not Discrete"
+        (obs_size,) = spec.observation_space.shape or ()
+        self.actions = int(spec.action_space.n)
+        self.gamma, self.n_step, self.period, self.double = gamma, n_step, period, double
+        self.average = average
+        self.head: Head = make_head(
+            head, atoms=atoms, v_min=v_min, v_max=v_max, huber=huber, device=self.device
+        )
+        self.online = QNetwork(
+            [obs_size, *hidden_sizes],
+            actions=self.actions,
+            size=self.head.size,
+            dueling=dueling,
+            sigma=sigma if noisy else None,
+            generator=reseed(torch.Generator(), seed, "init"),
+            layer_norm=layer_norm,
+            device=self.device,
+        )
+        self.target = self.online.copy()
+
+        self.groups["q"] = Group(
+            self.online.tensors, lr=lr, betas=(betas[0], betas[1]), eps=eps, clip=clip
+        )
+        self.slow["target"] = self.target.tensors
+        self.follows["target"] = ("q", 2 / (period + 1) if period else tau)
+        self.parts = {"act": ["q"], "evaluate": ["q"]}
+        if average:
+            self.slow["average"] = self.online.copy().tensors
+            self.follows["average"] = ("q", average)
+            self.parts["evaluate"] = ["q", "average"]
+        self.optim = Local()
+
+    def initial_state(self, n: int) -> State:
+        return {}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        if explore is None:
+            return Acted(self.greedy(obs, None), state, {})
+        noise = self.online.draw(len(obs), self.rng.act)
+        action = self.greedy(obs, None if noise is None else noise.numpy())
+        wild = torch.rand(len(obs), generator=self.rng.act).numpy() < explore
+        drawn = torch.randint(self.actions, (len(obs),), generator=self.rng.act).numpy()
+        return Acted(np.where(wild, drawn, action), state, {})
+
+    def greedy(self, obs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+        """The best action for each row of obs [B, O], [B] int64."""
+        return np.asarray(self.head.fast(self.online.fast(obs, noise)).argmax(-1))
+
+    def learn(self, batch: Batch) -> Learned:
+        noise = self.online.draw(3, self.rng.learn)
+        own, choosing, judging = (None,) * 3 if noise is None else torch.split(noise, 1)
+        with torch.no_grad():
+            next_z = self.target(batch.next_obs, judging)
+            chooser = self.online(batch.next_obs, choosing) if self.double else next_z
+            next_z = taken(next_z, self.head.value(chooser).argmax(-1))
+        z = taken(self.online(batch.obs, own), batch.action)
+        loss_B, error_B = self.head.loss(z, next_z, batch.reward, batch.discount)
+        assert loss_B.shape == error_B.shape == batch.weight.shape == batch.reward.shape, (
+            f"loss {tuple(loss_B.shape)} against rewards {tuple(batch.reward.shape)}"
+        )
+        loss = (batch.weight * loss_B).mean()
+        q = self.head.value(z.detach())
+
+        passed = self.copies()
+        self.descend("q", loss)
+        if self.period is None:
+            self.follow("target")
+        elif self.copies() != passed:
+            self.optim.follow(self.vector.flat("target"), self.vector.flat("q"), 1.0)
+        if self.average:
+            self.follow("average")
+        metrics = {"loss/q": loss.detach(), "q/mean": q, "q/error": error_B}
+        return Learned(1, metrics)
+
+    def copies(self) -> int:
+        """How often the count of updates has passed a multiple of `period`."""
+        return int(self.groups["q"].count[0]) // (self.period or 1)
+
+    def judge(self) -> None:
+        if self.average:
+            self.vector.flat("q").copy_(self.vector.flat("average"))
+
+    def rebound(self) -> None:
+        self.online.forget_arrays()
+
+
+class QNetwork:
+    """obs [B, O] -> z [B, A, K]: shared layers, then one stream, or `dueling`'s two (equation 9 of
+    arXiv:1511.06581): z = value + advantage - mean of the advantages over the actions.
+
+    `sigma` is where the scales of the streams' noise start; None: there is no noise.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        actions: int,
+        size: int,
+        dueling: bool,
+        sigma: float | None,
+        **options: Any,
+    ) -> None:
+        self.actions, self.size, self.dueling = actions, size, dueling
+        *shared, last = sizes
+        self.trunk = MLP(shared, hidden_only=True, **options)
+        self.streams: list[Any] = []
+        for answers in (1, actions) if dueling else (actions,):
+            layers = [shared[-1], last, answers * size]
+            self.streams.append(
+                MLP(layers, **options)
+                if sigma is None
+                else NoisyMLP(layers, sigma=sigma, **options)
+            )
+        self.widths = [0 if sigma is None else stream.width for stream in self.streams]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that is learned."""
+        return [t for net in (self.trunk, *self.streams) for t in net.tensors]
+
+    def copy(self) -> QNetwork:
+        """The same network on tensors of its own, without gradients."""
+        other = object.__new__(QNetwork)
+        other.__dict__ |= self.__dict__
+        other.trunk, other.streams = self.trunk.copy(), [s.copy() for s in self.streams]
+        return other
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor | None:
+        """Noise for so many forwards, or rows of one, [rows, widths]; None without noise."""
+        if not any(self.widths):
+            return None
+        shape, device = (rows, sum(self.widths)), generator.device
+        return factorised(torch.randn(shape, generator=generator, device=device))
+
+    def __call__(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
+        """noise [1, widths] for all rows alike, or [B, widths]; None: the means."""
+        x = self.trunk(obs)
+        if noise is None:
+            answers = [stream(x) for stream in self.streams]
+        else:
+            draws = torch.split(noise, self.widths, -1)
+            answers = [stream(x, own) for stream, own in zip(self.streams, draws, strict=True)]
+        z = answers[-1].view(len(obs), self.actions, self.size)
+        if self.dueling:
+            z = answers[0].unsqueeze(1) + z - z.mean(1, keepdim=True)
+        return z
+
+    def fast(self, obs: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+        """The same forward in NumPy."""
+        x = self.trunk.fast(obs)
+        if noise is None:
+            answers = [stream.fast(x) for stream in self.streams]
+        else:
+            draws = np.split(noise, np.cumsum(self.widths[:-1]), -1)
+            answers = [stream.fast(x, own) for stream, own in zip(self.streams, draws, strict=True)]
+        z = answers[-1].reshape(len(obs), self.actions, self.size)
+        if self.dueling:
+            z = answers[0][:, None] + z - z.mean(1, keepdims=True)
+        return z
+
+    def forget_arrays(self) -> None:
+        """To be called when the tensors' storage has moved."""
+        for net in (self.trunk, *self.streams):
+            net.forget_arrays()
+
+
+def taken(z_BAK: Tensor, action_B: Tensor) -> Tensor:
+    """What is said of one action in each row, [B, K]."""
+    index = action_B[:, None, None].expand(-1, 1, z_BAK.shape[-1])
+    return z_BAK.gather(1, index).squeeze(1)

@@ -1,0 +1,129 @@
+"""What a Q-network says of an action's return: its value, or a distribution over it.
+
+A head reads K numbers z [..., K] for each action and knows their value and their loss against what
+the next state says.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import huber_loss
+
+from agents.parts.distributions import categorical_projection, quantile_huber
+
+# B batch, K numbers an action
+
+
+class Loss(NamedTuple):
+    """`loss` [B] to descend, and `error` [B] >= 0, without gradient, that a replay may rank by."""
+
+    loss: Tensor
+    error: Tensor
+
+
+class Head(Protocol):
+    """`size` is K; `value` and `fast` are the expected return of z [..., K] -> [...]."""
+
+    size: int
+
+    def value(self, z: Tensor) -> Tensor: ...
+
+    def fast(self, z: np.ndarray) -> np.ndarray: ...
+
+    def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:
+        """z, next_z [B, K] of the action taken and of the best next one; reward, discount [B]."""
+        ...
+
+
+class Value:
+    """The value itself, with a Huber loss: Mnih et al. 2015, "error clipping"."""
+
+    size = 1
+
+    def __init__(self, huber: float) -> None:
+        self.huber = huber
+
+    def value(self, z: Tensor) -> Tensor:
+        return z.squeeze(-1)
+
+    def fast(self, z: np.ndarray) -> np.ndarray:
+        return z[..., 0]
+
+    def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:
+        q, target = z.squeeze(-1), reward + discount * next_z.squeeze(-1)
+        loss = huber_loss(q, target, reduction="none", delta=self.huber)
+        return Loss(loss, (target - q.detach()).abs())
+
+
+class Categorical:
+    """Probabilities of K returns from v_min to v_max (C51): Bellemare et al. 2017,
+    arXiv:1707.06887, algorithm 1. Returns outside are moved to the ends of the support.
+
+    `error` is the KL divergence, which Rainbow ranks by: Hessel et al. 2018, arXiv:1710.02298.
+    """
+
+    def __init__(
+        self, size: int, v_min: float, v_max: float, device: torch.device | str = "cpu"
+    ) -> None:
+        if not v_min < v_max:
+            raise ValueError(f"agent.v_min={v_min:g} must be below agent.v_max={v_max:g}")
+        self.size = size
+        self.support = torch.linspace(v_min, v_max, size, device=device)
+        self.atoms = self.support.cpu().numpy()
+
+    def value(self, z: Tensor) -> Tensor:
+        return z.softmax(-1) @ self.support
+
+    def fast(self, z: np.ndarray) -> np.ndarray:
+        odds = np.exp(z - z.max(-1, keepdims=True))
+        return np.asarray(odds @ self.atoms / odds.sum(-1))
+
+    def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:
+        moved = reward[:, None] + discount[:, None] * self.support
+        target = categorical_projection(next_z.softmax(-1), moved, self.support)
+        loss = -(target * z.log_softmax(-1)).sum(-1)
+        entropy = -torch.xlogy(target, target).sum(-1)
+        return Loss(loss, (loss.detach() - entropy).clamp(min=0))
+
+
+class Quantile:
+    """K quantiles of the return, at the middles of K equal shares (QR-DQN): Dabney et al. 2018,
+    arXiv:1710.10044, algorithm 1."""
+
+    def __init__(self, size: int, huber: float, device: torch.device | str = "cpu") -> None:
+        self.size, self.huber = size, huber
+        self.taus = (torch.arange(size, device=device) + 0.5) / size
+
+    def value(self, z: Tensor) -> Tensor:
+        return z.mean(-1)
+
+    def fast(self, z: np.ndarray) -> np.ndarray:
+        return np.asarray(z.mean(-1))
+
+    def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:
+        target = reward[:, None] + discount[:, None] * next_z
+        loss = quantile_huber(z, target, self.taus, self.huber)
+        return Loss(loss, (self.value(target) - self.value(z.detach())).abs())
+
+
+def make_head(
+    name: str,
+    *,
+    atoms: int,
+    v_min: float,
+    v_max: float,
+    huber: float,
+    device: torch.device | str = "cpu",
+) -> Head:
+    """The head named `value`, `categorical` or `quantile`."""
+    if name == "value":
+        return Value(huber)
+    if name == "categorical":
+        return Categorical(atoms, v_min, v_max, device)
+    if name == "quantile":
+        return Quantile(atoms, huber, device)
+    raise ValueError(f"agent.head={name} is unknown; choose value, categorical or quantile")
