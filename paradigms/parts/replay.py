@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.base import Batch, Spec
 from paradigms.parts.memory import Shared
+from paradigms.parts.ring import Ring
 from paradigms.parts.rows import Fragment, Rows
 
-KEPT = ("obs", "action", "version")
+
+class Drawn(NamedTuple):
+    """Rows by stream and serial number, int64 [N], and their weights in the loss, float32 [N]."""
+
+    stream: np.ndarray
+    serial: np.ndarray
+    weight: np.ndarray
 
 
 class Uniform:
     """The last `capacity` rows of all writers, drawn with equal probability and replacement.
 
     Each env slot of each writer is a stream with a ring and a head of its own, so that nobody waits
-    for anybody: one process writes a stream, any number read. A row's next observation is the next
-    row of its stream; at an episode's end it is that episode's last observation, stored apart.
-    n-step rewards stop at the episode's end and at the write head (Sutton and Barto, section 7.1).
+    for anybody: one process writes a stream, any number read (see `Ring` for what a row becomes).
 
-        replay.add(fragment)                      # in the one process that writes this rank
-        batch = replay.sample(256, generator)     # anywhere
+        replay.add(fragment)                           # in the one process that writes this rank
+        batch = replay.sample(256, generator)          # anywhere
+        replay.update(batch.index, learned.priority)   # where it was sampled
+
+    A subclass that draws otherwise overrides `_draw`, one that has rows elsewhere `_columns`.
     """
 
     kind = "uniform"
+    shared = True  # several processes may draw from everybody's rows
 
     def __init__(
         self,
@@ -48,13 +58,10 @@ class Uniform:
         self.margin = 4 * (turn + 1)
         self.window = max(1, capacity // self.streams)
         self.length = self.window + self.margin
-        width = self.rows.row.itemsize
-        self._ring = Shared((self.streams * self.length, width), np.uint8)
-        self._last = Shared((self.streams * self.length, self.rows.obs.itemsize), np.uint8)
+        self.ring = Ring(self.rows, streams=self.streams, length=self.length)
         self._heads = Shared((self.streams, 8), np.int64)  # a cache line a stream
         self._floors = Shared((self.streams, 8), np.int64)
         self._next_number = Shared(writers, np.int64)
-        self.extras = [k for k in self.rows.extras if k not in (*KEPT, "reward", "is_first")]
         self._torn = Shared(1, np.int64)  # a rare count that two at once may get wrong by one
         self._duplicated = Shared(writers, np.int64)
 
@@ -71,7 +78,7 @@ class Uniform:
     @property
     def nbytes(self) -> int:
         """Bytes that a full replay takes."""
-        return self._ring.nbytes
+        return self.ring.packed.nbytes
 
     def __len__(self) -> int:
         return int(np.minimum(self.heads(), self.window).sum())
@@ -85,7 +92,7 @@ class Uniform:
         if fragment.number < self._next_number.array[fragment.rank]:
             self._duplicated.array[fragment.rank] += fragment.steps
             return 0
-        ring, last = self._arrays()
+        ring, last = self.ring.rows, self.ring.last
         added = 0
         for slot in range(self.envs):
             stream = fragment.rank * self.envs + slot
@@ -120,58 +127,53 @@ class Uniform:
         `index` = serial number in the stream x streams + stream.
         """
         heads = self.heads() if heads is None else heads
+        columns = self._columns(size, generator, heads, ranks)
+        return Batch({k: torch.from_numpy(v).to(self.device) for k, v in columns.items()})
+
+    def update(self, index: Tensor, priority: Tensor) -> None:
+        """Does nothing: all rows are alike here."""
+
+    def _columns(
+        self,
+        size: int,
+        generator: torch.Generator,
+        heads: np.ndarray,
+        ranks: Sequence[int] | None,
+    ) -> dict[str, np.ndarray]:
+        """A batch's columns; drawn again if a writer came round while they were read."""
+        while True:
+            stream, serial, weight = self._draw(size, generator, heads, ranks)
+            gathered = self._gather(stream, serial, heads[stream])
+            if (serial >= self._floors.array[stream, 0]).all():
+                index = serial * self.streams + stream
+                return gathered | {"index": index, "weight": weight}
+            self._torn.array[0] += 1
+
+    def _draw(
+        self,
+        size: int,
+        generator: torch.Generator,
+        heads: np.ndarray,
+        ranks: Sequence[int] | None,
+    ) -> Drawn:
+        """Which rows, and how much they weigh."""
         sizes = np.minimum(heads, self.window)
         if ranks is not None:
             mine = np.isin(np.arange(self.streams) // self.envs, ranks)
             sizes = np.where(mine, sizes, 0)
         ends = np.cumsum(sizes)
-        while True:
-            drawn = torch.randint(int(ends[-1]), (size,), generator=generator).numpy()
-            stream = np.searchsorted(ends, drawn, side="right")
-            serial = (heads - ends)[stream] + drawn
-            batch = self._gather(stream, serial, heads[stream])
-            if (serial >= self._floors.array[stream, 0]).all():
-                return batch
-            self._torn.array[0] += 1  # a writer came round while we read: draw again
+        drawn = torch.randint(int(ends[-1]), (size,), generator=generator).numpy()
+        stream = np.searchsorted(ends, drawn, side="right")
+        return Drawn(stream, (heads - ends)[stream] + drawn, np.ones(size, np.float32))
 
-    def _gather(self, stream: np.ndarray, serial: np.ndarray, head: np.ndarray) -> Batch:
-        ring, last = self._arrays()
-        base = stream * self.length
-        at = base + serial % self.length
-        reward, terminated = ring["reward"][at], ring["terminated"][at]
-        ended = terminated | ring["truncated"][at]
-        end, steps = at, np.ones(len(serial), np.int64)
-        for k in range(1, self.n_step):
-            more = ~ended & (serial + k < head)
-            if not more.any():
-                break
-            following = np.where(more, base + (serial + k) % self.length, end)
-            reward += np.where(more, np.float32(self.gamma**k) * ring["reward"][following], 0)
-            terminated = ring["terminated"][following]
-            ended = terminated | ring["truncated"][following]
-            end = following
-            steps += more
-        next_obs = ring["obs"][base + (serial + steps) % self.length]
-        over = np.flatnonzero(ended)
-        next_obs[over] = last[end[over]]
-        discount = np.where(terminated, 0, self.gamma**steps).astype(np.float32)
-        row = ring[at]
-        columns: dict[str, Any] = {name: row[name] for name in (*KEPT, *self.extras)}
-        columns |= {"reward": reward, "discount": discount, "next_obs": next_obs}
-        columns |= {"index": serial * self.streams + stream}
-        batch = Batch({k: torch.from_numpy(v).to(self.device) for k, v in columns.items()})
-        batch["weight"] = torch.ones(len(serial), device=self.device)
-        return batch
-
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        ring = self._ring.array.view(self.rows.row)[:, 0]
-        obs = np.dtype((self.rows.obs.base, self.rows.obs.shape))
-        last = self._last.array.view(obs.base).reshape(-1, *obs.shape)
-        return ring, last
+    def _gather(
+        self, stream: np.ndarray, serial: np.ndarray, head: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        return self.ring.gather(stream, serial, head, n_step=self.n_step, gamma=self.gamma)
 
     def _close(self, previous: int, head: int) -> None:
         """An episode that its actor gave up counts as truncated at what it last saw."""
-        ring, last = self._arrays()
+        ring, last = self.ring.rows, self.ring.last
         if not (ring["terminated"][previous] or ring["truncated"][previous]):
             last[previous] = ring["obs"][head]
             ring["truncated"][previous] = True
@@ -184,7 +186,7 @@ class Uniform:
             first = max(0, head - self.window)
             serials = np.arange(first, head + 1)
             at = stream * self.length + serials % self.length
-            parts.append((self._ring.array[at], self._last.array[at]))
+            parts.append((self.ring.packed.array[at], self.ring.final.array[at]))
         return {
             "heads": heads,
             "numbers": self._next_number.array.copy(),
@@ -205,7 +207,7 @@ class Uniform:
             if len(rows) <= self.window:  # a smaller replay had forgotten what came before
                 head = len(rows) - 1
             at = stream * self.length + np.arange(head + 1 - len(rows), head + 1) % self.length
-            self._ring.array[at], self._last.array[at] = rows, obs
+            self.ring.packed.array[at], self.ring.final.array[at] = rows, obs
             self._heads.array[stream, 0] = head
             self._floors.array[stream, 0] = head + 1 - self.length
         self._next_number.array[:] = np.asarray(state["numbers"])
