@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
 from agents.parts.draws import reseed
-from agents.parts.normal import Normal, ReturnScale
+from agents.parts.normal import Normal, ReturnScale, standardised
 from agents.parts.optim import Local
 from agents.parts.policies import Net, make_head
 from agents.parts.returns import gae
@@ -150,7 +150,7 @@ class PPO(Agent):
         log_ratio = self.head.logp(x, rows) - rows.logp
         assert log_ratio.shape == rows.advantage.shape, f"log ratio {tuple(log_ratio.shape)}"
         ratio = log_ratio.exp()
-        advantage = normalised(rows.advantage)
+        advantage = standardised(rows.advantage)
         limited = ratio.clamp(1 - self.clip_ratio, 1 + self.clip_ratio)
         surrogate = torch.minimum(ratio * advantage, limited * advantage).mean()
         entropy = self.head.entropy(x).mean()
@@ -169,9 +169,3 @@ class PPO(Agent):
         metrics = {"loss/actor": -surrogate, "loss/critic": critic_loss, "policy/entropy": entropy}
         metrics |= {"policy/kl": (ratio - 1 - log_ratio).mean(), "policy/clipped": outside.float()}
         return {name: value.detach() for name, value in metrics.items()}
-
-
-def normalised(advantage: Tensor) -> Tensor:
-    """Mean 0 and standard deviation 1, [N]."""
-    centred = advantage - advantage.mean()
-    return centred / (centred.square().mean().sqrt() + 1e-8)

@@ -44,7 +44,10 @@ class Normal:
     def fast(self, x: np.ndarray) -> np.ndarray:
         """x [..., size] in float32, normalised and clipped."""
         mean, std = (moment.astype(np.float32) for moment in self.moments())
-        return np.minimum(np.maximum((x - mean) / std, -self.bound), self.bound)
+        out: np.ndarray = (x - mean) / std
+        np.maximum(out, -self.bound, out=out)
+        np.minimum(out, self.bound, out=out)
+        return out
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., size], normalised and clipped."""
@@ -87,3 +90,9 @@ class ReturnScale:
             returns.append(running + r)
             running = torch.where(over, 0.0, self.gamma * returns[-1])
         self.normal.update(torch.stack(returns)[valid].unsqueeze(-1))
+
+
+def standardised(x: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1 within the batch, [N]."""
+    centred = x - x.mean()
+    return centred / (centred.square().mean().sqrt() + 1e-8)

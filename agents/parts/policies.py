@@ -74,7 +74,7 @@ class Categorical:
         self.tensors: list[Tensor] = []
 
     def greedy(self, x: np.ndarray) -> np.ndarray:
-        return x.argmax(-1)
+        return np.asarray(x.argmax(-1))
 
     def draw(
         self, x: np.ndarray, generator: torch.Generator
@@ -238,7 +238,8 @@ def _gated(gates: Tensor, c: Tensor) -> Tensor:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     """By tanh, which cannot overflow."""
-    return 0.5 * np.tanh(0.5 * x) + 0.5
+    half: np.ndarray = 0.5 * np.tanh(0.5 * x)
+    return half + 0.5
 
 
 def orthogonal(shape: tuple[int, int], gain: float, generator: torch.Generator) -> Tensor:
@@ -248,7 +249,7 @@ def orthogonal(shape: tuple[int, int], gain: float, generator: torch.Generator) 
 
 def clipped(action: np.ndarray) -> np.ndarray:
     """Within [-1, 1]; two ufuncs, as np.clip costs three times as much on small arrays."""
-    return np.minimum(np.maximum(action, -1.0), 1.0)
+    return np.asarray(np.minimum(np.maximum(action, -1.0), 1.0))
 
 
 def array(tensor: Tensor) -> np.ndarray:

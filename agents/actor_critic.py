@@ -1,0 +1,193 @@
+"""Advantage actor-critic, one update a fragment: A2C and A3C (Mnih et al. 2016, arXiv:1602.01783),
+IMPALA's V-trace (Espeholt et al. 2018, arXiv:1802.01561) and REINFORCE (Williams 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State
+from agents.parts.draws import reseed
+from agents.parts.normal import Normal, standardised
+from agents.parts.optim import Local
+from agents.parts.policies import LSTM, Net, make_head
+from agents.parts.returns import gae, monte_carlo, n_step_return, vtrace
+
+RETURNS = ("monte_carlo", "n_step", "gae", "vtrace")
+
+
+class ActorCritic(Agent):
+    """The policy gradient, with a choice of what stands for the return.
+
+    returns: `monte_carlo`, to the episode's end or the fragment's, and the critic from there;
+    `n_step`; `gae` with `lam`; `vtrace`, which corrects for the policy having moved since it acted,
+    by the log-probabilities recorded then. critic=False is REINFORCE: it needs `monte_carlo`,
+    learns from rows whose episode ends within their fragment and has no baseline but the
+    batch's mean, with `normalise_advantage`. `lstm` > 0 units remember: actor and critic see
+    [obs, h]; the state from before a fragment comes with it and is zero where an episode begins.
+    `explore` matters only where it is None: then the most likely action.
+
+    Deviations from the papers:
+    - the critic is a network of its own with its own learning rate; it reads the actor's memory
+    without shaping it;
+    - Adam, not RMSprop; losses are means over the valid rows, not sums;
+    - A3C's n-step return begins anew at each fragment; here `n_step` slides;
+    - without a critic the gradient lacks the factor gamma^t, as is usual.
+    """
+
+    needs = frozenset({"vector"})
+    offers = frozenset({"policy"})
+    replays = frozenset({"rollout", "fifo"})
+
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        device: str | torch.device = "cpu",
+        *,
+        returns: str = "gae",
+        critic: bool = True,
+        hidden_sizes: Sequence[int] = (64, 64),
+        lstm: int = 0,
+        lr: float = 7e-4,
+        critic_lr: float | None = None,
+        betas: Sequence[float] = (0.9, 0.999),
+        eps: float = 1e-5,
+        clip: float | None = 0.5,
+        gamma: float = 0.99,
+        lam: float = 0.95,
+        n: int = 5,
+        rho_bar: float = 1.0,
+        c_bar: float = 1.0,
+        entropy: float = 0.01,
+        normalise_advantage: bool = False,
+        normalise: bool = False,
+        log_std: float = 0.0,
+        state_std: bool = False,
+    ) -> None:
+        super().__init__(spec, seed, device)
+        if returns not in RETURNS:
+            raise ValueError(f"agent.returns={returns} is unknown; choose {', '.join(RETURNS)}")
+        if not critic and returns != "monte_carlo":
+            raise ValueError(
+                f"agent.returns={returns} needs agent.critic=true; choose agent.returns=monte_carlo"
+            )
+        (obs_size,) = spec.observation_space.shape or ()
+        self.returns, self.gamma, self.lam, self.n = returns, gamma, lam, n
+        self.rho_bar, self.c_bar, self.entropy = rho_bar, c_bar, entropy
+        self.normalise_advantage = normalise_advantage
+
+        net: dict[str, Any] = {
+            "generator": reseed(torch.Generator(), seed, "init"),
+            "device": self.device,
+        }
+        seen = obs_size + lstm
+        self.head = make_head(spec, log_std=log_std, state_std=state_std, device=self.device)
+        self.actor = Net([seen, *hidden_sizes, self.head.size], gain=0.01, **net)
+        self.critic = Net([seen, *hidden_sizes, 1], gain=1.0, **net) if critic else None
+        self.memory = LSTM(obs_size, lstm, **net) if lstm else None
+        self.normal = Normal(obs_size, device=self.device) if normalise else None
+
+        adam: dict[str, Any] = {"betas": (betas[0], betas[1]), "eps": eps, "clip": clip}
+        acting = [*self.actor.tensors, *self.head.tensors]
+        self.extras = dict(self.head.extras)
+        if self.memory is not None:
+            acting += self.memory.tensors
+            self.extras["memory"] = Key((2 * lstm,), per="fragment")
+        self.groups["actor"] = Group(acting, lr=lr, **adam)
+        if self.critic is not None:
+            self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr or lr, **adam)
+        self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        if self.normal is not None:
+            self.slow["normal"] = self.normal.tensors
+            self.parts = {"act": ["actor", "normal"], "evaluate": ["actor", "normal"]}
+        self.optim = Local()
+
+    def initial_state(self, n: int) -> State:
+        if self.memory is None:
+            return {}
+        return {"memory": np.zeros((n, 2 * self.memory.units), np.float32)}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        x = obs if self.normal is None else self.normal.fast(obs)
+        if self.memory is not None:
+            state = {"memory": self.memory.fast(x, state["memory"])}
+            x = np.concatenate((x, state["memory"][:, : self.memory.units]), -1)
+        x = self.actor.fast(x)
+        if explore is None:
+            return Acted(self.head.greedy(x), state, {})
+        action, extras = self.head.draw(x, self.rng.act)
+        return Acted(action, state, extras)
+
+    def learn(self, batch: Batch) -> Learned:
+        valid = batch.weight > 0
+        cut = batch.terminated | batch.truncated | ~valid
+        seen, next_seen = self.seen(batch)
+        x = self.actor(seen)
+        logp = self.head.logp(x, batch)
+        value = next_value = torch.zeros_like(batch.reward)
+        rows = valid
+        if self.critic is not None:
+            value = self.critic(seen.detach()).squeeze(-1)
+            with torch.no_grad():
+                next_value = self.critic(next_seen).squeeze(-1)
+        else:
+            rows = valid & (cut.flip(0).cumsum(0).flip(0) > 0)  # an end is known to follow
+        if not rows.any():
+            return Learned(0, {})
+        assert logp.shape == value.shape == batch.reward.shape, f"log pi {tuple(logp.shape)}"
+        log_ratio = (logp - batch.logp).detach().masked_fill(~valid, 0.0)
+        advantage, target = self.estimate(batch, log_ratio, value.detach(), next_value, cut)
+        advantage = advantage[rows]
+        if self.normalise_advantage:
+            advantage = standardised(advantage)
+
+        # Actor: supplementary algorithm S3 of arXiv:1602.01783, with the entropy of section 4
+        gain, entropy = (logp[rows] * advantage).mean(), self.head.entropy(x)[rows].mean()
+        self.descend("actor", -gain - self.entropy * entropy)
+        metrics = {"loss/actor": -gain, "policy/entropy": entropy}
+
+        if self.critic is not None:
+            critic_loss = 0.5 * (value - target)[rows].square().mean()
+            self.descend("critic", critic_loss)
+            metrics["loss/critic"] = critic_loss
+        if self.normal is not None:  # after the last use of what the actors normalised with
+            self.normal.update(batch.obs[valid])
+        metrics |= {"policy/log_ratio": log_ratio[rows].abs(), "policy/rows": rows.float()}
+        return Learned(1, {name: told.detach() for name, told in metrics.items()})
+
+    def seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the networks read at each row, and at its successor without gradient, [T, B, I]."""
+        obs, next_obs = batch.obs, batch.next_obs
+        if self.normal is not None:
+            obs, next_obs = self.normal(obs), self.normal(next_obs)
+        if self.memory is None:
+            return obs, next_obs
+        states = self.memory(obs, batch["memory"], batch.is_first)
+        with torch.no_grad():
+            after = self.memory.step(next_obs, states)
+        h, next_h = (state[..., : self.memory.units] for state in (states, after))
+        return torch.cat((obs, h), -1), torch.cat((next_obs, next_h), -1)
+
+    def estimate(
+        self, batch: Batch, log_ratio: Tensor, value: Tensor, next_value: Tensor, cut: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Advantage and value target, each [T, B]."""
+        reward, discount = batch.reward, batch.discount
+        if self.returns == "gae":
+            return gae(reward, discount, value, next_value, cut, self.lam)
+        if self.returns == "vtrace":
+            limits = {"rho_bar": self.rho_bar, "c_bar": self.c_bar, "rho_pg": self.rho_bar}
+            target, advantage = vtrace(
+                log_ratio, reward, discount, value, next_value, cut, lam=self.lam, **limits
+            )
+            return advantage, target
+        if self.returns == "n_step":
+            target = n_step_return(reward, discount, next_value, cut, self.n)
+        else:
+            target = monte_carlo(reward, discount, next_value, cut)
+        return target - value, target
