@@ -81,6 +81,8 @@ class DQN(Agent):
         super().__init__(spec, seed, device)
         assert isinstance(spec.action_space, Discrete), f"{spec.action_space} is not Discrete"
         (obs_size,) = spec.observation_space.shape or ()
+        if not hidden_sizes:
+            raise ValueError("agent.hidden_sizes=[] must name one layer or more, such as [64, 64]")
         self.actions = int(spec.action_space.n)
         self.gamma, self.n_step, self.period, self.double = gamma, n_step, period, double
         self.average = average
@@ -128,6 +130,9 @@ class DQN(Agent):
         return np.asarray(self.head.fast(self.online.fast(obs, noise)).argmax(-1))
 
     def learn(self, batch: Batch) -> Learned:
+        shape = batch.action.shape
+        for name in ("reward", "discount", "weight"):
+            assert batch[name].shape == shape, f"{name} {tuple(batch[name].shape)} is not [B]"
         noise = self.online.draw(3, self.rng.learn)
         own, choosing, judging = (None,) * 3 if noise is None else torch.split(noise, 1)
         with torch.no_grad():
@@ -136,9 +141,6 @@ class DQN(Agent):
             next_z = taken(next_z, self.head.value(chooser).argmax(-1))
         z = taken(self.online(batch.obs, own), batch.action)
         loss_B, error_B = self.head.loss(z, next_z, batch.reward, batch.discount)
-        assert loss_B.shape == error_B.shape == batch.weight.shape == batch.reward.shape, (
-            f"loss {tuple(loss_B.shape)} against rewards {tuple(batch.reward.shape)}"
-        )
         loss = (batch.weight * loss_B).mean()
         q = self.head.value(z.detach())
 
@@ -151,7 +153,7 @@ class DQN(Agent):
         if self.average:
             self.follow("average")
         metrics = {"loss/q": loss.detach(), "q/mean": q, "q/error": error_B}
-        return Learned(1, metrics)
+        return Learned(1, metrics, priority=error_B)
 
     def copies(self) -> int:
         """How often the count of updates has passed a multiple of `period`."""
