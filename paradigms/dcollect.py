@@ -17,13 +17,13 @@ from paradigms.parts.examiner import Examiner
 from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
 from paradigms.parts.link import Link, Role
 from paradigms.parts.pace import Pace
-from paradigms.parts.replay import Uniform
+from paradigms.parts.rows import Replay
 from paradigms.parts.weights import Weights
 
 
 @dataclass(frozen=True)
 class DCollect:
-    """`chunk` is how many updates the learner makes between two looks at the channel."""
+    """`chunk`: at most so many times the learner learns between two looks at the channel."""
 
     chunk: int = 16
     depth: int = 4
@@ -59,7 +59,7 @@ class Collector(Role):
     """A worker: pull, collect a fragment, put it into the channel."""
 
     def __init__(
-        self, job: Job, rank: int, replay: Uniform, pace: Pace, channel: Channel, served: Weights
+        self, job: Job, rank: int, replay: Replay, pace: Pace, channel: Channel, served: Weights
     ) -> None:
         self.job, self.rank = job, rank
         self.replay, self.pace, self.channel, self.served = replay, pace, channel, served
@@ -94,7 +94,7 @@ class Teacher(Role):
     def __init__(
         self,
         job: Job,
-        replay: Uniform,
+        replay: Replay,
         pace: Pace,
         channel: Channel,
         served: Weights,
@@ -117,12 +117,12 @@ class Teacher(Role):
                 break
             agent.optim.scale = job.scale(pace.share())
             while grant := pace.claim(self.chunk):
-                first = pace.total("updates")
+                first, version = pace.total("learns"), pace.total("updates")
                 with link.event("learn", count=grant):
-                    made = sum(learner.update(first + k) for k in range(grant))
-                with link.event("publish", written=first + made):
-                    self.served.publish(agent.vector, first + made)
-                pace.count("updates", -1, made)
+                    version += sum(learner.update(first + k) for k in range(grant))
+                with link.event("publish", written=version):
+                    self.served.publish(agent.vector, version)
+                pace.learned(-1, version - pace.total("updates"), grant)
                 if job.slack:
                     break
             pace.count("rounds", -1)
@@ -154,5 +154,5 @@ class Teacher(Role):
             fragment = self.channel.get(rank)
             self.learner.arrived(fragment, self.pace.total("updates"))
             event.count = self.replay.add(fragment)
-            self.pace.count("added", -1, event.count)
+            self.pace.arrived(rank, event.count)
             self.channel.free(rank)

@@ -14,11 +14,18 @@ from dataclasses import dataclass, replace
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.crew import Crew
 from paradigms.parts.examiner import Examiner
-from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
+from paradigms.parts.kit import (
+    make_actor,
+    make_agent,
+    make_kit,
+    make_learner,
+    note_collected,
+    whose,
+)
 from paradigms.parts.link import Link, Role
 from paradigms.parts.merge import Rule, finite, make_rule
 from paradigms.parts.pace import Pace
-from paradigms.parts.replay import Uniform
+from paradigms.parts.rows import Replay
 from paradigms.parts.tasks import COLLECT, TRAIN, ByPace, BySource, Task, Tasks
 from paradigms.parts.weights import Weights
 
@@ -27,14 +34,15 @@ from paradigms.parts.weights import Weights
 class DUpdate:
     """merge: `delta`, `damped`, `elastic` or `mean` (see parts/merge.py); `damping` is damped's,
     `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at
-    most so many updates a TRAIN task. rows: train on everybody's rows (`shared`) or on one's `own`.
-    rule: `pace` trains while something is owed, `source` draws tasks by fixed shares."""
+    most so many learns a TRAIN task. rows: train on everybody's rows (`shared`) or on one's `own`;
+    None shares what the replay allows to be shared. rule: `pace` trains while something is owed,
+    `source` draws tasks by fixed shares, which needs a replay that keeps its rows."""
 
     merge: str = "delta"
     damping: float = 0.8
     scale: float | None = None
     task_updates: int = 16
-    rows: str = "shared"
+    rows: str | None = None
     rule: str = "pace"
 
     name = "dupdate"
@@ -42,8 +50,6 @@ class DUpdate:
 
     def __post_init__(self) -> None:
         make_rule(self.merge, damping=self.damping, scale=self.scale, workers=1)
-        if self.rows not in ("shared", "own"):
-            raise ValueError(f"paradigm.rows={self.rows} is unknown; choose shared or own")
         if self.rule not in ("pace", "source"):
             raise ValueError(f"paradigm.rule={self.rule} is unknown; choose pace or source")
 
@@ -54,13 +60,18 @@ class DUpdate:
         tasks = Tasks(job.workers, replay.streams, vector)
         tasks.know(replay.heads())  # of a resumed run
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
+        if self.rule == "source" and not replay.shared:
+            raise ValueError(
+                f"replay={replay.kind} hands out each row once, and paradigm.rule=source trains at"
+                " random: set paradigm.rule=pace"
+            )
         by = (ByPace if self.rule == "pace" else BySource)(
             pace, self.task_updates, seed=job.seed, evaluate=job.evaluate_in_worker
         )
         crew = Crew(job.crew, job.order, journal=job.journal)
         crew.add("learner", Merger, job, pace, weights, tasks, rule, by)
         for rank in range(job.workers):
-            ranks = None if self.rows == "shared" else (rank,)
+            ranks = whose(self.rows, replay, rank)
             args = (job, rank, replay, pace, weights, tasks, rule.keeps_own, ranks)
             crew.add(f"worker-{rank}", Worker, *args, rank=rank)
 
@@ -80,7 +91,7 @@ class Worker(Role):
         self,
         job: Job,
         rank: int,
-        replay: Uniform,
+        replay: Replay,
         pace: Pace,
         weights: Weights,
         tasks: Tasks,
@@ -126,7 +137,7 @@ class Worker(Role):
         return metrics
 
     def train(self, link: Link, task: Task) -> None:
-        """The task's updates from the newest weights (elastic: from the worker's own)."""
+        """The task's learns from the newest weights (elastic: from the worker's own)."""
         vector, rank = self.agent.vector, self.rank
         if self.keeps_own and self.trained:
             vector.load("all", self.tasks.own(rank))
@@ -136,11 +147,13 @@ class Worker(Role):
                 base = event.read = self.weights.pull(vector)
         self.trained = True
         self.tasks.base(rank).copy_(vector.floats)
+        counts = vector.counts.clone()
         self.agent.optim.scale = self.job.scale(min(1.0, task.added / self.job.env_steps))
         made = sum(
-            self.learner.update(task.first + k, heads=task.heads) for k in range(task.updates)
+            self.learner.update(task.first + k, heads=task.heads) for k in range(task.learns)
         )
         self.tasks.own(rank).copy_(vector.floats)
+        self.tasks.counts(rank).copy_(vector.counts - counts)
         self.tasks.report(rank, base=base, count=made, heads=task.heads)
 
     def evaluate(self, link: Link) -> dict[str, float]:
@@ -197,19 +210,19 @@ class Merger(Role):
         with link.event("drain", worker=rank) as event:
             base, event.count, _ = self.tasks.take(rank)
         if task.kind == COLLECT:
-            pace.count("added", -1, event.count)
+            pace.arrived(rank, event.count)
         elif task.kind == TRAIN:
             version, own = pace.total("updates"), self.tasks.own(rank)
             with link.event("merge", worker=rank, base=base, count=event.count):
                 if finite(own):
                     self.rule(vector, self.tasks.base(rank), own, alone=base == version)
-                    vector.counts += event.count
+                    vector.counts += self.tasks.counts(rank)
                 else:
                     pace.count("lost", -1)
                 pace.count("merges", -1)
             with link.event("publish", written=version + event.count):
                 self.weights.publish(vector, version + event.count)
-            pace.count("updates", -1, event.count)
+            pace.learned(-1, event.count, task.learns)
 
     def assign(self, rank: int) -> None:
         """Puts the next task on the board, or none when the budget is spent and nothing is owed."""

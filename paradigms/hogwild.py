@@ -15,10 +15,17 @@ from dataclasses import dataclass
 from agents.parts.optim import Local, Locked
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.crew import Crew
-from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
+from paradigms.parts.kit import (
+    make_actor,
+    make_agent,
+    make_kit,
+    make_learner,
+    note_collected,
+    whose,
+)
 from paradigms.parts.link import Link, Role
 from paradigms.parts.pace import Pace
-from paradigms.parts.replay import Uniform
+from paradigms.parts.rows import Replay
 from paradigms.parts.start import context
 from paradigms.parts.weights import Bound
 
@@ -26,17 +33,14 @@ from paradigms.parts.weights import Bound
 @dataclass(frozen=True)
 class Hogwild:
     """Parameters, moments, step counts and targets are shared before any process starts; gradients
-    are private. `rows`: learn from everybody's rows (`shared`) or each worker from its `own`."""
+    are private. `rows`: learn from everybody's rows (`shared`) or each worker from its `own`; None
+    shares what the replay allows to be shared."""
 
     locked: bool = False
-    rows: str = "shared"
+    rows: str | None = None
 
     name = "hogwild"
     needs = frozenset[str]()
-
-    def __post_init__(self) -> None:
-        if self.rows not in ("shared", "own"):
-            raise ValueError(f"paradigm.rows={self.rows} is unknown; choose shared or own")
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         kit = make_kit(job, workers=job.workers)
@@ -45,7 +49,7 @@ class Hogwild:
         crew = Crew(job.crew, job.order, journal=job.journal)
         lock = context().Lock() if self.locked else None
         for rank in range(job.workers):
-            ranks = None if self.rows == "shared" else (rank,)
+            ranks = whose(self.rows, kit.replay, rank)
             args = (job, rank, kit.replay, kit.pace, bound, ranks, lock)
             crew.add(f"worker-{rank}", Racer, *args, rank=rank)
 
@@ -62,7 +66,7 @@ class Racer(Role):
         self,
         job: Job,
         rank: int,
-        replay: Uniform,
+        replay: Replay,
         pace: Pace,
         bound: Bound,
         ranks: tuple[int, ...] | None,
@@ -86,11 +90,11 @@ class Racer(Role):
             fragment = actor.collect(version=pace.total("updates"))
             learner.arrived(fragment, pace.total("updates"))
             metrics = note_collected(actor, pace, rank, fragment.steps)
-            pace.count("added", rank, self.replay.add(fragment))
+            pace.arrived(rank, self.replay.add(fragment))
 
             agent.optim.scale = job.scale(pace.share())
             while pace.claim(1, rank) and not link.stopping:
-                pace.count("updates", rank, learner.update(pace.own("updates", rank)))
+                pace.learned(rank, learner.update(pace.own("learns", rank)))
 
             if time.monotonic() - told > 1:
                 told = time.monotonic()

@@ -38,12 +38,12 @@ class Sequential:
             fragment = actor.collect(version=pace.total("updates"))
             learner.arrived(fragment, pace.total("updates"))
             metrics = note_collected(actor, pace, 0, fragment.steps)
-            pace.count("added", -1, replay.add(fragment))
+            pace.arrived(0, replay.add(fragment))
 
             learning = time.monotonic()
             agent.optim.scale = job.scale(pace.share())
             while pace.claim(1):
-                pace.count("updates", -1, learner.update(pace.total("updates")))
+                pace.learned(-1, learner.update(pace.total("learns")))
 
             now = time.monotonic()
             seconds["collect"] += learning - begun

@@ -64,6 +64,8 @@ class Actor:
         fragment, rows = self.fragment, self.fragment.rows
         reseed(self.agent.rng.act, self.seed, "act", self.rank, self.number)
         explore = self._explore()
+        for name in self.rows.states:
+            fragment.data[name] = self.state[name]
         for t in range(self.rows.turn):
             row = rows[t]
             acted = self.agent.act(self.obs, self.state, explore)

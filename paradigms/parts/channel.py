@@ -31,6 +31,22 @@ class Channel:
         """What all workers have put into it."""
         return int(self._put.array[:, 0].sum()) * int(self._dtype.itemsize)
 
+    @property
+    def sent(self) -> np.ndarray:
+        """How many fragments each worker has ever put, [workers]."""
+        counts: np.ndarray = self._put.array[:, 0].copy()
+        return counts
+
+    @property
+    def taken(self) -> np.ndarray:
+        """How many fragments of each worker have been got and freed, [workers]."""
+        counts: np.ndarray = self._got.array[:, 0].copy()
+        return counts
+
+    def go_on(self, sent: np.ndarray) -> None:
+        """Counts on from what another channel has passed on, [workers]; nothing waits."""
+        self._put.array[:, 0] = self._got.array[:, 0] = sent
+
     def has_room(self, rank: int) -> bool:
         return bool(self._put.array[rank, 0] - self._got.array[rank, 0] < self.depth)
 
@@ -58,7 +74,11 @@ class Channel:
         got = int(self._got.array[rank, 0])
         if got == self._put.array[rank, 0]:
             raise BufferError(f"nothing waits in the channel of worker {rank}")
-        return Fragment(rank, self._slot(rank, got))
+        return self.peek(rank, got)
+
+    def peek(self, rank: int, number: int) -> Fragment:
+        """The fragment that a worker put after `number` others, as long as its slot has it."""
+        return Fragment(rank, self._slot(rank, number))
 
     def free(self, rank: int) -> None:
         """Gives the slot of the fragment last got back to its worker."""

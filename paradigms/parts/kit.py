@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -18,8 +18,9 @@ from paradigms.parts.actor import Actor
 from paradigms.parts.crew import Crew
 from paradigms.parts.learner import Learner
 from paradigms.parts.meter import Meter
-from paradigms.parts.pace import Pace
-from paradigms.parts.replay import Uniform
+from paradigms.parts.pace import Once, Pace
+from paradigms.parts.rollout import Rollout
+from paradigms.parts.rows import Replay
 
 CopyPart = Callable[[str], Copy]
 
@@ -31,15 +32,15 @@ class Kit:
     job: Job
     agent: Agent
     vector: Vector
-    replay: Uniform
+    replay: Replay
     pace: Pace
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter(self.pace)
         if (state := self.job.resume) is not None:
-            self.pace.load(state["pace"])
             self.replay.load(state["replay"])
+            self.pace.load(state["pace"])
             self.vector.load("all", state["floats"], state["counts"])
 
     def progress(
@@ -115,22 +116,24 @@ def make_kit(job: Job, *, workers: int) -> Kit:
         gamma=agent.gamma,
         device=job.device,
     )
-    if job.ratio is None:
-        raise ValueError(
-            "updates_per_env_step=null needs a replay that hands out each row once;"
-            f" replay={replay.kind} needs a number"
-        )
-    pace = Pace(
-        ratio=job.ratio,
-        warmup=job.warmup,
-        slack=job.slack,
-        workers=workers,
-        limit=job.env_steps,
+    return Kit(job, agent, agent.vector, replay, make_pace(job, replay, workers))
+
+
+def make_pace(job: Job, replay: Replay, workers: int) -> Pace:
+    """The pace that is held: a ratio's, or that of a replay which hands out each row once."""
+    limits: dict[str, int] = {"slack": job.slack, "workers": workers, "limit": job.env_steps}
+    if job.ratio is not None and replay.shared:
+        return Pace(ratio=job.ratio, warmup=job.warmup, **limits)
+    if job.ratio is None and not replay.shared:
+        return Once(cast(Rollout, replay), **limits)
+    raise ValueError(
+        f"replay={replay.kind} keeps its rows: set updates_per_env_step to a number"
+        if replay.shared
+        else f"replay={replay.kind} hands out each row once: set updates_per_env_step=null"
     )
-    return Kit(job, agent, agent.vector, replay, pace)
 
 
-def make_actor(job: Job, agent: Agent, replay: Uniform, pace: Pace, rank: int) -> Actor:
+def make_actor(job: Job, agent: Agent, replay: Replay, pace: Pace, rank: int) -> Actor:
     """The actor of a worker, going on after `rank`'s last fragment."""
 
     def fresh() -> VectorEnv[Any, Any, Any]:
@@ -154,7 +157,20 @@ def make_actor(job: Job, agent: Agent, replay: Uniform, pace: Pace, rank: int) -
     return actor
 
 
-def make_learner(job: Job, agent: Agent, replay: Uniform, rank: int = 0, **options: Any) -> Learner:
+def whose(rows: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None:
+    """The ranks whose rows a worker learns from: its `own`, or None for `shared` ones; `rows` is
+    the paradigm's setting, None for what the replay allows."""
+    if rows not in (None, "shared", "own"):
+        raise ValueError(f"paradigm.rows={rows} is unknown; choose shared, own or null")
+    if rows == "shared" and not replay.shared:
+        raise ValueError(
+            f"replay={replay.kind} hands out each row once, to whoever collected it:"
+            " set paradigm.rows=own"
+        )
+    return (rank,) if rows == "own" or not replay.shared else None
+
+
+def make_learner(job: Job, agent: Agent, replay: Replay, rank: int = 0, **options: Any) -> Learner:
     """The learner of a process; rank 0 is the one that sequential has."""
     size = job.batch_size
     return Learner(agent, replay, batch_size=size, seed=job.seed, rank=rank, **options)

@@ -10,12 +10,11 @@ import torch
 
 from agents.base import Agent, Batch, Learned
 from agents.parts.draws import reseed
-from paradigms.parts.replay import Uniform
-from paradigms.parts.rows import Fragment
+from paradigms.parts.rows import Fragment, Replay
 
 
 class Learner:
-    """Makes numbered updates. What update `number` of `rank` draws depends on nothing else.
+    """Learns by number. What learn `number` of `rank` draws depends on nothing else.
 
     `seen` is called with every batch before it is learned from, for tests.
     """
@@ -23,7 +22,7 @@ class Learner:
     def __init__(
         self,
         agent: Agent,
-        replay: Uniform,
+        replay: Replay,
         *,
         batch_size: int,
         seed: int,
@@ -39,14 +38,17 @@ class Learner:
         self.lags: list[int] = []
 
     def update(self, number: int, *, heads: np.ndarray | None = None) -> int:
-        """One batch, one `learn`; returns the updates it made."""
+        """One batch, one `learn`; returns the updates it made, which may be many."""
         reseed(self.generator, self.seed, "sample", self.rank, number)
         reseed(self.agent.rng.learn, self.seed, "learn", self.rank, number)
         batch = self.replay.sample(self.batch_size, self.generator, heads=heads, ranks=self.ranks)
         if self.seen is not None:
             self.seen(batch, number)
-        self.batch, self.learned = batch, self.agent.learn(batch)
-        return self.learned.updates
+        learned = self.agent.learn(batch)
+        self.batch, self.learned = batch, learned
+        if learned.priority is not None:
+            self.replay.update(batch.index, learned.priority)
+        return learned.updates
 
     def arrived(self, fragment: Fragment, version: int) -> None:
         """Notes how many updates old the policy behind a fragment is."""
@@ -58,9 +60,10 @@ class Learner:
         out: dict[str, float] = {}
         if self.learned is not None and self.batch is not None:
             out = {k: float(v.mean()) for k, v in self.learned.metrics.items()}
-            streams = self.replay.streams
-            newest = int(self.replay.heads().max())
-            out["replay/age"] = newest - float(self.batch.index.double().mean()) / streams
+            if "index" in self.batch:  # rows that are handed out once do not grow old
+                newest = int(self.replay.heads().max())
+                mean = float(self.batch.index.double().mean())
+                out["replay/age"] = newest - mean / self.replay.streams
             actor = self.agent.vector.flat(self.agent.parts["act"][0])
             out["policy/norm"] = float(torch.linalg.vector_norm(actor))
         if self.lags:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from paradigms.parts.memory import Shared
+from paradigms.parts.rollout import Rollout
 
 COLUMNS = (
     "collected",  # env steps
@@ -15,10 +16,13 @@ COLUMNS = (
     "episodes",
     "length",  # summed over finished episodes
     "updates",
-    "granted",  # updates claimed
+    "granted",  # learns claimed
     "rounds",
     "merges",
     "lost",  # merges refused for a NaN
+    "learns",  # calls of `learn`: one makes an update, or with PPO many
+    "arrived",  # fragments that reached the replay
+    "resumed",  # learns granted before the run was resumed
 )
 
 
@@ -28,7 +32,8 @@ class Pace:
     ratio: updates per env step, after `warmup` env steps over all workers. slack: how many owed
     updates the actors may be ahead; 0 is lockstep: a worker begins its next fragment when the round
     of the last one is done. limit: the budget in env steps. The table has a row a worker (rank 0..)
-    and one for the learner (rank -1).
+    and one for the learner (rank -1). What is claimed are calls of `learn`; with a ratio each is
+    taken for one update.
     """
 
     def __init__(self, *, ratio: float, warmup: int, slack: int, workers: int, limit: int) -> None:
@@ -49,6 +54,17 @@ class Pace:
     def own(self, column: str, rank: int) -> int:
         return int(self._table.array[rank, COLUMNS.index(column)])
 
+    def arrived(self, rank: int, rows: int) -> None:
+        """Counts a fragment of that worker which has reached the replay, and its rows; none if it
+        had been there before. Called by whoever decides what is learned from it."""
+        self.count("arrived", rank, int(rows > 0))
+        self.count("added", rank, rows)
+
+    def learned(self, rank: int, updates: int, learns: int = 1) -> None:
+        """Counts what the caller has learned: so many calls of `learn`, and the updates made."""
+        self.count("learns", rank, learns)
+        self.count("updates", rank, updates)
+
     def owed(self, steps: int, share: int = 1) -> int:
         """Updates that so many env steps ask for; with a share of 1/`share` of the warm-up."""
         return math.floor(self.ratio * max(0, steps - self.warmup // share))
@@ -65,15 +81,22 @@ class Pace:
         self.count("granted", rank, grant)
         return grant
 
+    def grant(self, most: int, rank: int) -> int:
+        """What the one dispenser grants to a worker: in lockstep an even share of a round's
+        updates, so that nobody collects next to a long task."""
+        if self.slack == 0:
+            most = min(most, -(-self.debt() // (self.workers - rank)))
+        return self.claim(most)
+
     def debt(self) -> int:
-        """Updates owed by what is added and not granted yet."""
+        """What is owed by all rows together and not granted yet."""
         return max(0, self.owed(self.total("added")) - self.total("granted"))
 
     def may_collect(self, rank: int) -> bool:
         """Whether the worker may begin another fragment."""
         if self.slack == 0:
             return self.own("rounds", -1) >= self.own("fragments", rank)
-        return self.owed(self.total("collected")) - self.total("updates") <= self.slack
+        return self.owed(self.total("collected")) - self.total("learns") <= self.slack
 
     def spent(self, rank: int | None = None) -> bool:
         """Whether the budget of env steps is used up, for a worker or (None) for what is added."""
@@ -92,10 +115,10 @@ class Pace:
 
     def load(self, state: dict[str, np.ndarray]) -> None:
         """Takes the counters up. Rows that were on their way to the replay are gone: they count as
-        never collected, and their round as done, or everybody would wait for them. Updates that
-        were granted and not made are owed again."""
+        never collected, and their round as done, or everybody would wait for them. What was granted
+        and not learned is owed again."""
         table = np.array(state["table"])
-        table[:, COLUMNS.index("granted")] = table[:, COLUMNS.index("updates")]
+        table[:, COLUMNS.index("granted")] = table[:, COLUMNS.index("learns")]
         collected, added = COLUMNS.index("collected"), COLUMNS.index("added")
         gone = int(table[:, collected].sum() - table[:, added].sum())
         for rank in range(self.workers):
@@ -104,3 +127,50 @@ class Pace:
             gone -= taken
         table[-1, COLUMNS.index("rounds")] = table[:, COLUMNS.index("fragments")].max()
         self._table.array[...] = table
+
+
+class Once(Pace):
+    """The pace that a replay sets which hands out each row once: one `learn` a sample.
+
+    Whoever learns from everybody's rows (rank -1) is owed the samples that all fragments make which
+    have arrived, a worker that learns from its own those of its own. A worker may collect while
+    fewer than the replay's capacity of its fragments wait; lockstep is as above. There is no ratio
+    and no warm-up, and slack says no more than whether it is lockstep.
+    """
+
+    def __init__(self, replay: Rollout, *, slack: int, workers: int, limit: int) -> None:
+        super().__init__(ratio=0.0, warmup=0, slack=slack, workers=workers, limit=limit)
+        self.replay = replay
+
+    def claim(self, most: int, rank: int = -1) -> int:
+        grant = max(0, min(most, self._due(rank)))
+        self.count("granted", rank, grant)
+        return grant
+
+    def grant(self, most: int, rank: int) -> int:
+        """A worker trains on its own fragments."""
+        return self.claim(most, rank)
+
+    def debt(self) -> int:
+        return max(0, self._due(-1))
+
+    def may_collect(self, rank: int) -> bool:
+        if self.slack == 0:
+            return super().may_collect(rank)
+        waiting = self.own("fragments", rank) - int(self.replay.taken[rank])
+        return waiting < self.replay.capacity
+
+    def _due(self, rank: int) -> int:
+        arrived = self._table.array[: self.workers, COLUMNS.index("arrived")]
+        made = self.own("granted", rank) - self.own("resumed", rank)
+        return self.replay.samples(arrived if rank < 0 else arrived[[rank]]) - made
+
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        """Takes the counters up, after the replay has its fragments back: what waits there has
+        arrived, and what was on its way is collected again."""
+        super().load(state)
+        column = {name: self._table.array[:, k] for k, name in enumerate(COLUMNS)}
+        column["resumed"][:] = column["granted"]
+        column["arrived"][:-1] = self.replay.heads() - self.replay.taken
+        column["fragments"][:-1] = self.replay.heads()
+        column["rounds"][-1] = self.replay.heads().max()

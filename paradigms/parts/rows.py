@@ -1,17 +1,23 @@
-"""How experience is laid out: a packed row a step, a fragment of [T, B] rows an actor's turn."""
+"""How experience is laid out: a packed row a step, a fragment of [T, B] rows an actor's turn; and
+what takes fragments in and hands batches out."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from agents.base import Spec
+import numpy as np
+import torch
+
+from agents.base import Batch, Spec
 
 
 class Rows:
     """The NumPy dtypes of a row and of a fragment, from what the spec says that a row holds.
 
     A row has obs, action, reward, terminated, truncated, is_first, version, the agent's
-    extras, and `valid`, which is false on the steps that an autoreset makes up.
+    extras, and `valid`, which is false on the steps that an autoreset makes up. `states` are the
+    extras that a fragment has once for each env slot: the agent's state at its first step.
     """
 
     def __init__(self, spec: Spec, turn: int, envs: int) -> None:
@@ -23,7 +29,8 @@ class Rows:
         ]
         self.row = np.dtype([*step, ("valid", "bool")], align=True)
         self.obs = np.dtype((spec.keys["obs"].dtype, spec.keys["obs"].shape))
-        self.extras = [name for name, _ in keys]
+        self.extras = [name for name, key in keys if key.per == "step"]
+        self.states = [name for name, key in keys if key.per == "fragment"]
         self.fragment = np.dtype(
             [
                 ("rows", self.row, (turn, envs)),
@@ -70,3 +77,54 @@ class Fragment:
     @steps.setter
     def steps(self, value: int) -> None:
         self.data["steps"] = value
+
+
+class Replay(Protocol):
+    """What is remembered, and how it is handed out.
+
+        pace.arrived(rank, replay.add(fragment))                # in the one process of this rank
+        batch = replay.sample(256, generator)
+        replay.update(batch.index, learned.priority)            # where the agent says how well
+
+    A replay keeps rows, and who learns may draw from everybody's; or it hands out each row once,
+    and only the process that adds the rows may consume them (`shared = False`, see rollout.py).
+    heads: how much each of the `streams` has ever held, [streams]. torn: draws that were repeated,
+    duplicated: rows refused because they had been there.
+    """
+
+    rows: Rows
+    streams: int
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def shared(self) -> bool: ...
+
+    @property
+    def torn(self) -> int: ...
+
+    @property
+    def duplicated(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def heads(self) -> np.ndarray: ...
+
+    def add(self, fragment: Fragment) -> int: ...
+
+    def sample(
+        self,
+        size: int,
+        generator: torch.Generator,
+        *,
+        heads: np.ndarray | None = None,
+        ranks: Sequence[int] | None = None,
+    ) -> Batch: ...
+
+    def update(self, index: torch.Tensor, priority: torch.Tensor) -> None: ...
+
+    def save(self) -> dict[str, Any]: ...
+
+    def load(self, state: dict[str, Any]) -> None: ...

@@ -14,16 +14,16 @@ from paradigms.parts.pace import Pace
 
 COLLECT, TRAIN, EVALUATE = 1, 2, 3
 EXAMS = 100
-ASSIGNED, DONE, TAKEN, KIND, UPDATES, FIRST, ADDED, BASE, COUNT = range(9)
+ASSIGNED, DONE, TAKEN, KIND, LEARNS, FIRST, ADDED, BASE, COUNT = range(9)
 
 
 class Task(NamedTuple):
-    """`kind` is COLLECT, TRAIN, EVALUATE or None (nothing to do). TRAIN: make `updates` updates,
+    """`kind` is COLLECT, TRAIN, EVALUATE or None (nothing to do). TRAIN: learn `learns` times,
     numbered from `first`, on what the replay held at `heads` [streams] when `added` env steps were
     in it."""
 
     kind: int | None
-    updates: int = 0
+    learns: int = 0
     first: int = 0
     added: int = 0
     heads: np.ndarray = np.zeros(0, np.int64)
@@ -44,11 +44,12 @@ class Tasks:
         self._known = np.zeros(streams, np.int64)
         self._base = Shared((workers, len(vector.floats)), np.float32)
         self._own = Shared((workers, len(vector.floats)), np.float32)
+        self._counts = Shared((workers, len(vector.counts)), np.int64)
 
     def assign(self, rank: int, task: Task) -> None:
         row = self._row.array[rank]
         self._heads.array[rank] = self._known
-        row[KIND], row[UPDATES], row[FIRST] = task.kind or 0, task.updates, task.first
+        row[KIND], row[LEARNS], row[FIRST] = task.kind or 0, task.learns, task.first
         row[ADDED] = task.added
         if task.kind is not None:
             row[ASSIGNED] += 1
@@ -61,7 +62,7 @@ class Tasks:
     def read(self, rank: int) -> Task:
         row, heads = self._row.array[rank], self._heads.array[rank].copy()
         kind = int(row[KIND]) or None
-        return Task(kind, int(row[UPDATES]), int(row[FIRST]), int(row[ADDED]), heads)
+        return Task(kind, int(row[LEARNS]), int(row[FIRST]), int(row[ADDED]), heads)
 
     def report(self, rank: int, *, base: int, count: int, heads: np.ndarray) -> None:
         """The worker: the version it started from, rows or updates made, what the replay holds."""
@@ -104,6 +105,10 @@ class Tasks:
         """The vector that the worker's training came to."""
         return self._own.tensor[rank]
 
+    def counts(self, rank: int) -> torch.Tensor:
+        """How many updates of each group the worker's training made, [groups]."""
+        return self._counts.tensor[rank]
+
     def know(self, heads: np.ndarray) -> None:
         """What a resumed run's replay holds."""
         self._known[:] = heads
@@ -114,7 +119,7 @@ class ByPace:
     in `EXAMS` collecting ones is EVALUATE where workers evaluate.
 
     Only what the learner itself has counted decides, so that a replayed journal decides alike. In
-    lockstep a round's updates are shared out evenly: nobody collects next to a long task.
+    lockstep a round's updates are shared out evenly (see Pace.grant).
     """
 
     def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
@@ -123,18 +128,12 @@ class ByPace:
 
     def __call__(self, rank: int) -> Task:
         first = self.pace.total("granted")
-        if grant := self.pace.claim(self._share(rank)):
+        if grant := self.pace.grant(self.most, rank):
             return Task(TRAIN, grant, first, self.pace.total("added"))
         if self.pace.spent():
             return Task(None)
         self.collected += 1
         return Task(EVALUATE if self.evaluate and self.collected % EXAMS == 0 else COLLECT)
-
-    def _share(self, rank: int) -> int:
-        if self.pace.slack:
-            return self.most
-        still_to_come = self.pace.workers - rank
-        return min(self.most, -(-self.pace.debt() // still_to_come))
 
 
 class BySource:
