@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.parts.critics import Truncated, Values
 from agents.parts.draws import reseed
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
@@ -36,12 +37,14 @@ class SAC(Agent):
     - `average` > 0 keeps a running mean of the actor's weights, which only evaluation reads
       (Izmailov et al. 2018, arXiv:1803.05407);
     - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034);
+    - `quantiles` > 0 is TQC (Kuznetsov et al. 2020, arXiv:2005.04269): so many are predicted by
+      each of `critics` critics, and `drop` of each do not count in the targets, see `Truncated`;
     - `bf16` multiplies hidden matrices in bfloat16 while learning.
     """
 
     needs = frozenset({"box", "vector"})
     offers = frozenset({"explore", "policy"})
-    replays = frozenset({"uniform"})
+    replays = frozenset({"uniform", "prioritized", "elite"})
 
     def __init__(
         self,
@@ -64,6 +67,9 @@ class SAC(Agent):
         target_entropy: float | None = None,
         n_step: int = 1,
         pessimism: float = 1.0,
+        critics: int = 2,
+        quantiles: int = 0,
+        drop: int = 2,
         layer_norm: bool = False,
         average: float = 0.0,
         noise: str = "white",
@@ -74,7 +80,6 @@ class SAC(Agent):
         (obs_size,) = spec.observation_space.shape or ()
         (self.action_size,) = spec.action_space.shape or ()
         self.gamma, self.n_step, self.average = gamma, n_step, average
-        self.pessimism = pessimism
         self.automatic = temperature == "auto"
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
         self.held = HeldActions(self.action_size, hold)
@@ -83,9 +88,13 @@ class SAC(Agent):
         init = reseed(torch.Generator(), seed, "init")
         net: dict[str, Any] = {"generator": init, "bf16": bf16, "device": self.device}
         self.actor = MLP([obs_size, *hidden_sizes, 2 * self.action_size], **net)
-        self.critic = MLP(
-            [obs_size + self.action_size, *hidden_sizes, 1], members=2, layer_norm=layer_norm, **net
+        self.critics = (
+            Truncated(critics, quantiles, drop, self.device)
+            if quantiles
+            else Values(critics, pessimism)
         )
+        sizes = [obs_size + self.action_size, *hidden_sizes, self.critics.outputs]
+        self.critic = MLP(sizes, members=critics, layer_norm=layer_norm, **net)
         self.target = self.critic.copy()
         start = initial_temperature if self.automatic else float(temperature)
         self.log_alpha = torch.full((1,), math.log(start), device=self.device, requires_grad=True)
@@ -115,7 +124,7 @@ class SAC(Agent):
         std = np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX))
         noise, noise_state = self.noise(state, len(obs), self.rng.act)
         action, held_state = self.held(np.tanh(mean + std * noise), state, explore, self.rng.act)
-        return Acted(action, {**noise_state, **held_state}, {})
+        return Acted(action, {**held_state, **noise_state}, {})
 
     def learn(self, batch: Batch) -> Learned:
         alpha = self.log_alpha.detach().exp()
@@ -123,16 +132,17 @@ class SAC(Agent):
         # Critics: equations 5 and 6
         with torch.no_grad():
             next_action, next_logp = self.sample(batch.next_obs)
-            next_q = self.low(self.q(self.target, batch.next_obs, next_action))
+            next_q = self.critics.backed_up(self.q(self.target, batch.next_obs, next_action))
             y = batch.reward + batch.discount * (next_q - alpha * next_logp)
         q = self.q(self.critic, batch.obs, batch.action)
-        assert q.shape == (2, *y.shape), f"q {tuple(q.shape)} against y {tuple(y.shape)}"
-        critic_loss = (0.5 * batch.weight * (q - y).square()).mean(1).sum()
+        losses, td = self.critics.regress(q, y)
+        critic_loss = (batch.weight * losses).mean(1).sum()
         self.descend("critic", critic_loss)
 
         # Actor: equation 7, through the critics but not into them
         action, logp = self.sample(batch.obs)
-        actor_loss = (alpha * logp - self.low(self.q(self.critic, batch.obs, action))).mean()
+        value = self.critics.trusted(self.q(self.critic, batch.obs, action))
+        actor_loss = (alpha * logp - value).mean()
         self.descend("actor", actor_loss)
 
         # Temperature: equation 18
@@ -144,7 +154,8 @@ class SAC(Agent):
             self.follow(lagging)
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": -logp, "policy/temperature": alpha}
-        return Learned(1, {name: value.detach() for name, value in metrics.items()})
+        told = {name: tensor.detach() for name, tensor in metrics.items()}
+        return Learned(1, told, priority=td.detach().abs().mean(0))
 
     def sample(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         """a = tanh(u), u ~ N(mean, std), and log pi(a|obs); obs [B, O] -> [B, A], [B].
@@ -161,14 +172,8 @@ class SAC(Agent):
         return torch.tanh(u), (gaussian - squash).sum(-1)
 
     def q(self, critic: MLP, obs: Tensor, action: Tensor) -> Tensor:
-        """Both critics' values, [2, B]."""
-        return critic(torch.cat((obs, action), -1)).squeeze(-1)
-
-    def low(self, q: Tensor) -> Tensor:
-        """A cautious value from both critics' [2, B], [B]."""
-        if self.pessimism == 1:
-            return q.amin(0)
-        return q.mean(0) - self.pessimism * (q[0] - q[1]).abs() / 2
+        """Every critic's values [C, B], or quantiles of them [C, K, B]."""
+        return self.critics.read(critic(torch.cat((obs, action), -1)))
 
     def judge(self) -> None:
         if self.average:

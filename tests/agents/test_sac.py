@@ -344,8 +344,25 @@ def test_it_learns_to_repeat_what_it_sees(fused: bool) -> None:
     assert -10 * np.mean((answers - targets) ** 2) > -0.2
 
 
+def test_pink_noise_is_carried_in_the_state() -> None:
+    """So that actions after the warm-up are correlated in time, and white ones are not."""
+    for noise, low, high in (("pink", 0.5, 1.0), ("white", -0.1, 0.1)):
+        agent = make(noise=noise)
+        obs, state = batch().obs[:1].repeat(2000, 1).numpy(), agent.initial_state(2000)
+        actions = []
+        for _ in range(2):
+            action, state, _ = agent.act(obs, state, 0.0)
+            actions.append(np.arctanh(action[:, 0].astype(np.float64)))
+        assert low < np.corrcoef(actions)[0, 1] < high, noise
+
+
 def test_pessimism_lies_between_the_mean_and_the_minimum_of_both_critics() -> None:
     q = torch.tensor([[1.0, 5.0], [3.0, -1.0]])
     wanted = {1.0: [1.0, -1.0], 0.5: [1.5, 0.5], 0.0: [2.0, 2.0]}
     for pessimism, low in wanted.items():
-        assert make(pessimism=pessimism).low(q).tolist() == low
+        assert make(pessimism=pessimism).critics.trusted(q).tolist() == low
+
+
+def test_pessimism_of_more_than_two_critics_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"set agent\.critics=2"):
+        make(critics=3, pessimism=0.5)

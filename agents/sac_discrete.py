@@ -1,0 +1,136 @@
+"""Soft Actor-Critic for discrete actions: Christodoulou 2019, arXiv:1910.07207."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.spaces import Discrete
+from torch import Tensor
+
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.parts.draws import reseed
+from agents.parts.networks import MLP
+from agents.parts.optim import Local
+
+
+class DiscreteSAC(Agent):
+    """SAC with a softmax policy: expectations over actions are exact sums, and each of the twin
+    critics has an output for every action.
+
+    `explore` is the probability that an action is drawn uniformly instead of from the policy; None
+    is greedy: the most probable action.
+
+    Deviations from the paper:
+    - the target entropy is `entropy_share` of the largest, log |A|: the paper's 0.98 asks two
+      actions for probabilities 0.58 and 0.42, which is no policy for balancing;
+    - the temperature's loss is linear in log alpha, not in alpha (stable-baselines3);
+    - `n_step` > 1 leaves out the entropy of the steps in between and is biased off-policy;
+    - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034).
+    """
+
+    needs = frozenset({"discrete", "vector"})
+    offers = frozenset({"explore", "policy"})
+    replays = frozenset({"uniform", "prioritized", "elite"})
+
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        device: str | torch.device = "cpu",
+        *,
+        hidden_sizes: Sequence[int] = (256, 256),
+        lr: float = 3e-4,
+        gamma: float = 0.99,
+        tau: float = 0.005,
+        temperature: str | float = "auto",
+        initial_temperature: float = 1.0,
+        entropy_share: float = 0.5,
+        n_step: int = 1,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__(spec, seed, device)
+        assert isinstance(spec.action_space, Discrete), "DiscreteSAC needs discrete actions"
+        if not 0 <= entropy_share <= 1:
+            raise ValueError(f"agent.entropy_share={entropy_share} must lie in [0, 1]")
+        (obs_size,), actions = spec.observation_space.shape or (), int(spec.action_space.n)
+        self.gamma, self.n_step = gamma, n_step
+        self.automatic = temperature == "auto"
+        self.target_entropy = entropy_share * math.log(actions)
+
+        net: dict[str, Any] = {"generator": reseed(torch.Generator(), seed, "init")}
+        net["device"] = self.device
+        sizes = [obs_size, *hidden_sizes, actions]
+        self.actor = MLP(sizes, **net)
+        self.critic = MLP(sizes, members=2, layer_norm=layer_norm, **net)
+        self.target = self.critic.copy()
+        start = initial_temperature if self.automatic else float(temperature)
+        self.log_alpha = torch.full((1,), math.log(start), device=self.device, requires_grad=True)
+
+        self.groups["critic"] = Group(self.critic.tensors, lr=lr)
+        self.groups["actor"] = Group(self.actor.tensors, lr=lr)
+        if self.automatic:
+            self.groups["temperature"] = Group([self.log_alpha], lr=lr)
+        self.slow["target"] = self.target.tensors
+        self.follows["target"] = ("critic", tau)
+        self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        self.optim = Local()
+
+    def initial_state(self, n: int) -> State:
+        return {}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        logits = self.actor.fast(obs)
+        if explore is None:
+            return Acted(logits.argmax(-1), state, {})
+        probs = np.exp(logits - logits.max(-1, keepdims=True))
+        probs /= probs.sum(-1, keepdims=True)
+        chance = np.broadcast_to(np.asarray(explore, np.float32), (len(obs),))[:, None]
+        below = np.cumsum((1 - chance) * probs + chance / probs.shape[-1], -1)
+        drawn = torch.rand((len(obs), 1), generator=self.rng.act).numpy()
+        return Acted((drawn >= below[:, :-1]).sum(-1), state, {})
+
+    def learn(self, batch: Batch) -> Learned:
+        alpha = self.log_alpha.detach().exp()
+
+        # Critics: the soft value of equation 10 in equation 3 of arXiv:1812.05905
+        with torch.no_grad():
+            next_logp = self.actor(batch.next_obs).log_softmax(-1)
+            next_q = self.target(batch.next_obs).amin(0)
+            y = batch.reward + batch.discount * expected(next_logp, next_q - alpha * next_logp)
+        taken = batch.action.view(1, -1, 1).expand(2, -1, 1)
+        q = self.critic(batch.obs).gather(-1, taken).squeeze(-1)
+        assert q.shape[1:] == y.shape, f"q {tuple(q.shape)} against y {tuple(y.shape)}"
+        td = q - y
+        critic_loss = (0.5 * batch.weight * td.square()).mean(1).sum()
+        self.descend("critic", critic_loss)
+
+        # Actor: equation 12
+        with torch.no_grad():
+            trusted = self.critic(batch.obs).amin(0)
+        logp = self.actor(batch.obs).log_softmax(-1)
+        actor_loss = expected(logp, alpha * logp - trusted).mean()
+        self.descend("actor", actor_loss)
+
+        # Temperature: equation 11
+        entropy = -expected(logp.detach(), logp.detach())
+        if self.automatic:
+            gap = (self.target_entropy - entropy).mean()
+            self.descend("temperature", -(self.log_alpha * gap).sum())
+
+        self.follow("target")
+        metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
+        metrics |= {"policy/entropy": entropy, "policy/temperature": alpha}
+        told = {name: tensor.detach() for name, tensor in metrics.items()}
+        return Learned(1, told, priority=td.detach().abs().mean(0))
+
+    def rebound(self) -> None:
+        self.actor.forget_arrays()
+
+
+def expected(logp: Tensor, values: Tensor) -> Tensor:
+    """The mean of values [B, A] under a policy's log-probabilities [B, A]: [B]."""
+    return (logp.exp() * values).sum(-1)

@@ -1,0 +1,156 @@
+"""Twin Delayed Deep Deterministic policy gradient: Fujimoto et al. 2018, arXiv:1802.09477."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.parts.draws import reseed
+from agents.parts.explore import HeldActions, Noise, make_noise
+from agents.parts.networks import MLP
+from agents.parts.optim import Local
+
+
+class TD3(Agent):
+    """A deterministic actor, `critics` critics whose minimum is trusted, smoothed targets, and an
+    actor that moves, with all targets, only at every `delay`-th update of the critics.
+
+    Actions live in [-1, 1], so `noise_std`, `smoothing` and `smoothing_clip` are in units of half
+    the action range, as in the paper. `explore` is the probability that a uniformly random action
+    begins, which is then held for `hold` steps: 1 in the warm-up, 0 afterwards (Gaussian noise
+    around the actor's action); None is greedy.
+
+    One critic without smoothing and delay is DDPG (Lillicrap et al. 2016, arXiv:1509.02971), with
+    Gaussian noise in the place of an Ornstein-Uhlenbeck process.
+
+    Deviations from the paper:
+    - the warm-up's random actions may be held;
+    - `noise="pink"` correlates the exploration in time (Eberhard et al. 2023), marginals unchanged;
+    - `n_step` > 1 is biased off-policy;
+    - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034).
+    """
+
+    needs = frozenset({"box", "vector"})
+    offers = frozenset({"explore", "policy"})
+    replays = frozenset({"uniform", "prioritized", "elite"})
+
+    def __init__(
+        self,
+        spec: Spec,
+        seed: int,
+        device: str | torch.device = "cpu",
+        *,
+        hidden_sizes: Sequence[int] = (256, 256),
+        lr: float = 3e-4,
+        gamma: float = 0.99,
+        tau: float = 0.005,
+        critics: int = 2,
+        smoothing: float = 0.2,
+        smoothing_clip: float = 0.5,
+        delay: int = 2,
+        n_step: int = 1,
+        layer_norm: bool = False,
+        noise: str = "white",
+        noise_std: float = 0.1,
+        hold: int = 1,
+    ) -> None:
+        super().__init__(spec, seed, device)
+        if delay < 1 or critics < 1:
+            raise ValueError("agent.delay and agent.critics must be 1 or more")
+        (obs_size,) = spec.observation_space.shape or ()
+        (self.action_size,) = spec.action_space.shape or ()
+        self.gamma, self.n_step, self.tau, self.delay = gamma, n_step, tau, delay
+        self.smoothing, self.smoothing_clip = smoothing, smoothing_clip
+        self.noise_std = noise_std
+        self.noise: Noise = make_noise(noise, self.action_size)
+        self.held = HeldActions(self.action_size, hold)
+
+        net: dict[str, Any] = {"generator": reseed(torch.Generator(), seed, "init")}
+        net["device"] = self.device
+        self.actor = MLP([obs_size, *hidden_sizes, self.action_size], **net)
+        self.critic = MLP(
+            [obs_size + self.action_size, *hidden_sizes, 1],
+            members=critics,
+            layer_norm=layer_norm,
+            **net,
+        )
+        self.target, self.target_actor = self.critic.copy(), self.actor.copy()
+        self.groups["critic"] = Group(self.critic.tensors, lr=lr)
+        self.groups["actor"] = Group(self.actor.tensors, lr=lr)
+        self.slow = {"target": self.target.tensors, "target_actor": self.target_actor.tensors}
+        per_update = 1 - (1 - tau) ** (1 / delay)
+        self.follows = {"target": ("critic", per_update), "target_actor": ("actor", per_update)}
+        self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        self.optim = Local()
+
+    def initial_state(self, n: int) -> State:
+        return {**self.held.initial_state(n), **self.noise.initial_state(n)}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        action = np.tanh(self.actor.fast(obs))
+        if explore is None:
+            return Acted(action, state, {})
+        noise, noise_state = self.noise(state, len(obs), self.rng.act)
+        noisy = np.clip(action + self.noise_std * noise, -1, 1)
+        noisy, held_state = self.held(noisy, state, explore, self.rng.act)
+        return Acted(noisy, {**held_state, **noise_state}, {})
+
+    def learn(self, batch: Batch) -> Learned:
+        # Critics: Algorithm 1, with the clipped double Q of equation 10
+        with torch.no_grad():
+            next_action = self.smooth(torch.tanh(self.target_actor(batch.next_obs)))
+            next_q = self.q(self.target, batch.next_obs, next_action).amin(0)
+            y = batch.reward + batch.discount * next_q
+        q = self.q(self.critic, batch.obs, batch.action)
+        assert q.shape[1:] == y.shape, f"q {tuple(q.shape)} against y {tuple(y.shape)}"
+        td = q - y
+        critic_loss = (batch.weight * td.square()).mean(1).sum()
+        self.descend("critic", critic_loss)
+        metrics = {"loss/critic": critic_loss, "q/mean": q, "q/target": y}
+
+        # Actor and all targets: every `delay`-th of the updates that the vector has counted
+        if self.groups["critic"].count[0] % self.delay == 0:
+            action = torch.tanh(self.actor(batch.obs))
+            actor_loss = -self.first(torch.cat((batch.obs, action), -1)).mean()
+            self.descend("actor", actor_loss)
+            metrics["loss/actor"] = actor_loss
+            for lagging in self.follows:
+                self.follow(lagging)
+        told = {name: value.detach() for name, value in metrics.items()}
+        return Learned(1, told, priority=td.detach().abs().mean(0))
+
+    def smooth(self, action: Tensor) -> Tensor:
+        """Clipped noise around a target action [B, A], clipped again: equation 14."""
+        if not self.smoothing:
+            return action
+        drawn = torch.randn(action.shape, generator=self.rng.learn, device=action.device)
+        limit = self.smoothing_clip
+        return (action + (self.smoothing * drawn).clamp_(-limit, limit)).clamp_(-1, 1)
+
+    def q(self, critics: MLP, obs: Tensor, action: Tensor) -> Tensor:
+        """Every critic's values, [C, B]."""
+        return critics(torch.cat((obs, action), -1)).squeeze(-1)
+
+    def follow(self, target: str) -> None:
+        """One step of tau every `delay` updates. `follows` has the same rate per update, for those
+        who merge any number of them."""
+        group, _ = self.follows[target]
+        self.optim.follow(self.vector.flat(target), self.vector.flat(group), self.tau)
+
+    def rebound(self) -> None:
+        self.actor.forget_arrays()
+        self.first = _first(self.critic)
+
+
+def _first(critics: MLP) -> MLP:
+    """Q1 alone, on views without gradient: the actor's gradient goes through it, not into it."""
+    one = copy.copy(critics)
+    one.weights = [w.detach()[0] for w in critics.weights]
+    one.biases = [b.detach()[0] for b in critics.biases]
+    return one
