@@ -18,7 +18,9 @@ def categorical_projection(probs: Tensor, atoms: Tensor, support: Tensor) -> Ten
     An atom that falls on one of z gives it everything: the upper share is 0 there, where the
     algorithm as printed (l = u) would lose the mass.
     """
-    assert probs.shape == atoms.shape, f"probs {tuple(probs.shape)} atoms {tuple(atoms.shape)}"
+    assert probs.shape == atoms.shape, (
+        f"probs {tuple(probs.shape)} against atoms {tuple(atoms.shape)}"
+    )
     assert support.shape == probs.shape[1:], (
         f"support {tuple(support.shape)} against probs {tuple(probs.shape)}"
     )
