@@ -114,7 +114,7 @@ class Rollout:
                 records[place] = self._ring.peek(rank, number).data
             if (self.taken == taken).all():  # else some were handed out meanwhile
                 break
-        data = np.frombuffer(records.tobytes(), np.uint8).reshape(len(records), -1)
+        data = np.frombuffer(records.tobytes(), np.uint8).reshape(len(records), records.itemsize)
         ranks = np.array([rank for rank, _ in waiting], np.int64)
         return {"heads": heads, "ranks": ranks, "fragments": data}
 
