@@ -18,7 +18,7 @@ from hydra._internal.utils import get_args_parser
 from conf import signature
 from conf.compose import PARTS, Setup, compose, flatten, jobs, parsed
 from conf.sentences import Wrong, and_, line, near, or_
-from conf.settings import SETTINGS, crossed
+from conf.settings import SETTINGS, crossed, of_rows_handed_out_once, of_rows_kept
 
 
 def command_line(arguments: list[str]) -> list[str]:
@@ -154,6 +154,8 @@ def fitting(setup: Setup) -> None:
         kinds = says.get("replays")
         if kind and kinds and kind not in kinds:
             raise Wrong(f"{chosen[part]} works with replay {or_(kinds)}, not {chosen['replay']}")
+    check = of_rows_kept if replay.get("shared", True) else of_rows_handed_out_once
+    check(setup.values, chosen["replay"])
 
 
 def spaces(setup: Setup) -> None:

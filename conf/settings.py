@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ SETTINGS: Mapping[str, Setting] = {
     "checkpoint.every_env_steps": Setting("int | None", "null is at the end only", least=1),
     "checkpoint.at_end": Setting("bool", "whether the end is saved, to go on from"),
     "checkpoint.keep": Setting("int", "how many checkpoints stay", least=1),
-    "replay.batch_size": Setting("int", "the rows of an update", least=1),
+    "replay.batch_size": Setting("int | None", "the rows of a batch", least=1),
     "resume": Setting("str | None", "the folder of a run to go on with"),
     "journal": Setting("bool", "whether who did what when is recorded"),
     "tensorboard": Setting("bool", "whether TensorBoard events are written"),
@@ -64,8 +65,7 @@ SETTINGS: Mapping[str, Setting] = {
 
 def crossed(values: Mapping[str, Any]) -> None:
     """Checks settings against each other."""
-    batch = values["replay"].get("batch_size")
-    SETTINGS["replay.batch_size"].check("replay.batch_size", batch)
+    SETTINGS["replay.batch_size"].check("replay.batch_size", values["replay"].get("batch_size"))
     if not re.fullmatch(r"cpu|cuda(:\d+)?", values["device"]):
         raise Wrong(f"device={values['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
     steps, warmup = values["budget"]["env_steps"], values["warmup"]
@@ -79,8 +79,48 @@ def crossed(values: Mapping[str, Any]) -> None:
     by = values["paradigm"]["_target_"].rpartition(".")[2]
     if values["evaluation"]["where"] == "worker" and by not in ("DCollect", "DUpdate"):
         raise Wrong("evaluation.where=worker is a task of paradigm=dcollect and paradigm=dupdate")
-    if values["envs"] * values["turn"] > values["replay"].get("capacity", steps):
+
+
+def of_rows_kept(values: Mapping[str, Any], chosen: str) -> None:
+    """Checks the settings that go with a replay that keeps its rows."""
+    if values["updates_per_env_step"] is None:
+        raise Wrong(
+            f"updates_per_env_step=null is for replay=rollout and replay=fifo, which hand out each"
+            f" row once; {chosen} needs a number"
+        )
+    if values["replay"]["batch_size"] is None:
+        raise Wrong(f"replay.batch_size=null: {chosen} needs the number of rows of a batch")
+    if values["envs"] * values["turn"] > values["replay"].get("capacity", math.inf):
         raise Wrong("replay.capacity must hold a fragment: turn * envs rows at least")
+
+
+def of_rows_handed_out_once(values: Mapping[str, Any], chosen: str) -> None:
+    """Checks the settings that go with a replay of whole fragments, each learned from once."""
+    once = f"{chosen} hands out each row once"
+    ratio, paradigm = values["updates_per_env_step"], values["paradigm"]
+    if ratio is not None:
+        raise Wrong(
+            f"updates_per_env_step={ratio:g} cannot be held: {once}; set updates_per_env_step=null"
+        )
+    if values["replay"]["batch_size"] is not None:
+        raise Wrong(f"{once}, in whole fragments: set replay.batch_size=null, and turn and envs")
+    together, capacity = values["replay"].get("fragments", 1), values["replay"]["capacity"]
+    if not 1 <= together <= capacity:
+        raise Wrong(
+            f"replay.capacity={capacity} must hold a sample: {together} fragments of a worker, and"
+            " 1 at least"
+        )
+    if values["warmup"]:
+        raise Wrong(f"warmup={values['warmup']} would be thrown away: {once}; set warmup=0")
+    if values["turn"] < 2:
+        raise Wrong(f"turn={values['turn']} is too short a fragment for {chosen}; set turn=2")
+    if paradigm.get("rows") == "shared":
+        raise Wrong(
+            f"paradigm.rows=shared needs a replay that keeps its rows: {once}, to whoever collected"
+            " it; set paradigm.rows=own"
+        )
+    if paradigm.get("rule") == "source":
+        raise Wrong(f"paradigm.rule=source trains at random times: {once}; set paradigm.rule=pace")
 
 
 EVALUATION: Mapping[str, Setting] = {

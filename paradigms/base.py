@@ -76,7 +76,8 @@ class Job:
 
     make_agent(spec, seed=, device=), make_env(num_envs=, seed=, rank=) and make_replay(...) are
     factories. `turn` is in vector steps, `env_steps` (the budget) in env steps, `warmup` in env
-    steps over all workers. `ratio` is updates per env step or None (the replay sets the pace).
+    steps over all workers. `ratio` is updates per env step, or None with a replay that hands out
+    each row once: it sets the pace, and `batch_size` is None too.
     `slack` is in updates; 0 is lockstep. `explore(steps, index, count)` -> float: own env steps x
     workers, global env index, number of envs. `scale(share)` -> learning-rate factor from the share
     of the env-step budget done, 0..1. `resume` is what Progress.save() returned, or None. Every
@@ -94,7 +95,7 @@ class Job:
     workers: int = 2
     envs: int = 1
     turn: int = 16
-    batch_size: int = 256
+    batch_size: int | None = 256
     ratio: float | None = 1.0
     warmup: int = 1000
     slack: int = 1000

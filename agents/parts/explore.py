@@ -23,6 +23,30 @@ class Warmup:
         return 1.0 if steps < self.steps else self.after
 
 
+@dataclass(frozen=True)
+class Epsilon:
+    """1 for the first `warmup` env steps (over all workers), then in a straight line from `start`
+    to the env's own end, within `steps`.
+
+    The i-th of n envs ends at final^(1 + spread i / (n - 1)): all at `final` where spread is 0,
+    with 0.4 and 7 on Ape-X's ladder (Horgan et al. 2018, arXiv:1803.00933, section 4.1).
+    """
+
+    warmup: int
+    steps: int
+    start: float = 1.0
+    final: float = 0.05
+    spread: float = 0.0
+
+    def __call__(self, steps: int, index: int, count: int) -> float:
+        """steps: own env steps x workers; index: this env among all `count` of them."""
+        if steps < self.warmup:
+            return 1.0
+        end = self.final ** (1 + self.spread * index / max(1, count - 1))
+        along = min(1.0, (steps - self.warmup) / self.steps) if self.steps else 1.0
+        return self.start + along * (end - self.start)
+
+
 class HeldActions:
     """Uniformly random actions, each held for some steps.
 

@@ -172,7 +172,7 @@ def whose(rows: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None
 
 def make_learner(job: Job, agent: Agent, replay: Replay, rank: int = 0, **options: Any) -> Learner:
     """The learner of a process; rank 0 is the one that sequential has."""
-    size = job.batch_size
+    size = job.batch_size or 0
     return Learner(agent, replay, batch_size=size, seed=job.seed, rank=rank, **options)
 
 
