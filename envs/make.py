@@ -7,13 +7,14 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import envs.toys as toys  # noqa: F401  (registers them)
+from envs import engines
 from envs.wrappers import standard
 
 if TYPE_CHECKING:
@@ -29,17 +30,21 @@ def make_env(
     max_episode_steps: int | None = None,
     kwargs: Mapping[str, Any] | None = None,
     per_worker: Sequence[Mapping[str, Any]] | None = None,
+    engine: Literal["gymnasium", "envpool"] = "gymnasium",
+    threads: int = 1,
     autoreset: str = "next_step",
     copy: bool = True,
-) -> SeededVectorEnv:
-    """`num_envs` copies of one Gymnasium env, stepped one after another in this process.
+) -> VectorEnv:
+    """`num_envs` copies of one env, stepped one after another in this process.
 
     `id` may be "module:EnvId": the module is imported first. Worker `rank` gets
-    `per_worker[rank % len(per_worker)]` over `kwargs`; rank None is the reference env, without it.
+    `per_worker[rank % len(per_worker)]` over `kwargs`. Rank None is the reference env: without it,
+    and of Gymnasium whatever the `engine`. `threads` are EnvPool's.
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
-    from there. With `copy=False` the observations of a step are overwritten by the next one.
+    from there. With `copy=False` the observations of a step may be overwritten by the next one.
     Raises ValueError, in one sentence, for an id, a module or keywords that do not work.
     """
+    engines.check(engine)
     modes = {mode.name.lower(): mode for mode in AutoresetMode}
     if autoreset not in modes:
         raise ValueError(f"env.make.autoreset={autoreset!r} is not one of {', '.join(modes)}")
@@ -50,14 +55,15 @@ def make_env(
     if per_worker and rank is not None:
         arguments.update(per_worker[rank % len(per_worker)])
 
-    def build() -> gym.Env:
-        return standard(build_one(spec, arguments, max_episode_steps))
+    seeds, mode = spread(seed, rank, num_envs), modes[autoreset]
 
+    def bare() -> gym.Env:
+        return build_one(spec, arguments, max_episode_steps)
+
+    if engine == "envpool" and rank is not None:
+        return engines.Pool(bare(), seeds=seeds, autoreset_mode=mode, threads=threads)
     return SeededVectorEnv(
-        [build] * num_envs,
-        seeds=spread(seed, rank, num_envs),
-        copy=copy,
-        autoreset_mode=modes[autoreset],
+        [lambda: standard(bare())] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode
     )
 
 
@@ -133,7 +139,7 @@ def build_one(
         return gym.make(
             spec, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
         )
-    except gym.error.DependencyNotInstalled as error:
+    except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise ValueError(f"env.id={spec.id} needs a package that is missing: {error}") from error
     except (TypeError, ValueError, AssertionError) as error:
         reason = str(error).split(" was raised from the environment creator")[0]

@@ -3,6 +3,7 @@
     Identity   does it learn at all?  (optimal return 0)
     Counting   was every transition stored once, whole and in its place?  (see `Counting.follow`)
     Corridor   does a reward travel back along a chain?  (optimal return 1)
+    Chain      does it explore past a small reward to a great one?  (optimal return 12)
     Recall     does the recurrent state reach back to the cue?  (optimal return 1, else 1 / cues)
     Loop       is a time limit told from an end?  (the value is r / (1 - gamma), or a short sum)
     Quadratic  does an evolution strategy descend?  (optimal return 0)
@@ -144,6 +145,38 @@ class Corridor(gym.Env):
         return one_hot(self.cell, self.length), float(there), there, self.steps >= self.limit, {}
 
 
+class Chain(gym.Env):
+    """A chain of `length` cells with a lure: Osband et al. 2016, arXiv:1602.04621, section 5.
+
+    0 goes left, 1 right, and whoever is at an end stays there. A step that ends in the first cell
+    is worth `small`, one that ends in the last is worth 1, others nothing. Starts in the second
+    cell and is truncated after length + 9 steps, so that going right gives 12 at any length, while
+    a uniform policy of a long chain practically never sees the 1. The obs of cell k is k + 1 ones,
+    then zeros: the paper's encoding that generalises better.
+    """
+
+    def __init__(self, length: int = 20, small: float = 0.001) -> None:
+        if length < 3:
+            raise ValueError(f"length={length} must be at least 3: two ends and a way between")
+        self.length, self.small, self.limit = length, small, length + 9
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Box(0.0, 1.0, (length,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Started:
+        super().reset(seed=seed)
+        self.cell, self.steps = 1, 0
+        return self._show(), {}
+
+    def step(self, action: Any) -> Stepped:
+        self.cell = min(max(0, self.cell + (1 if int(action) == 1 else -1)), self.length - 1)
+        self.steps += 1
+        reward = {0: self.small, self.length - 1: 1.0}.get(self.cell, 0.0)
+        return self._show(), reward, False, self.steps >= self.limit, {}
+
+    def _show(self) -> np.ndarray:
+        return (np.arange(self.length) <= self.cell).astype(np.float32)
+
+
 class Recall(gym.Env):
     """A cue is shown; `delay` steps later a flag asks for it; reward 1 if the action repeats it.
 
@@ -261,6 +294,7 @@ TOYS: dict[str, dict[str, Any]] = {
     "Counting": {},
     "CountingDiscrete": {"entry": "Counting", "choices": 3},
     "Corridor": {},
+    "Chain": {},
     "Recall": {},
     "Loop": {},
     "Quadratic": {},

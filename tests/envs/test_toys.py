@@ -53,6 +53,8 @@ def test_a_toy_is_deterministic_given_its_seed(toy: str) -> None:
         ("Identity", {"length": 1}, lambda obs: obs[-1], 0.0),
         ("IdentityDiscrete", {}, lambda obs: obs[-1].argmax(), 0.0),
         ("Corridor", {"length": 5}, lambda _: 1, 1.0),
+        ("Chain", {"length": 3}, lambda _: 1, 12.0),
+        ("Chain", {"length": 50}, lambda _: 1, 12.0),
         ("Recall", {"delay": 12}, lambda obs: obs[0][:-1].argmax(), 1.0),
         ("Recall", {"delay": 0}, lambda obs: obs[0][:-1].argmax(), 1.0),
         ("Loop", {"reward": 0.5, "limit": 6}, lambda _: [0.3], 3.0),
@@ -71,6 +73,16 @@ def test_identity_charges_for_the_distance_to_what_is_shown() -> None:
     assert len(rewards) == 10 and ending == "terminated"
     obs, rewards, _ = play(make("IdentityDiscrete"), lambda obs: 2, 3)
     assert rewards == [0.0 if shown[2] else -1.0 for shown in obs[:-1]]
+
+
+def test_a_chain_lures_to_the_left_and_ends_by_its_time_limit() -> None:
+    obs, rewards, ending = play(make("Chain", length=5), lambda _: 0)
+    assert rewards == [0.001] * 14 and ending == "truncated"
+    assert [list(shown) for shown in obs[:2]] == [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+    obs, rewards, _ = play(make("Chain", length=5, small=0.5), lambda obs: len(obs) % 2)
+    assert rewards == [0, 0] * 7, "to and fro between the third and the second cell"
+    with pytest.raises(ValueError, match="length=2 must be at least 3"):
+        make("Chain", length=2)
 
 
 def test_counting_ends_by_both_kinds_after_every_length() -> None:
