@@ -23,6 +23,8 @@ from agents.base import Batch, Key, Spec
 LOG_2PI = math.log(2 * math.pi)
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # where a net gives the log std: keeps exp() finite
 
+FORGET_BIAS = 3.0  # keeps 95 % a step; with 1 (73 %) a policy gradient does not learn Recall
+
 
 class Head(Protocol):
     """A distribution over actions, its parameters x [..., size] a network's output.
@@ -126,7 +128,8 @@ class Gaussian:
                 np.maximum(x[:, self.dims :] + self.start, LOG_STD_MIN), LOG_STD_MAX
             )
         raw = mean + np.exp(log_std) * noise
-        logp = (-0.5 * np.square(noise) - log_std).sum(-1) - np.float32(0.5 * self.dims * LOG_2PI)
+        scaled = (raw - mean) * np.exp(-log_std)  # not the noise: raw has been rounded since
+        logp = (-0.5 * np.square(scaled) - log_std).sum(-1) - np.float32(0.5 * self.dims * LOG_2PI)
         return clipped(raw), {"logp": logp, "raw": raw}
 
     def logp(self, x: Tensor, batch: Batch) -> Tensor:
@@ -181,7 +184,7 @@ class Net:
 
 
 class LSTM:
-    """Hochreiter and Schmidhuber 1997, with forget gates (Gers et al. 2000) whose bias begins at 1.
+    """Hochreiter and Schmidhuber 1997, with forget gates (Gers et al. 2000) that begin almost open.
 
     A state [B, 2U] is h and c side by side, zeros at an episode's start.
     """
@@ -196,7 +199,7 @@ class LSTM:
     ) -> None:
         self.units = units
         bias = torch.zeros(4 * units)
-        bias[units : 2 * units] = 1.0
+        bias[units : 2 * units] = FORGET_BIAS
         drawn = [orthogonal((size, 4 * units), 1.0, generator) for size in (inputs, units)]
         self.tensors = [t.to(device).requires_grad_() for t in (*drawn, bias)]
 

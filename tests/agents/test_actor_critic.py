@@ -1,0 +1,276 @@
+"""Actor-critic against plain loops over each row's own future, its memory, and worlds to learn."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch import Tensor
+
+from agents.actor_critic import RETURNS, ActorCritic
+from agents.base import Batch, Spec
+from agents.parts.optim import Local
+from envs.make import describe
+from tests.agents.test_ppo import (
+    ADAMS,
+    GAMMA,
+    LAM,
+    WORLDS,
+    Still,
+    density,
+    garbled,
+    greedy_return,
+    learned,
+    make,
+    net,
+    played,
+    wide,
+)
+from tests.jobs import laid, world
+
+STEPS, LIMIT = 3, 1.3  # of the n-step return, and of V-trace's ratios
+
+
+def actor_critic(
+    spec: Spec, seed: int, device: str = "cpu", *, fused: bool = True, **options: Any
+) -> ActorCritic:
+    small = {"hidden_sizes": (16, 16), "lr": 5e-3, "gamma": GAMMA, "lam": LAM, "n": STEPS}
+    agent = ActorCritic(spec, seed, device, **{**small, **options})
+    agent.optim = Local(fused=fused)
+    return agent
+
+
+REINFORCE: dict[str, Any] = {"returns": "monte_carlo", "critic": False}
+
+
+def reference(agent: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
+    """Both losses and their parameters, in float64; each row's target is summed on its own."""
+    b = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
+    assert agent.critic is not None
+    actor, critic = wide(agent.actor.tensors), wide(agent.critic.tensors)
+    log_std = wide(agent.head.tensors)
+    logp, entropy = density(net(actor, b["obs"]), log_std, b)
+    value, next_value = (net(critic, b[key])[..., 0] for key in ("obs", "next_obs"))
+    v, next_v = value.detach(), next_value.detach()
+    ratio = (logp.detach() - b["logp"]).exp()
+    target, advantage = torch.zeros_like(v), torch.zeros_like(v)
+    for t, slot in np.argwhere(batch.valid.numpy()):
+        future = []  # the rows from here to the end of the episode or fragment
+        for k in range(t, len(v)):
+            future.append((k, slot))
+            if b["terminated"][k, slot] or b["truncated"][k, slot]:
+                break
+        delta = [b["reward"][k] + b["discount"][k] * next_v[k] - v[k] for k in future]
+        last = future[-1]
+        if agent.returns == "gae":
+            gain = sum((GAMMA * LAM) ** i * d for i, d in enumerate(delta))
+            target[t, slot], advantage[t, slot] = v[t, slot] + gain, gain
+        elif agent.returns == "vtrace":
+            target[t, slot] = v[t, slot] + trace(ratio, future, delta)
+            after = next_v[last]
+            if len(future) > 1:
+                after = v[future[1]] + trace(ratio, future[1:], delta[1:])
+            push = b["reward"][t, slot] + b["discount"][t, slot] * after - v[t, slot]
+            advantage[t, slot] = min(LIMIT, float(ratio[t, slot])) * push
+        else:
+            reach = future[:STEPS] if agent.returns == "n_step" else future
+            rewards = sum(GAMMA**i * b["reward"][k] for i, k in enumerate(reach))
+            bootstrap = b["discount"][reach[-1]] * next_v[reach[-1]]
+            target[t, slot] = rewards + GAMMA ** (len(reach) - 1) * bootstrap
+            advantage[t, slot] = target[t, slot] - v[t, slot]
+    valid = batch.valid
+    actor_loss = -(logp * advantage)[valid].mean() - agent.entropy * entropy[valid].mean()
+    critic_loss = 0.5 * ((value - target)[valid] ** 2).mean()
+    return actor_loss, critic_loss, [[*actor, *log_std], critic]
+
+
+def trace(ratio: Tensor, future: list[Any], delta: list[Tensor]) -> float:
+    """v_s - V(s_s): the sum in equation 1 of arXiv:1802.01561."""
+    total, weight = 0.0, 1.0
+    for k, d in zip(future, delta, strict=True):
+        total += weight * min(LIMIT, float(ratio[k])) * float(d)
+        weight *= GAMMA * LAM * min(1.0, float(ratio[k]))
+    return total
+
+
+@pytest.mark.parametrize("returns", RETURNS)
+@WORLDS
+def test_losses_and_gradients_are_those_of_plain_sums(name: str, returns: str) -> None:
+    agent = make(name, actor_critic, returns=returns, rho_bar=LIMIT, entropy=0.02)
+    (batch,) = played(agent, name)
+    batch["reward"] *= 0.01
+    batch["logp"] += 0.5 * torch.randn(batch.logp.shape)  # a policy that has moved since it acted
+    actor_loss, critic_loss, parameters = reference(agent, batch)
+    agent.optim = Still(agent)
+    learned = agent.learn(batch)
+    assert learned.updates == 1
+    for group, loss, tensors in zip(
+        ("actor", "critic"), (actor_loss, critic_loss), parameters, strict=True
+    ):
+        grads = torch.autograd.grad(loss, tensors)
+        scale = max(1.0, *(float(grad.abs().max()) for grad in grads))
+        for mine, theirs in zip(agent.optim.grads[group], grads, strict=True):
+            assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5 * scale, err_msg=group)
+    assert float(learned.metrics["loss/critic"]) == pytest.approx(
+        float(critic_loss.detach()), rel=1e-5
+    )
+
+
+@ADAMS
+def test_three_learns_are_the_references_with_torchs_adam(fused: bool) -> None:
+    name = "Counting"
+    agent = make(name, actor_critic, fused=fused, clip=None)
+    for number, batch in enumerate(played(agent, name, 3)):
+        batch["reward"] *= 0.01
+        *losses, parameters = reference(agent, batch)
+        if number == 0:
+            kept = parameters
+            adams = [torch.optim.Adam(tensors, lr=5e-3, eps=1e-5) for tensors in kept]
+        for loss, tensors, own, adam in zip(losses, parameters, kept, adams, strict=True):
+            for grad, tensor in zip(torch.autograd.grad(loss, tensors), own, strict=True):
+                tensor.grad = grad
+            adam.step()
+        agent.learn(batch)
+        mine = [*agent.actor.tensors, *agent.head.tensors, *agent.critic.tensors]
+        for one, two in zip(mine, [*kept[0], *kept[1]], strict=True):
+            assert_allclose(one.detach(), two.detach(), atol=1e-5)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "gae": {},
+    "vtrace": {"returns": "vtrace"},
+    "memory": {"lstm": 8, "normalise": True},
+    "reinforce": {**REINFORCE, "normalise_advantage": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@WORLDS
+def test_garbage_in_made_up_rows_changes_nothing(name: str, options: dict[str, Any]) -> None:
+    ends = []
+    for change in (lambda batch: batch, garbled):
+        agent = make(name, actor_critic, **options)
+        (batch,) = played(agent, name)
+        agent.learn(change(batch))
+        ends.append(agent.vector.floats.clone())
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@WORLDS
+def test_actor_and_learner_agree_without_lag(name: str, options: dict[str, Any]) -> None:
+    """Also in a memory's later fragments, which begin and end within episodes: acting goes step by
+    step, learning unrolls what was stored."""
+    agent = make(name, actor_critic, **options)
+    batches = played(agent, name, 4)
+    assert not bool(batches[1].is_first[0].all()) and bool(batches[1].is_first[1:].any())
+    agent.optim = Still(agent)
+    for batch in batches:
+        told = agent.learn(batch).metrics if agent.normal is None else told_of(agent, batch)
+        assert float(told["policy/log_ratio"].mean()) < 1e-4
+
+
+def told_of(agent: Any, batch: Batch) -> dict[str, Tensor]:
+    """What an update tells, without the statistics that it moves."""
+    before = agent.normal.sums.clone()
+    told: dict[str, Tensor] = agent.learn(batch).metrics
+    agent.normal.sums.copy_(before)
+    return told
+
+
+def test_a_fragment_without_its_stored_memory_is_another() -> None:
+    agent = make("Counting", actor_critic, lstm=8)
+    batch = played(agent, "Counting", 2)[1]
+    assert batch["memory"].shape == (3, 16)
+    batch["memory"] = torch.zeros_like(batch["memory"])
+    agent.optim = Still(agent)
+    assert float(agent.learn(batch).metrics["policy/log_ratio"].mean()) > 1e-3
+
+
+def test_next_values_are_read_with_the_memory_of_the_next_row() -> None:
+    """Within an episode what is seen at a row's successor is what is seen at the next row."""
+    agent = make("Counting", actor_critic, lstm=8)
+    (batch,) = played(agent, "Counting")
+    seen, next_seen = (x.detach() for x in agent.seen(batch))
+    goes_on = batch.valid[:-1] & ~(batch.terminated | batch.truncated)[:-1]
+    assert_allclose(next_seen[:-1][goes_on], seen[1:][goes_on], atol=1e-5)
+
+
+def test_reinforce_learns_from_rows_whose_end_is_known() -> None:
+    agent = make("Counting", actor_critic, **REINFORCE)
+    assert [*agent.groups] == ["actor"]
+    (batch,) = played(agent, "Counting")
+    ended = batch.terminated | batch.truncated
+    known = torch.zeros_like(batch.valid)
+    for t in range(len(ended)):
+        known[t] = batch.valid[t] & ended[t:].any(0)
+    assert not torch.equal(known, batch.valid)
+    agent.optim = Still(agent)
+    told = agent.learn(batch).metrics
+    assert float(told["policy/rows"].mean()) == pytest.approx(float(known.float().mean()))
+    before = agent.optim.grads["actor"]
+    batch["reward"][batch.valid & ~known] += 100.0
+    agent.learn(batch)
+    for one, two in zip(before, agent.optim.grads["actor"], strict=True):
+        assert torch.equal(one, two)
+
+
+def test_no_known_end_is_no_update() -> None:
+    agent = make("Counting", actor_critic, **REINFORCE)
+    (batch,) = played(agent, "Counting")
+    batch["terminated"] = batch["truncated"] = torch.zeros_like(batch.valid)
+    batch["weight"], batch["valid"] = torch.ones_like(batch.weight), torch.ones_like(batch.valid)
+    assert agent.learn(batch).updates == 0
+
+
+def test_wrong_choices_are_named() -> None:
+    spec = describe(world("Counting"))
+    with pytest.raises(ValueError, match="choose monte_carlo, n_step, gae, vtrace"):
+        actor_critic(spec, 0, returns="retrace")
+    with pytest.raises(ValueError, match=r"agent\.returns=gae needs agent\.critic=true"):
+        actor_critic(spec, 0, critic=False)
+
+
+LEARNERS: dict[str, dict[str, Any]] = {
+    "gae": {"entropy": 0.0, "lr": 1e-2, "normalise_advantage": True},
+    "vtrace": {"entropy": 0.0, "lr": 1e-2, "returns": "vtrace", "normalise_advantage": True},
+    "reinforce": {"entropy": 0.0, "lr": 1e-2, **REINFORCE, "normalise_advantage": True},
+}
+
+
+@ADAMS
+@pytest.mark.parametrize("options", LEARNERS.values(), ids=LEARNERS)
+@pytest.mark.parametrize("name", ["Identity", "IdentityDiscrete"])
+def test_it_learns_to_repeat_what_it_sees(name: str, options: dict[str, Any], fused: bool) -> None:
+    """The best return is 0, a policy that answers 0 gets -3.3, a uniform one about -7."""
+    agent = functools.partial(actor_critic, fused=fused, gamma=0.5, **options)
+    assert greedy_return(learned(name, agent, env_steps=16_000, turn=16), name) > -1.0
+
+
+@pytest.mark.parametrize("lstm", [32, 0])
+def test_a_memory_recalls_the_cue_and_nothing_else_does(lstm: int) -> None:
+    """Eight steps later one of four cues is asked for: 1 with a memory, 1/4 without."""
+    agent = functools.partial(
+        actor_critic, lstm=lstm, hidden_sizes=(32,), gamma=0.95, lam=1.0, entropy=0.05
+    )
+    ended = learned("Recall", agent, env_steps=25_000 if lstm else 8_000, turn=27)
+    recalled = greedy_return(ended, "Recall", 128)
+    assert recalled > 0.9 if lstm else recalled < 0.45
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_the_same_run_twice_ends_with_the_same_bits(options: dict[str, Any]) -> None:
+    agent = functools.partial(actor_critic, **options)
+    one, two = (learned("Counting", agent, env_steps=1200, turn=16) for _ in range(2))
+    assert one.totals["updates"] == two.totals["updates"] >= 8
+    assert torch.equal(one.floats, two.floats)
+
+
+def test_all_processes_build_the_same_agent() -> None:
+    spec = describe(world("Counting"))
+    one, two, other = (laid(actor_critic(spec, s, lstm=4)).vector.floats for s in (0, 0, 1))
+    assert torch.equal(one, two) and not torch.equal(one, other)
