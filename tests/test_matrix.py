@@ -1,0 +1,136 @@
+"""The matrix of agents, paradigms and envs says what the command line does, and so does README."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+
+from conf import check, matrix
+from conf.sentences import Wrong
+
+pytestmark = pytest.mark.timeout(240)  # hundreds of configurations are composed
+AGENTS, PARADIGMS = matrix.choices("agent"), matrix.choices("paradigm")
+whole = functools.cache(matrix.matrix)
+
+
+def refusal(*arguments: str) -> str | None:
+    """What the command line answers to these choices; None if they can run."""
+    try:
+        check.command_line(list(arguments))
+    except Wrong as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("agent", AGENTS)
+def test_every_pair_is_what_the_command_line_says(agent: str) -> None:
+    found = whole()
+    assert {pair[1] for pair in found.fits if pair[0] == agent}, "every agent has a world"
+    for env in found.envs:
+        said = refusal(f"agent={agent}", f"env={env}")
+        assert said == found.refused.get((agent, env)), env
+        assert (said is None) == ((agent, env) in found.fits), env
+    fitting = next(env for env in found.envs if (agent, env) in found.fits)
+    for paradigm in found.paradigms:
+        said = refusal(f"agent={agent}", f"paradigm={paradigm}", f"env={fitting}")
+        assert said == found.refused.get((agent, paradigm)), paradigm
+        assert (said is None) == ((agent, paradigm) in found.replay), paradigm
+
+
+@pytest.mark.slow
+def test_the_readme_has_the_tables_that_the_command_prints() -> None:
+    text = matrix.README.read_text("utf-8")
+    stands = text.partition(matrix.BEGIN + "\n")[2].partition(matrix.END)[0]
+    assert stands == matrix.for_readme(whole()), "run python -m conf.matrix --write"
+
+
+@pytest.mark.slow
+def test_every_choice_is_in_the_tables_and_every_refusal_has_its_sentence() -> None:
+    found, text = whole(), matrix.printed(whole())
+    ways, worlds = found.tables()
+    assert ways[0] == ["agents", *PARADIGMS]
+    for table in (ways, worlds):
+        assert sorted(" ".join(row[0] for row in table[1:]).split()) == AGENTS
+    assert set(found.envs) == set(matrix.choices("env")) - {"gym"}
+    for (agent, other), why in found.refused.items():
+        assert f"{agent}, {other}: {why}\n" in text and "\n" not in why
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two agents, two paradigms and two envs, so that composing takes a second."""
+    there = {"agent": ["dqn", "sac"], "paradigm": ["dcollect", "sequential"]}
+    there["env"] = ["cartpole", "gym", "pendulum"]
+    monkeypatch.setattr(matrix, "choices", there.__getitem__)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_classes_say_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = matrix.matrix()
+    assert found.envs == ["cartpole", "pendulum"], "env=gym has no id of its own"
+    assert found.fits == {("dqn", "cartpole"), ("sac", "pendulum")}
+    assert set(found.replay.values()) == {"uniform"} and len(found.replay) == 4
+    assert found.refused["sac", "cartpole"].startswith("agent=sac needs continuous actions")
+
+    said = check.attributes
+
+    def demanding(values: dict, part: str) -> dict:
+        needs = {"needs": frozenset({"label"})} if part == "paradigm" else {}
+        return {**said(values, part), **needs}
+
+    monkeypatch.setattr(check, "attributes", demanding)
+    found = matrix.matrix()
+    assert not found.replay
+    assert "needs an agent that offers label" in found.refused["sac", "dcollect"]
+
+
+def test_agents_that_agree_share_a_row() -> None:
+    found = matrix.Matrix(["a", "b", "c"], ["one", "two"], ["x", "y"])
+    found.replay = {("a", "one"): "uniform", ("c", "one"): "uniform", ("b", "two"): "rollout"}
+    found.fits = {("a", "x"), ("b", "x"), ("b", "y")}
+    found.refused = {("b", "one"): "paradigm=one is too slow", ("a", "y"): "y is too dark"}
+    assert matrix.printed(found).splitlines() == [
+        "agents  one      two",
+        "a c     uniform  -",
+        "b       -        rollout",
+        "",
+        "agents  envs",
+        "a       x",
+        "b       x y",
+        "c",
+        "",
+        "b, one: paradigm=one is too slow",
+        "a, y: y is too dark",
+    ]
+    assert matrix.for_readme(found).splitlines() == [
+        "| agents | one | two |",
+        "| --- | --- | --- |",
+        "| `a` `c` | `uniform` | - |",
+        "| `b` | - | `rollout` |",
+        "",
+        "| agents | envs |",
+        "| --- | --- |",
+        "| `a` | `x` |",
+        "| `b` | `x` `y` |",
+        "| `c` |  |",
+        "",
+        "- `b`, `one`: paradigm=one is too slow.",
+    ]
+
+
+def test_writing_replaces_what_stands_between_the_markers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    readme = tmp_path / "README.md"
+    monkeypatch.setattr(matrix, "README", readme)
+    monkeypatch.setattr(matrix, "matrix", lambda: matrix.Matrix(["a"], [], []))
+    for old in ("", "old\nlines\n", None):
+        if old is not None:
+            readme.write_text(f"before\n{matrix.BEGIN}\n{old}{matrix.END}\nafter\n")
+        matrix.main(["--write"])
+        lines = readme.read_text().splitlines()
+        assert lines[:2] == ["before", matrix.BEGIN] and lines[-2:] == [matrix.END, "after"]
+        assert lines[2:-2] == matrix.for_readme(matrix.matrix()).splitlines()
