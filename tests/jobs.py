@@ -8,25 +8,31 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.actor_critic import ActorCritic
+from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State
+from agents.dqn import DQN
 from agents.parts.explore import Warmup
 from agents.parts.optim import Local
 from agents.parts.vector import Vector
+from agents.ppo import PPO
 from agents.sac import SAC
+from agents.sac_discrete import DiscreteSAC
+from agents.td3 import TD3
 from envs.make import describe, make_env
 from paradigms.base import Job, Progress, Result
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
 from paradigms.parts import kit, machine
-from paradigms.parts.pace import Pace
+from paradigms.parts.pace import Once, Pace
 from paradigms.parts.replay import Uniform
+from paradigms.parts.rollout import Fifo, Rollout
 from paradigms.parts.rows import Rows
 from paradigms.parts.schedule import Line
 from paradigms.sequential import Sequential
@@ -50,6 +56,53 @@ def sac(spec: Spec, seed: int, device: str = "cpu", *, fused: bool = True, **opt
     agent = SAC(spec, seed, device, **{"hidden_sizes": (16, 16), "lr": 1e-3, **options})
     agent.optim = Local(fused=fused)
     return agent
+
+
+class Reinforce(Agent):
+    """REINFORCE with a Gaussian of a linear mean (Williams 1992): the smallest agent that learns
+    from whole fragments. `passes` updates a learn; each episode's return counts from where it is,
+    up to its end or the fragment's."""
+
+    needs = frozenset({"box", "vector"})
+    replays = frozenset({"rollout", "fifo"})
+
+    def __init__(
+        self, spec: Spec, seed: int, device: str = "cpu", *, passes: int = 1, gamma: float = 0.5
+    ) -> None:
+        super().__init__(spec, seed, device)
+        (obs_size,) = spec.observation_space.shape or ()
+        (action_size,) = spec.action_space.shape or ()
+        self.passes, self.gamma = passes, gamma
+        self.weight = torch.zeros((action_size, obs_size + 1), requires_grad=True)
+        self.groups["mean"] = Group([self.weight], lr=0.03)
+        self.parts = {"act": ["mean"], "evaluate": ["mean"]}
+        self.extras = {"before": Key((action_size,), per="fragment")}
+        self.optim = Local()
+
+    def initial_state(self, n: int) -> State:
+        return {"before": np.zeros((n, len(self.weight)), np.float32)}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        with torch.no_grad():
+            mean = self.mean(torch.from_numpy(np.asarray(obs, np.float32)))
+            noise = torch.randn(mean.shape, generator=self.rng.act)
+        action = (mean if explore is None else mean + 0.3 * noise).numpy()
+        return Acted(action, {"before": action}, {})
+
+    def learn(self, batch: Batch) -> Learned:
+        future, returns = torch.zeros_like(batch.reward[0]), torch.empty_like(batch.reward)
+        going = batch.valid & ~batch.terminated & ~batch.truncated
+        for t in reversed(range(len(returns))):
+            returns[t] = future = batch.reward[t] + self.gamma * going[t] * future
+        valid = batch.valid
+        advantage = returns - returns[valid].mean()
+        for _ in range(self.passes):
+            error = (batch.action - self.mean(batch.obs)).square().sum(-1)
+            self.descend("mean", (batch.weight * advantage * error).sum() / valid.sum())
+        return Learned(self.passes, {"return": returns[valid].mean()})
+
+    def mean(self, obs: torch.Tensor) -> torch.Tensor:
+        return obs @ self.weight[:, :-1].T + self.weight[:, -1]
 
 
 class Idler(Agent):
@@ -115,6 +168,48 @@ def job(
 
 
 @dataclass(frozen=True)
+class Pupil:
+    """An agent as the laws try it: on which world, with which replay, and what its job changes."""
+
+    make: Callable[..., Agent]
+    world: Callable[..., Any] = field(default_factory=world)
+    replay: Callable[..., Any] | None = None  # Uniform
+    changes: Mapping[str, Any] = field(default_factory=dict)
+
+    def job(self, **changes: Any) -> Job:
+        """A job of this agent; `changes` win."""
+        replay = {} if self.replay is None else {"make_replay": self.replay}
+        return job(self.world, self.make, **{**replay, **self.changes, **changes})
+
+
+SMALL = {"hidden_sizes": (16, 16)}
+ONCE: Mapping[str, Any] = {"ratio": None, "warmup": 0, "batch_size": None, "turn": 4}
+DISCRETE = world("IdentityDiscrete")
+AGENTS: Mapping[str, Pupil] = {
+    "sac": Pupil(sac),
+    "sac with the plain Adam": Pupil(functools.partial(sac, fused=False)),
+    "td3": Pupil(functools.partial(TD3, **SMALL)),
+    "dqn": Pupil(functools.partial(DQN, **SMALL), DISCRETE),
+    "sac_discrete": Pupil(functools.partial(DiscreteSAC, **SMALL), DISCRETE),
+    "reinforce": Pupil(functools.partial(Reinforce, passes=3), replay=Rollout, changes=ONCE),
+    "reinforce, fifo": Pupil(
+        functools.partial(Reinforce, passes=4),
+        replay=functools.partial(Fifo, fragments=2),
+        changes=ONCE,
+    ),
+    "ppo": Pupil(
+        functools.partial(PPO, epochs=2, minibatches=2, **SMALL), replay=Rollout, changes=ONCE
+    ),
+    "actor_critic": Pupil(
+        functools.partial(ActorCritic, **SMALL), DISCRETE, Rollout, {**ONCE, "turn": 2}
+    ),
+    "actor_critic with a memory": Pupil(
+        functools.partial(ActorCritic, lstm=8, **SMALL), DISCRETE, Rollout, {**ONCE, "turn": 2}
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Ended:
     """A run that is over: its Result, and everything that could be saved at its end."""
 
@@ -144,22 +239,28 @@ class Ended:
         assert torch.equal(self.floats, other.floats)
         assert torch.equal(self.result.final.counts, other.result.final.counts)
         mine, others = self.state["replay"], other.state["replay"]
-        assert np.array_equal(mine["heads"], others["heads"])
-        assert np.array_equal(mine["numbers"], others["numbers"])
-        for part in ("rows", "last"):
-            for one, two in zip(mine[part], others[part], strict=True):
-                assert torch.equal(one, two)
+        assert mine.keys() == others.keys()
+        for name in mine:
+            if isinstance(mine[name], list):
+                for one, two in zip(mine[name], others[name], strict=True):
+                    assert torch.equal(one, two)
+            else:
+                assert np.array_equal(mine[name], others[name]), name
 
 
 def counters(monkeypatch: pytest.MonkeyPatch) -> list[Pace]:
     """The Pace of every run that is begun from here on, as soon as it is begun."""
     paces: list[Pace] = []
 
-    def kept(**options: Any) -> Pace:
-        paces.append(Pace(**options))
-        return paces[-1]
+    def noted(kind: type[Pace]) -> Callable[..., Pace]:
+        def made(*args: Any, **options: Any) -> Pace:
+            paces.append(kind(*args, **options))
+            return paces[-1]
 
-    monkeypatch.setattr(kit, "Pace", kept)
+        return made
+
+    for kind in (Pace, Once):
+        monkeypatch.setattr(kit, kind.__name__, noted(kind))
     return paces
 
 

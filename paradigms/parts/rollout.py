@@ -32,7 +32,7 @@ class Rollout:
         self,
         spec: Spec,
         *,
-        capacity: int = 2,
+        capacity: int = 1,
         writers: int,
         envs: int,
         turn: int,

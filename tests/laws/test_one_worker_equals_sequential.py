@@ -14,7 +14,7 @@ from agents.sac import SAC
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
-from tests.jobs import PARADIGMS, Ended, job, laid, run, sac
+from tests.jobs import AGENTS, PARADIGMS, Ended, job, laid, run, sac
 
 WIRINGS = {
     name: paradigm for name, paradigm in PARADIGMS.items() if name not in ("sequential", "dupdate")
@@ -89,6 +89,27 @@ def test_options_that_change_the_agent_change_nothing_in_the_law() -> None:
     sequential = run(PARADIGMS["sequential"], job(agent=options, ratio=0.5))
     for paradigm in (*WIRINGS.values(), TAKEN_WHOLE["delta of scale 1"]):
         sequential.same_as(run(paradigm, job(agent=options, ratio=0.5)))
+
+
+@pytest.mark.parametrize("agent", [name for name in AGENTS if "plain Adam" not in name])
+def test_so_it_is_for_every_agent(agent: str) -> None:
+    """(Hogwild brings its own Adam, so the plain one is left out.)"""
+    few = AGENTS[agent].job(env_steps=80)
+    sequential = run(PARADIGMS["sequential"], few)
+    assert sequential.totals["updates"] > 8
+    sequential.same_as(run(PARADIGMS["sequential"], few))
+    for paradigm in (*WIRINGS.values(), TAKEN_WHOLE["delta of scale 1"]):
+        sequential.same_as(run(paradigm, few))
+
+
+@pytest.mark.parametrize("agent", ["reinforce", "reinforce, fifo"])
+@pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
+def test_so_lockstep_does_with_rows_that_are_handed_out_once(paradigm: Any, agent: str) -> None:
+    inline, processes = (
+        run(paradigm, AGENTS[agent].job(workers=3, crew=crew)) for crew in ("inline", "process")
+    )
+    assert inline.totals["updates"] > 8
+    inline.same_as(processes)
 
 
 def test_damping_of_one_moves_nothing() -> None:
