@@ -1,0 +1,126 @@
+"""Law 10 for rows that are learned from once: whatever the wiring, an agent is handed each
+transition of a worker once, in its order, in fragments side by side in the order of rank."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from agents.base import Acted, Batch, Key, Spec, State
+from envs.toys import Counting
+from paradigms.base import Job
+from paradigms.parts.rollout import Fifo, Rollout
+from tests.counting import Counter, before, rule
+from tests.jobs import ONCE, PARADIGMS, job, run, world
+
+REPLAYS: dict[str, Any] = {
+    "rollout": Rollout,
+    "rollout, capacity 3": functools.partial(Rollout, capacity=3),
+    "fifo of 1": Fifo,
+    "fifo of 3": functools.partial(Fifo, fragments=3),
+}
+
+
+class Reader(Counter):
+    """Checks whole fragments; notes which rows it has been handed, [stream, serial], in `read`."""
+
+    replays = frozenset({"rollout", "fifo"})
+
+    def __init__(
+        self, spec: Spec, seed: int, device: str = "cpu", *, read: list[np.ndarray], fixed: bool
+    ) -> None:
+        super().__init__(spec, seed, device, streams=0)
+        self.extras["since"] = Key(dtype="int64", per="fragment")
+        self.read, self.fixed = read, fixed
+        self.following: dict[float, int] = {}
+        self.columns: list[float] = []
+
+    def initial_state(self, n: int) -> State:
+        return {**super().initial_state(n), "since": np.zeros(n, np.int64)}
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        acted = super().act(obs, state, explore)
+        return acted._replace(state={**acted.state, "since": acted.state["age"]})
+
+    def check(self, batch: Batch) -> None:
+        row = {name: column.numpy() for name, column in batch.items()}
+        valid, states = row["valid"], row.pop("since")
+        assert_array_equal(row["weight"], valid.astype(np.float32))
+        streams = [float(obs[0, 2]) for obs in np.moveaxis(row["obs"], 1, 0)]
+        if self.fixed:
+            self.columns = self.columns or streams
+            assert streams == self.columns
+        for column, stream in enumerate(streams):
+            mine = {name: values[valid[:, column], column] for name, values in row.items()}
+            self.in_its_order(mine, stream)
+            if valid[0, column]:
+                assert states[column] == mine["obs"][0, 1]
+            made_up = np.flatnonzero(~valid[1:, column])
+            assert (row["terminated"] | row["truncated"])[made_up, column].all()
+
+    def in_its_order(self, row: dict[str, np.ndarray], stream: float) -> None:
+        """The rows of one slot [T] are the next ones of its stream's life, and right."""
+        obs = row["obs"]
+        serial = before(obs[:, 0]) + obs[:, 1].astype(np.int64)
+        first = self.following.get(stream, 0)
+        assert_array_equal(serial, np.arange(first, first + len(serial)))
+        self.following[stream] = first + len(serial)
+        self.read.append(np.stack([np.full(len(serial), stream), serial], 1))
+
+        reward, next_obs, terminated, truncated = Counting.follow(obs, rule(obs))
+        assert_array_equal(row["action"][:, 0], rule(obs))
+        assert_array_equal(row["age"], obs[:, 1])
+        assert_array_equal(row["is_first"], obs[:, 1] == 0)
+        assert_array_equal(row["reward"], reward.astype(np.float32))
+        assert_array_equal(row["terminated"], terminated)
+        assert_array_equal(row["truncated"], truncated & ~terminated)
+        assert_array_equal(row["next_obs"], next_obs)
+        assert_array_equal(row["discount"], np.float32(self.gamma) * ~terminated)
+
+
+def reading(read: list[np.ndarray], name: str, replay: str, **changes: Any) -> Job:
+    fixed = replay.startswith("rollout") or name in ("sequential", "dupdate", "hogwild", "locked")
+    agent = functools.partial(Reader, read=read, fixed=fixed and "of 3" not in replay)
+    mode = changes.pop("mode", "next_step")
+    workers = 1 if name == "sequential" else 3
+    once = {**ONCE, "workers": workers, "make_replay": REPLAYS[replay], **changes}
+    return job(world("Counting", autoreset=mode), agent, **once)
+
+
+@pytest.mark.parametrize("slack", [0, 8])
+@pytest.mark.parametrize("replay", REPLAYS)
+@pytest.mark.parametrize("name", PARADIGMS)
+def test_every_transition_is_handed_out_once(name: str, replay: str, slack: int) -> None:
+    read: list[np.ndarray] = []
+    ended = run(PARADIGMS[name], reading(read, name, replay, slack=slack, env_steps=300))
+    rows = np.concatenate(read)
+    assert len(np.unique(rows, axis=0)) == len(rows)
+    waiting = ended.totals["env_steps"] - len(rows)
+    together = 3 if replay == "fifo of 3" else 1
+    left = together - 1 if name in ("sequential", "dcollect") else 3 * (together - 1)
+    if name == "dcollect" and replay.startswith("rollout") and slack:
+        left = 2 * 3  # of an incomplete last round
+    assert 0 <= waiting <= 8 * left
+    assert ended.totals["updates"] > 4
+
+
+@pytest.mark.parametrize("mode", ["same_step", "disabled"])
+@pytest.mark.parametrize("name", PARADIGMS)
+def test_so_it_is_in_every_autoreset_mode(name: str, mode: str) -> None:
+    read: list[np.ndarray] = []
+    run(PARADIGMS[name], reading(read, name, "rollout", mode=mode, env_steps=300))
+    assert len(np.concatenate(read)) == 312 - 8 * (name == "sequential")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replay", ["rollout", "fifo of 3"])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
+def test_so_it_is_in_processes(name: str, replay: str) -> None:
+    """Each agent checks what it is handed where it is."""
+    ended = run(PARADIGMS[name], reading([], name, replay, slack=8, env_steps=900, crew="process"))
+    assert ended.totals["updates"] > 4
+    assert ended.totals["duplicated"] == 0
