@@ -42,7 +42,7 @@ class Epsilon:
         """steps: own env steps x workers; index: this env among all `count` of them."""
         if steps < self.warmup:
             return 1.0
-        end = self.final ** (1 + self.spread * index / max(1, count - 1))
+        end: float = self.final ** (1 + self.spread * index / max(1, count - 1))
         along = min(1.0, (steps - self.warmup) / self.steps) if self.steps else 1.0
         return self.start + along * (end - self.start)
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paradigms.parts.pace import COLUMNS, Pace
+from paradigms.parts.pace import COLUMNS, Once, Pace
+from paradigms.parts.rollout import Fifo, Rollout
+from tests.jobs import job
 
 RATIOS = st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 1.0, 1.5, 8.0])
 
@@ -108,7 +111,7 @@ def test_actors_go_ahead_until_more_than_the_slack_is_not_done(slack: int) -> No
     assert pace.may_collect(0)
     pace.count("collected", 1, 2)
     assert not pace.may_collect(0) and not pace.may_collect(1)
-    pace.count("updates", -1)
+    pace.learned(-1, updates=1)
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
@@ -153,7 +156,7 @@ def test_counters_are_taken_up_exactly_when_nothing_is_on_its_way() -> None:
     for column, count in (("collected", 30), ("fragments", 2), ("episodes", 3), ("length", 28)):
         pace.count(column, 0, count)
         pace.count(column, 1, count)
-    for column, count in (("added", 60), ("updates", 7), ("granted", 7), ("rounds", 2)):
+    for column, count in (("added", 60), ("learns", 7), ("granted", 7), ("rounds", 2)):
         pace.count(column, -1, count)
     other.load(pace.save())
     assert np.array_equal(other.save()["table"], pace.save()["table"])
@@ -171,14 +174,108 @@ def test_rows_that_were_on_their_way_count_as_never_collected() -> None:
     assert other.may_collect(0) and other.may_collect(1)
 
 
-def test_updates_that_were_granted_and_not_made_are_owed_again() -> None:
+def test_what_was_granted_and_not_learned_is_owed_again() -> None:
     pace, other = make(), make()
     pace.count("added", -1, 50)
-    pace.count("updates", -1, 10)
+    pace.learned(-1, updates=10, learns=10)
     assert pace.claim(26) == 26
     assert pace.debt() == 24
     other.load(pace.save())
     assert other.debt() == 40
+
+
+def once(kind: type[Rollout] = Rollout, *, slack: int = 1, **options: int) -> Once:
+    replay = kind(job().spec, writers=2, envs=1, turn=4, **options)
+    return Once(replay, slack=slack, workers=2, limit=100)
+
+
+def collect(pace: Once, rank: int) -> None:
+    """A fragment is collected, reaches the replay, and is counted by whoever took it there."""
+    fragment = pace.replay.rows.empty(rank)
+    fragment.number, fragment.steps = pace.own("fragments", rank), 4
+    fragment.rows["valid"] = True
+    pace.count("fragments", rank)
+    pace.count("collected", rank, 4)
+    pace.arrived(rank, pace.replay.add(fragment))
+
+
+def learn(pace: Once, ranks: tuple[int, ...] | None = None, rank: int = -1) -> None:
+    pace.replay.sample(0, torch.Generator(), ranks=ranks)
+    pace.learned(rank, updates=40)
+
+
+def test_a_learner_of_all_is_owed_a_learn_for_a_fragment_of_each() -> None:
+    pace = once(capacity=3)
+    for rank, due in ((0, 0), (0, 0), (1, 1), (0, 1), (1, 2)):
+        collect(pace, rank)
+        assert pace.debt() == due
+    assert [pace.claim(1), pace.claim(16), pace.claim(16)] == [1, 1, 0]
+    assert pace.debt() == 0
+
+
+def test_a_worker_is_owed_a_learn_for_each_fragment_of_its_own() -> None:
+    pace = once(capacity=3)
+    for rank in (0, 0, 1):
+        collect(pace, rank)
+    assert [pace.claim(16, 1), pace.grant(16, 1)] == [1, 0]
+    assert [pace.claim(1, 0), pace.grant(16, 0), pace.claim(1, 0)] == [1, 1, 0]
+
+
+def test_fragments_of_a_fifo_are_owed_together_whoever_they_are_from() -> None:
+    pace = once(Fifo, capacity=3, fragments=2)
+    for rank, due in ((0, 0), (0, 1), (0, 1), (1, 2)):
+        collect(pace, rank)
+        assert pace.debt() == due
+    assert pace.claim(16) == 2
+
+
+def test_a_fragment_that_was_there_before_is_owed_nothing() -> None:
+    pace = once(capacity=3)
+    pace.arrived(0, 4)
+    pace.arrived(1, 0)
+    assert pace.debt() == 0
+    assert (pace.total("arrived"), pace.total("added")) == (1, 4)
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_worker_waits_while_the_replay_is_full_of_its_fragments(capacity: int) -> None:
+    pace = once(capacity=capacity)
+    for _ in range(capacity):
+        assert pace.may_collect(0)
+        collect(pace, 0)
+    assert not pace.may_collect(0) and pace.may_collect(1)
+    collect(pace, 1)
+    learn(pace)
+    assert pace.may_collect(0) and pace.may_collect(1)
+
+
+def test_in_lockstep_rollouts_too_wait_for_the_round() -> None:
+    pace = once(slack=0, capacity=3)
+    collect(pace, 0)
+    assert not pace.may_collect(0) and pace.may_collect(1)
+    collect(pace, 1)
+    pace.count("rounds", -1)
+    assert pace.may_collect(0) and pace.may_collect(1)
+
+
+def test_what_waits_is_owed_again_and_what_was_on_its_way_is_collected_again() -> None:
+    pace, other = once(capacity=3), once(capacity=3)
+    for rank in (0, 1, 0, 1, 0):
+        collect(pace, rank)
+    assert pace.claim(1) == 1
+    learn(pace)
+    assert pace.claim(1) == 1  # and is not learned from
+    pace.count("fragments", 1)
+    pace.count("collected", 1, 4)
+    other.replay.load(pace.replay.save())
+    other.load(pace.save())
+    assert other.debt() == 1
+    assert other.total("granted") == other.total("learns") == 1
+    assert [other.own("fragments", rank) for rank in (0, 1)] == [3, 3]
+    assert other.total("collected") == other.total("added") == 20
+    collect(other, 0)
+    collect(other, 1)
+    assert other.claim(16) == 2
 
 
 @pytest.mark.parametrize("wrong", [{"ratio": -1.0}, {"slack": -1}])

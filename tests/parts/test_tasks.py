@@ -10,7 +10,8 @@ import torch
 from numpy.testing import assert_array_equal
 
 from agents.parts.vector import Vector
-from paradigms.parts.pace import Pace
+from paradigms.parts.pace import Once, Pace
+from paradigms.parts.rollout import Rollout
 from paradigms.parts.tasks import COLLECT, EVALUATE, EXAMS, TRAIN, ByPace, BySource, Task, Tasks
 from tests.jobs import Idler, job
 
@@ -28,7 +29,7 @@ def pace(*, slack: int = 0, warmup: int = 0, limit: int = 100, ratio: float = 1.
 def test_a_task_is_assigned_done_and_taken() -> None:
     tasks = board()
     assert tasks.all_idle() and not tasks.all_finished()
-    tasks.assign(1, Task(TRAIN, updates=5, first=40, added=60))
+    tasks.assign(1, Task(TRAIN, learns=5, first=40, added=60))
     assert [tasks.waits_for(rank) for rank in range(WORKERS)] == [False, True, False]
     assert not tasks.all_idle() and not tasks.all_finished()
     assert tasks.read(1)[:4] == (TRAIN, 5, 40, 60)
@@ -87,7 +88,9 @@ def test_every_worker_has_its_own_vectors() -> None:
     for rank in range(WORKERS):
         tasks.base(rank).fill_(rank)
         tasks.own(rank).fill_(10 + rank)
+        tasks.counts(rank).fill_(20 + rank)
     for rank in range(WORKERS):
+        assert tasks.counts(rank).tolist() == [20 + rank]
         assert torch.equal(tasks.base(rank), torch.full_like(tasks.base(rank), rank))
         assert torch.equal(tasks.own(rank), torch.full_like(tasks.own(rank), 10 + rank))
 
@@ -110,7 +113,7 @@ def test_in_lockstep_a_rounds_updates_are_shared_out_evenly() -> None:
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     for added, shares in ((20, [7, 7, 6]), (3, [1, 1, 1]), (2, [1, 1, 0]), (60, [16, 16, 16])):
         counters.count("added", -1, added)
-        assert [rule(rank).updates for rank in range(WORKERS)] == shares
+        assert [rule(rank).learns for rank in range(WORKERS)] == shares
 
 
 def test_there_is_no_task_when_the_budget_is_spent_and_nothing_is_owed() -> None:
@@ -121,6 +124,27 @@ def test_there_is_no_task_when_the_budget_is_spent_and_nothing_is_owed() -> None
     assert rule(0).kind == COLLECT
     counters.count("added", -1, 20)
     assert [rule(rank).kind for rank in (0, 1, 2)] == [TRAIN, TRAIN, None]
+
+
+def test_a_worker_trains_on_its_own_fragment_where_each_is_learned_from_once() -> None:
+    replay = Rollout(job().spec, writers=WORKERS, envs=ENVS, turn=4)
+    counters = Once(replay, slack=0, workers=WORKERS, limit=24)
+    rule = ByPace(counters, 16, seed=0, evaluate=False)
+    assert [rule(rank).kind for rank in range(WORKERS)] == [COLLECT] * WORKERS
+    counters.arrived(1, 8)
+    assert [rule(rank)[:4] for rank in range(WORKERS)] == [
+        (COLLECT, 0, 0, 0),
+        (TRAIN, 1, 0, 8),
+        (COLLECT, 0, 0, 0),
+    ]
+    for rank in (2, 0):
+        counters.arrived(rank, 8)
+    assert [rule(rank)[:3] for rank in range(WORKERS)] == [
+        (TRAIN, 1, 1),
+        (None, 0, 0),
+        (TRAIN, 1, 2),
+    ]
+    assert rule(0).kind is None
 
 
 def test_one_collecting_task_in_a_hundred_is_an_exam_where_workers_evaluate() -> None:
@@ -149,6 +173,6 @@ def test_the_sources_rule_draws_fixed_shares_after_the_warm_up(evaluate: bool) -
         assert abs(kinds[kind] / 2000 - share) < 0.05
     trained = [task for task in drawn if task.kind == TRAIN]
     assert [task.first for task in trained] == [4 * k for k in range(len(trained))]
-    assert {task.updates for task in trained} == {4}
+    assert {task.learns for task in trained} == {4}
     counters.count("added", -1, 50)
     assert rule(0) == Task(None)
