@@ -25,14 +25,15 @@ class Prioritized(Uniform):
     1 over `beta_samples` drawn rows, null keeps it. A new row has the largest priority seen so far,
     or that of its own column `priority` if the agent emits one (Ape-X, arXiv:1803.00933).
 
-    Only one process draws from a rank's rows and updates their priorities (`shared`): who writes
-    rows needs no lock. Its sum trees, one a stream, are private and follow the heads at each draw;
-    so draws depend on the heads, the generator and the updates made. The priorities themselves lie
-    in shared memory, for whoever saves them.
+    The sum trees, one a stream, are private to the process that draws and follow the heads at each
+    draw: who writes rows needs no lock, and draws depend on the heads, the generator and the
+    updates made. The priorities themselves lie in shared memory, for whoever saves them. Where
+    several processes draw from the same rows each goes by its own updates, which a journal does not
+    replay to the bit; with paradigm.rows=own it does.
     """
 
     kind = "prioritized"
-    shared = False
+    shared = True
 
     def __init__(
         self,

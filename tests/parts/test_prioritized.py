@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from agents.base import Key
+from agents.base import Batch, Key, Learned
+from agents.sac import SAC
+from paradigms.base import Job
+from paradigms.dcollect import DCollect
+from paradigms.dupdate import DUpdate
+from paradigms.hogwild import Hogwild
+from paradigms.parts.journal import Journal, Recorded
 from paradigms.parts.prioritized import Prioritized
+from paradigms.parts.replay import Uniform
+from paradigms.sequential import Sequential
+from tests import jobs
 from tests.parts import model as models
 from tests.parts.model import GOES_ON, TERMINATED, TRUNCATED, TURN, Model, agree
 
@@ -240,6 +251,7 @@ def test_what_is_not_to_be_seen_yet_is_not_drawn_whatever_was_drawn_before() -> 
     assert {*later.index.tolist()} == {*first}
     assert later.weight.min() == pytest.approx(4**-0.4)  # what was learned of them stays known
     agree(replay, model, replay.sample(40, seeded()), replay.heads())
+    assert chi_square(many(replay), {i: 1.0 if i % 4 else 4.0 for i in range(24)}) < 3
 
 
 def test_only_the_ranks_asked_for_are_drawn_and_others_wait_for_their_owner() -> None:
@@ -351,3 +363,53 @@ def test_rows_overwritten_while_they_are_read_are_never_waited_for(
     assert replay.torn == 1
     agree(replay, model, batch, heads)
     assert {*(batch.index // replay.streams).tolist()} <= {57, 58, 59}
+
+
+class Surprised(SAC):
+    """SAC that says how wrong it was about each row."""
+
+    def learn(self, batch: Batch) -> Learned:
+        learned = super().learn(batch)
+        q, target = (learned.metrics[name] for name in ("q/mean", "q/target"))
+        return learned._replace(priority=(q - target).abs().mean(0))
+
+
+def job(replay: type[Uniform] = Prioritized, **changes: Any) -> Job:
+    return jobs.job(
+        agent=functools.partial(Surprised, hidden_sizes=(16, 16), lr=1e-3),
+        make_replay=functools.partial(replay, capacity=10_000),
+        **changes,
+    )
+
+
+def test_one_worker_is_sequential_and_not_uniform() -> None:
+    sequential = jobs.run(Sequential(), job())
+    for paradigm in (DCollect(), Hogwild(rows="own")):
+        jobs.run(paradigm, job()).same_as(sequential)
+    uniform = jobs.run(Sequential(), job(Uniform))
+    assert not torch.equal(uniform.floats, sequential.floats)
+
+
+def test_a_resumed_run_is_the_unbroken_run() -> None:
+    changes = {"env_steps": 300, "checkpoint_env_steps": 100}
+    unbroken = jobs.run(Sequential(), job(**changes))
+    run = Sequential().run(job(**changes))
+    state = next(p.save() for p in run if p.env_steps >= 200)
+    run.close()
+    jobs.run(Sequential(), job(resume=state, **changes)).same_as(unbroken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dcollect", "dupdate"])
+def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
+    """Law 13, and a checkpoint of what another process has learned of the rows."""
+    paradigm = DCollect() if name == "dcollect" else DUpdate(rows="own")
+    file = str(tmp_path / "journal.bin")
+    changes = {"workers": 2, "slack": 50, "env_steps": 300}
+    live = jobs.run(paradigm, job(crew="process", journal=file, **changes))
+    again = jobs.run(paradigm, job(order=Recorded(Journal.read(file)), **changes))
+    assert live.totals["updates"] > 200
+    assert torch.equal(again.floats, live.floats)
+    for one, two in zip(*(ended.state["replay"]["powers"] for ended in (live, again)), strict=True):
+        assert torch.equal(one, two)
+        assert len(one.unique()) > 50

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from paradigms.parts.sumtree import FAN, SumTrees, Windows
+from paradigms.parts.sumtree import FAN, MANY, SumTrees, Windows
 
 LEAVES = st.sampled_from([1, 2, FAN - 1, FAN, FAN + 1, FAN**2, FAN**2 + 1, 700])
 
@@ -49,6 +49,20 @@ def test_what_is_found_is_where_the_cumulative_sum_passes(
     found, value = made.find(tree, below)
     assert_array_equal(found, expected)
     assert_array_equal(value, plain[tree, found])
+
+
+@pytest.mark.parametrize("order", ["in a row", "scattered"])
+def test_so_it_is_when_very_many_are_set_at_once(order: str) -> None:
+    rng, leaves = np.random.default_rng(0), 3 * MANY
+    made, flat = SumTrees(2, leaves), np.arange(leaves // 2, 2 * leaves - 5)
+    if order == "scattered":
+        flat = rng.permutation(flat)
+    value = rng.integers(1, 9, len(flat)).astype(float)
+    made.set(*np.divmod(flat, leaves), value)
+    totals = [value[flat // leaves == tree].sum() for tree in (0, 1)]
+    assert made.totals().tolist() == totals
+    found, _ = made.find(np.array([0, 0, 1, 1]), np.array([0, totals[0], 0, totals[1]]))
+    assert found.tolist() == [leaves // 2, leaves - 1, 0, leaves - 6]
 
 
 @pytest.mark.parametrize("beyond", [0.0, 1e-9, 1.0])
