@@ -206,6 +206,11 @@ def test_a_loss_refuses_shapes_that_would_broadcast(arguments: Any, message: str
         quantile_huber(*(torch.ones(shape) for shape in arguments))
 
 
+def test_a_kappa_of_zero_is_refused() -> None:
+    with pytest.raises(AssertionError, match="kappa is 0: it must be above 0"):
+        quantile_huber(torch.ones(2, 3), torch.ones(2, 4), torch.ones(3), kappa=0)
+
+
 def others(name: str) -> Any:
     """A published implementation, where it is installed; its warnings are not ours."""
     pytest.importorskip(name.split(".")[0])
