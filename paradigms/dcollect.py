@@ -70,7 +70,8 @@ class Collector(Role):
         actor = make_actor(self.job, agent, self.replay, pace, rank)
         examiner = Examiner(self.job, agent, rank) if self.job.evaluate_in_worker else None
         told = 0.0
-        while link.go() and not link.done(pace.spent(rank)):
+        lockstep = pace.slack == 0  # there the learner ends it, after a whole round
+        while link.go() and not link.done(not lockstep and pace.spent(rank)):
             if not link.may("pace", lambda: pace.may_collect(rank)):
                 break
             with link.event("pull") as event:
@@ -125,7 +126,8 @@ class Teacher(Role):
                 pace.learned(-1, version - pace.total("updates"), grant)
                 if job.slack:
                     break
-            pace.count("rounds", -1)
+            if not pace.spent():
+                pace.count("rounds", -1)
             if time.monotonic() - told > 1:
                 told = time.monotonic()
                 self.whole.publish(agent.vector, pace.total("updates"))

@@ -17,7 +17,11 @@ from conf.sentences import Wrong
 from conf.settings import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
-GIVEN = {"gym": ["env.id=Pendulum-v1"]}  # choices that leave a value to the user
+GIVEN = {  # choices that leave a value to the user, or go with another choice
+    "gym": ["env.id=Pendulum-v1"],
+    "rollout": ["agent=ppo"],
+    "fifo": ["agent=ppo"],
+}
 CHOICES = sorted(
     (path.parent.name, path.stem)
     for path in (ROOT / "conf").glob("*/*.yaml")
@@ -55,6 +59,17 @@ WRONG = [
     ("device=gpu", "must be cpu, cuda"),
     ("warmup=1000000", "nothing would be learned"),
     ("lag=3 slack=8", "add slack=0"),
+    ("updates_per_env_step=null", "replay=uniform needs a number"),
+    ("replay.batch_size=null", "the number of rows of a batch"),
+    ("agent=ppo updates_per_env_step=1", "set updates_per_env_step=null"),
+    ("agent=ppo replay=uniform", "works with replay fifo or rollout"),
+    ("agent=ppo replay.batch_size=64", "set replay.batch_size=null"),
+    ("agent=ppo warmup=10", "set warmup=0"),
+    ("agent=ppo turn=1", "set turn=2"),
+    ("agent=ppo replay.capacity=0", "replay.capacity=0 must hold a sample"),
+    ("agent=ppo replay=fifo replay.fragments=9", "replay.capacity=4 must hold a sample"),
+    ("agent=ppo paradigm=hogwild paradigm.rows=shared", "set paradigm.rows=own"),
+    ("agent=ppo paradigm=dupdate paradigm.rule=source", "set paradigm.rule=pace"),
     ("warmup=${nope}", "'nope' not found"),
     ("env=gym", "env.id has no value yet"),
     ("env=gym env.id=LunarLandr-v3", "did you mean LunarLander-v3"),
@@ -102,6 +117,19 @@ def test_every_experiment_passes_the_check(name: str) -> None:
 
 def test_what_is_typed_wins_over_tuned_values() -> None:
     assert compose(["env=lander", "budget.env_steps=77000"]).values["budget"]["env_steps"] == 77000
+
+
+def test_an_agent_brings_its_replay_and_what_is_typed_or_stored_wins() -> None:
+    def composed(*typed: str) -> tuple[str, int, float | None]:
+        setup = compose(["agent=ppo", "env=lander", *typed])
+        check.values(setup)
+        values = setup.values
+        return setup.choices["replay"], values["turn"], values["updates_per_env_step"]
+
+    replay, _, pace = composed()
+    assert (replay, pace) == ("rollout", None)
+    assert composed("replay=fifo", "turn=7") == ("fifo", 7, None)
+    assert compose(["agent=ppo", "+experiment=diverse_lander"]).values["workers"] == 3
 
 
 def test_every_setting_has_a_value_and_every_value_a_setting() -> None:

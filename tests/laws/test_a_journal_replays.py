@@ -12,7 +12,7 @@ import torch
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.parts.journal import Journal, Recorded
-from tests.jobs import job, run
+from tests.jobs import AGENTS, job, run
 
 pytestmark = pytest.mark.slow
 
@@ -33,6 +33,22 @@ def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
     again = run(RECORDED[name], job(order=Recorded(journal), **changes))
 
     assert live.totals["updates"] > 200
+    assert torch.equal(again.floats, live.floats)
+    assert torch.equal(again.result.final.counts, live.result.final.counts)
+    for key in ("env_steps", "updates", "episodes", "merges"):
+        assert again.totals[key] == live.totals[key]
+
+
+@pytest.mark.parametrize("agent", ["reinforce", "reinforce, fifo", "ppo"])
+@pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
+def test_so_it_does_where_each_row_is_learned_from_once(
+    paradigm: Any, agent: str, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "journal.bin")
+    changes = {"workers": 3, "slack": 50, "env_steps": 600}
+    live = run(paradigm, AGENTS[agent].job(crew="process", journal=file, **changes))
+    again = run(paradigm, AGENTS[agent].job(order=Recorded(Journal.read(file)), **changes))
+    assert live.totals["updates"] > 60
     assert torch.equal(again.floats, live.floats)
     assert torch.equal(again.result.final.counts, live.result.final.counts)
     for key in ("env_steps", "updates", "episodes", "merges"):

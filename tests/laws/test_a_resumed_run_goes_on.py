@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from numpy.testing import assert_array_equal
 
+from paradigms.parts.pace import COLUMNS
 from tests.counting import Counter
-from tests.jobs import PARADIGMS, Ended, job, run, world
+from tests.jobs import AGENTS, PARADIGMS, Ended, job, run, world
 
 EVERYWHERE = pytest.mark.parametrize("name", PARADIGMS)
 
@@ -46,6 +47,27 @@ def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, slack: int) -> 
         assert ends[:-1][rows["is_first"][1:]].all()
         assert len({*rows["obs"][:, 2]}) == 2
         assert_array_equal(rows["obs"][: len(before) - 1, 1], rows["age"][: len(before) - 1])
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("slack", [0, 64])
+@pytest.mark.parametrize("agent", ["reinforce", "reinforce, fifo"])
+def test_rows_that_are_handed_out_once_are_gone_on_with(name: str, agent: str, slack: int) -> None:
+    """Wherever it is broken off: every sample that is whole from there on is learned from."""
+    changes = {"workers": 1 if name == "sequential" else 3, "slack": slack}
+    first = AGENTS[agent].job(**changes)
+    broken = [p.save() for p in PARADIGMS[name].run(first)]
+    for state in broken[:: max(1, len(broken) // 6)]:
+        ended = run(PARADIGMS[name], AGENTS[agent].job(env_steps=192, resume=state, **changes))
+        left = len(ended.state["replay"]["ranks"])
+        assert left <= (0 if agent == "reinforce" else changes["workers"])
+        assert 192 <= ended.totals["env_steps"] < 192 + 3 * 16
+        granted, learns = (
+            ended.state["pace"]["table"][:, COLUMNS.index(name)] for name in ("granted", "learns")
+        )
+        assert (
+            granted.sum() == learns.sum() > state["pace"]["table"][:, COLUMNS.index("learns")].sum()
+        )
 
 
 @EVERYWHERE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from paradigms.base import Job
 from paradigms.sequential import Sequential
 from tests import jobs
@@ -11,15 +13,16 @@ from tests import jobs
 EVERY = 100
 
 
-def saving_job(**others: Any) -> Job:
-    return jobs.job(env_steps=300, checkpoint_env_steps=EVERY, **others)
+def saving_job(agent: str, **others: Any) -> Job:
+    return jobs.AGENTS[agent].job(env_steps=300, checkpoint_env_steps=EVERY, **others)
 
 
-def test_a_resumed_run_is_the_unbroken_run() -> None:
-    unbroken = jobs.run(Sequential(), saving_job())
-    run = Sequential().run(saving_job())
+@pytest.mark.parametrize("agent", ["sac", "reinforce", "reinforce, fifo", "ppo"])
+def test_a_resumed_run_is_the_unbroken_run(agent: str) -> None:
+    unbroken = jobs.run(Sequential(), saving_job(agent))
+    run = Sequential().run(saving_job(agent))
     state = next(p.save() for p in run if p.env_steps >= 2 * EVERY)
     run.close()
-    resumed = jobs.run(Sequential(), saving_job(resume=state))
+    resumed = jobs.run(Sequential(), saving_job(agent, resume=state))
     resumed.same_as(unbroken)
     assert resumed.totals["updates"] > 0

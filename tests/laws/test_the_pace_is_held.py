@@ -13,7 +13,7 @@ import pytest
 from paradigms.base import Progress
 from paradigms.parts import kit
 from paradigms.parts.pace import Pace
-from tests.jobs import PARADIGMS, Idler, counters, job, run, sac
+from tests.jobs import PARADIGMS, Idler, counters, job, run, sac, world
 
 FRAGMENT = 16  # env steps: a turn of 8 with 2 envs
 MANY = ("dcollect", "dupdate", "hogwild", "locked")
@@ -94,3 +94,10 @@ def test_no_two_workers_see_the_same_world(name: str) -> None:
     shown = [rows["obs"][:40, 0] for rows in streams]
     for one, other in itertools.combinations(shown, 2):
         assert not np.isin(one, other).any()
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_lockstep_ends_for_all_where_some_have_more_made_up_steps(name: str) -> None:
+    unlike = world(per_worker=[{"length": 2}, {"length": 50}])
+    ended = run(PARADIGMS[name], job(unlike, Idler, workers=2, batch_size=2, env_steps=160))
+    assert 160 <= ended.totals["env_steps"] < 160 + 2 * FRAGMENT
