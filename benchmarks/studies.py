@@ -13,6 +13,7 @@ Overrides = tuple[str, ...]
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
 MERGES = {
     "delta": ("paradigm.merge=delta",),
+    "sqrt": ("paradigm.merge=delta", "paradigm.scale=0.5"),  # 1 / sqrt(4)
     "sum": ("paradigm.merge=delta", "paradigm.scale=1.0"),
     "damped": ("paradigm.merge=damped",),
     "elastic": ("paradigm.merge=elastic",),
@@ -126,7 +127,8 @@ STUDIES: dict[str, Study] = {
                 f"{merge}_{workers}": ("paradigm=dupdate", *rule, f"workers={workers}", "slack=0")
                 for workers in (1, 2, 4)
                 for merge, rule in MERGES.items()
-                if (merge, workers) != ("sum", 1)
+                if workers == 4 or merge != "sqrt"
+                if workers > 1 or merge != "sum"
             },
         },
         common=(
@@ -137,7 +139,7 @@ STUDIES: dict[str, Study] = {
             *QUIET,
         ),
         seeds=_seeds(100, 104),
-        cap=300,
+        cap=1200,
         packable=True,
     ),
     "warmup": Study(
