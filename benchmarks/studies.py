@@ -115,7 +115,13 @@ STUDIES: dict[str, Study] = {
             for workers in (1, 2, 3)
             for paradigm in ("dcollect", "dupdate")
         },
-        common=("env=mcar", *_budget(90, 60_000)),
+        common=(
+            "env=mcar",
+            "budget.env_steps=60000",
+            "budget.seconds=90",
+            "stop_when_solved=true",
+            *QUIET,
+        ),
         seeds=_seeds(100, 104),
         cap=90,
     ),
