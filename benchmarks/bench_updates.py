@@ -1,14 +1,16 @@
 """How many SAC updates a second does one core make, here and in Stable-Baselines3?
 
 Same work on both sides: LunarLanderContinuous, batch 256, hidden layers 256 x 256, one update an
-env step, learning rate 3e-4, one thread pinned to one core, one process with one allocator setting.
+env step, learning rate 3e-4, one thread pinned to one core. Whole runs have a process each, set up
+as each library sets itself up; bare updates share one.
 SAC of Stable-Baselines3: Raffin et al. 2021, JMLR 22(268).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,19 +52,16 @@ def bench_whole_loop_against_stable_baselines3(
     benchmark: Any, quick: bool, results: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     updates = 32 if quick else 1_024
-    peer = make_peer()
-    peer.learn(WARMUP)
-
-    def stable_baselines3() -> float:
-        before = peer._n_updates
-        peer.learn(updates, reset_num_timesteps=False)
-        return float(peer._n_updates - before)
-
-    sides = {"stable-baselines3": rounds.rate(stable_baselines3)}
-    for name, bf16 in (("sequential", False), ("sequential, agent.bf16=true", True)):
-        sides[name] = rounds.rate(sequential(updates, bf16=bf16))
-    compare = partial(rounds.interleave, sides, 1 if quick else 7)
-    rates = benchmark.pedantic(compare, rounds=1)
+    make_peer()  # skips where it is not installed
+    makes = {
+        "stable-baselines3": partial(peer_learning, updates),
+        "sequential": partial(sequential, updates, bf16=False),
+        "sequential, agent.bf16=true": partial(sequential, updates, bf16=True),
+    }
+    with ExitStack() as stack:
+        sides = {name: stack.enter_context(rounds.apart(make)) for name, make in makes.items()}
+        compare = partial(rounds.interleave, sides, 1 if quick else 7)
+        rates = benchmark.pedantic(compare, rounds=1)
     question = "Updates a second of a whole run (act, step, store, draw, learn) on one core."
     said = rounds.store(results / "updates.json", question=question, unit="updates/s", rates=rates)
     with capsys.disabled():
@@ -136,8 +135,22 @@ def make_peer() -> Any:
     return peer
 
 
-def sequential(updates: int, *, bf16: bool) -> Any:
+def peer_learning(updates: int) -> Callable[[], float]:
+    """Work that carries a run of Stable-Baselines3 on by `updates` env steps, one update each."""
+    peer = make_peer()
+    peer.learn(WARMUP)
+
+    def work() -> float:
+        before = peer._n_updates
+        peer.learn(updates, reset_num_timesteps=False)
+        return float(peer._n_updates - before)
+
+    return work
+
+
+def sequential(updates: int, *, bf16: bool) -> Callable[[], float]:
     """Work that carries a sequential run on by at least `updates` updates and counts them."""
+    machine.prepare()
     job = Job(
         spec=describe(WORLD),
         make_agent=partial(SAC, bf16=bf16),
@@ -153,7 +166,7 @@ def sequential(updates: int, *, bf16: bool) -> Any:
     return counted(Sequential().run(job), updates)
 
 
-def counted(run: Iterator[Any], updates: int) -> Any:
+def counted(run: Iterator[Any], updates: int) -> Callable[[], float]:
     done = next(progress.updates for progress in run if progress.updates)
 
     def work() -> float:

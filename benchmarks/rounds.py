@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks import cells
@@ -32,6 +35,37 @@ def rate(work: Callable[[], float]) -> Side:
         return done / (time.perf_counter() - start)
 
     return timed
+
+
+@contextmanager
+def apart(make: Callable[[], Callable[[], float]]) -> Iterator[Side]:
+    """A side in a process of its own, which `make` sets up there; it idles while others work."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(make, there))
+    process.start()
+    there.close()
+
+    def side() -> float:
+        here.send("work")
+        return float(here.recv())
+
+    try:
+        here.recv()  # it is set up
+        yield side
+    finally:
+        here.close()
+        process.join()
+
+
+def _serve(make: Callable[[], Callable[[], float]], pipe: Connection) -> None:
+    side = rate(make())
+    pipe.send("ready")
+    try:
+        while pipe.recv():
+            pipe.send(side())
+    except EOFError:
+        return
 
 
 def store(file: Path, *, question: str, unit: str, rates: Mapping[str, list[float]]) -> str:

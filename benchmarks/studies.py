@@ -11,7 +11,14 @@ from dataclasses import dataclass
 Overrides = tuple[str, ...]
 
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
-MERGES = ("delta", "damped", "elastic", "mean")
+MERGES = {
+    "delta": ("paradigm.merge=delta",),
+    "sqrt": ("paradigm.merge=delta", "paradigm.scale=0.5"),  # 1 / sqrt(4)
+    "sum": ("paradigm.merge=delta", "paradigm.scale=1.0"),
+    "damped": ("paradigm.merge=damped",),
+    "elastic": ("paradigm.merge=elastic",),
+    "mean": ("paradigm.merge=mean",),
+}
 QUIET = ("tensorboard=false", "checkpoint.at_end=false")
 
 
@@ -108,7 +115,13 @@ STUDIES: dict[str, Study] = {
             for workers in (1, 2, 3)
             for paradigm in ("dcollect", "dupdate")
         },
-        common=("env=mcar", *_budget(90, 60_000)),
+        common=(
+            "env=mcar",
+            "budget.env_steps=60000",
+            "budget.seconds=90",
+            "stop_when_solved=true",
+            *QUIET,
+        ),
         seeds=_seeds(100, 104),
         cap=90,
     ),
@@ -117,19 +130,22 @@ STUDIES: dict[str, Study] = {
         variants={
             "sequential": ("paradigm=sequential", "workers=1"),
             **{
-                f"{merge}_{workers}": (
-                    "paradigm=dupdate",
-                    f"paradigm.merge={merge}",
-                    f"workers={workers}",
-                    "slack=0",
-                )
+                f"{merge}_{workers}": ("paradigm=dupdate", *rule, f"workers={workers}", "slack=0")
                 for workers in (1, 2, 4)
-                for merge in MERGES
+                for merge, rule in MERGES.items()
+                if workers == 4 or merge != "sqrt"
+                if workers > 1 or merge != "sum"
             },
         },
-        common=("env=pendulum", "budget.env_steps=24000", "stop_when_solved=true", *QUIET),
+        common=(
+            "env=pendulum",
+            "agent.hidden_sizes=[64,64]",
+            "budget.env_steps=24000",
+            "stop_when_solved=true",
+            *QUIET,
+        ),
         seeds=_seeds(100, 104),
-        cap=600,
+        cap=1200,
         packable=True,
     ),
     "warmup": Study(

@@ -104,12 +104,14 @@ def _against(runs: Sequence[Record], baseline: Sequence[Record], budget: float) 
 def predictions() -> Mapping[str, Callable[[int], float]]:
     """Speed of N parallel workers over one learner, in rounds: the linear analysis of a quadratic.
 
-    damped: a N / (1 + a (N - 1)) with a = 0.2; delta: a N with a = 1/sqrt(N); elastic: N / (N + 1);
-    mean: 1.
+    damped: a N / (1 + a (N - 1)) with a = 0.2; delta: a N with a = 1/sqrt(N) up to two workers and
+    1.25/N beyond; sqrt: delta with 1/sqrt(N); sum: delta with 1; elastic: N / (N + 1); mean: 1.
     """
     return {
         "damped": lambda n: 0.2 * n / (1 + 0.2 * (n - 1)),
-        "delta": lambda n: math.sqrt(n),
+        "delta": lambda n: math.sqrt(n) if n <= 2 else 1.25,
+        "sqrt": math.sqrt,
+        "sum": float,
         "elastic": lambda n: n / (n + 1),
         "mean": lambda n: 1.0,
     }

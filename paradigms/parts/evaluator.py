@@ -30,11 +30,13 @@ class Returns(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the policy of `copy` reached; the copy says when it was taken."""
+    """What the policy of `copy` reached; the copy says when it was taken. confirming: on the seeds
+    that a solving policy is measured on."""
 
     copy: Copy
     returns: np.ndarray
     lengths: np.ndarray
+    confirming: bool = False
 
     @property
     def mean(self) -> float:
@@ -108,6 +110,9 @@ class Evaluator:
         self.plan, self.size, self.number = plan, size, number
         self._desk = Desk(size, plan.slots)
         self._copy: Copy | None = None
+        self._confirming = False
+        self._waiting: list[list[int]] = []  # seeds still to be asked for, a list for each question
+        self._parts: list[Returns] = []
         self._earliest = 0.0
         self._looked = 0.0
         self._crew: Crew | None = None
@@ -132,32 +137,46 @@ class Evaluator:
             self._reports.close()  # type: ignore[attr-defined]
             self._crew = None
 
+    @property
+    def free(self) -> bool:
+        """Whether it is at nothing."""
+        return self._copy is None
+
     def due(self, in_a_row: int = 0) -> bool:
         """Whether a new copy is wanted now; `in_a_row`: successes up to the last evaluation."""
-        if self._copy is not None or self.plan.every_seconds is None:
+        if not self.free or self.plan.every_seconds is None:
             return False
         return 0 < in_a_row < 3 or time.monotonic() >= self._earliest
 
     def offer(self, copy: Copy) -> None:
         """Takes the copy to evaluate."""
-        self._copy = copy
         self._earliest = time.monotonic() + (self.plan.every_seconds or 0.0)
-        self._ask(copy, self.plan.seeds("evaluate", self.number, self.plan.slots))
+        self._begin(copy, self.plan.seeds("evaluate", self.number, self.plan.slots))
         self.number += 1
+
+    def confirm(self, copy: Copy, episodes: int) -> None:
+        """Takes a copy to play on the seeds of `measure`; `poll` tells of it when it is done."""
+        self._begin(copy, self.plan.seeds("measure", 0, episodes), confirming=True)
 
     def poll(self) -> list[Evaluation]:
         """The evaluations that have ended since, one at most. Raises Failed with the process."""
         if self._copy is None or not self._answered():
             return []
+        self._parts.append(self._desk.answer())
+        if self._waiting:
+            self._ask(self._copy, self._waiting.pop(0))
+            return []
         copy, self._copy = self._copy, None
         self._earliest = max(self._earliest, time.monotonic() + self._desk.cpu / SHARE)
-        return [Evaluation(copy, *self._desk.answer())]
+        return [Evaluation(copy, *_joined(self._parts), self._confirming)]
 
     def finish(self) -> list[Evaluation]:
-        """Waits for the one that is under way."""
-        while self._copy is not None and not self._answered():
-            time.sleep(0.01)
-        return self.poll()
+        """Waits for what is under way."""
+        ended: list[Evaluation] = []
+        while not self.free and not ended:
+            ended = self.poll()
+            time.sleep(0 if ended or self._answered() else 0.01)
+        return ended
 
     def measure(
         self, copy: Copy, episodes: int, number: int = 0, *, averaged: bool = False
@@ -167,14 +186,23 @@ class Evaluator:
         averaged: judge the running mean of the weights in place of the weights themselves.
         """
         self.finish()
-        seeds = self.plan.seeds("measure", number, episodes)
         parts = []
-        for start in range(0, episodes, self.plan.slots):
-            self._ask(copy, seeds[start : start + self.plan.slots], averaged=averaged)
+        for seeds in self._questions(self.plan.seeds("measure", number, episodes)):
+            self._ask(copy, seeds, averaged=averaged)
             while not self._answered():
                 time.sleep(0.005)
             parts.append(self._desk.answer())
-        return Returns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return _joined(parts)
+
+    def _questions(self, seeds: list[int]) -> list[list[int]]:
+        """As many at a time as there are slots."""
+        slots = self.plan.slots
+        return [seeds[start : start + slots] for start in range(0, len(seeds), slots)]
+
+    def _begin(self, copy: Copy, seeds: list[int], *, confirming: bool = False) -> None:
+        self._copy, self._confirming, self._parts = copy, confirming, []
+        first, *self._waiting = self._questions(seeds)
+        self._ask(copy, first)
 
     def _ask(self, copy: Copy, seeds: list[int], *, averaged: bool = False) -> None:
         self._desk.ask(copy, seeds, averaged)
@@ -187,6 +215,10 @@ class Evaluator:
             self._looked = now
             next(self._reports, None)  # raises Failed if it died for good
         return self._desk.answered
+
+
+def _joined(parts: list[Returns]) -> Returns:
+    return Returns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 class Desk:

@@ -73,13 +73,13 @@ class Elastic:
 def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) -> Rule:
     """The rule named `delta`, `damped`, `elastic` or `mean`; a `scale` of None is N workers' own.
 
-    delta: 1/sqrt(N) up to 4 workers and 1.25/N beyond. mean: delta with 1/N, federated averaging.
-    elastic: 0.9/N.
+    delta: 1/sqrt(N) up to 2 workers and 1.25/N beyond, where 1/sqrt(N) was measured to oscillate
+    (benchmarks/README.md, `merges`). mean: delta with 1/N, federated averaging. elastic: 0.9/N.
     """
     if merge == "damped":
         return Damped(damping)
     if merge == "delta":
-        default = 1 / math.sqrt(workers) if workers <= 4 else 1.25 / workers
+        default = 1 / math.sqrt(workers) if workers <= 2 else 1.25 / workers
         return Delta(default if scale is None else scale)
     if merge == "mean":
         return Delta(1 / workers)

@@ -42,7 +42,8 @@ class Outcome:
 
     Solved: three in a row at or above the threshold, and the policy of the first of them again on
     the episodes that confirm it. Where it is not confirmed, the next policy that began three in a
-    row is asked, `CANDIDATES` of them at most: the first confirmed one is the solving one.
+    row is asked, `CANDIDATES` of them at most: the first confirmed one is the solving one. A run
+    that stops when solved asks while it trains (`unconfirmed`, `confirm`), others at their end.
     Best: the policy in the middle of the three in a row with the highest mean. `solving` and `best`
     are copies, None as long as there is none.
     """
@@ -54,7 +55,7 @@ class Outcome:
         self.in_a_row = 0
         self.solving: Copy | None = None
         self.candidates: list[tuple[int, Copy]] = []
-        self.confirmations = 0
+        self.known: dict[int, float] = {}  # version: return on the confirming episodes
         self.best: Copy | None = None
         self.best_mean = -np.inf
         self.confirmed: float | None = None
@@ -80,7 +81,7 @@ class Outcome:
         good = self.threshold is not None and evaluation.mean >= self.threshold
         self.in_a_row = self.in_a_row + 1 if good else 0
         new = []
-        if self.in_a_row >= IN_A_ROW and len(self.candidates) < CANDIDATES:
+        if self.in_a_row >= IN_A_ROW and len(self.candidates) - self.confirmations < CANDIDATES:
             self.candidates.append((len(self.means) - IN_A_ROW, self._last[0].copy))
             if not self.reached:
                 self.first, self.solving = self.candidates[0]
@@ -98,24 +99,51 @@ class Outcome:
         """The mean of the last three evaluations."""
         return float(np.mean([e.mean for e in self._last])) if self._last else None
 
+    def unconfirmed(self) -> Copy | None:
+        """The first candidate that was not measured yet; None where one is confirmed already."""
+        if self._confirmed() is not None:
+            return None
+        return next((copy for _, copy in self.candidates if copy.version not in self.known), None)
+
+    def confirm(self, evaluation: Evaluation) -> bool:
+        """Takes the confirming episodes of a candidate; returns whether the task is solved. If not,
+        the next candidate needs three in a row of its own."""
+        self.known[evaluation.copy.version] = evaluation.mean
+        if self._confirmed() is not None:
+            return True
+        self.in_a_row = 0
+        return False
+
     def measure(self, final: Copy | None, episodes: int, ask: Callable[..., Returns]) -> None:
         """After training: the solving, best and final policy on the same `episodes` fresh seeds."""
-        known: dict[int, float] = {}
 
         def measured(copy: Copy) -> float:
-            if copy.version not in known:
-                known[copy.version] = float(ask(copy, episodes).returns.mean())
-            return known[copy.version]
+            if copy.version not in self.known:
+                self.known[copy.version] = float(ask(copy, episodes).returns.mean())
+            return self.known[copy.version]
 
-        for first, copy in self.candidates:
-            self.confirmations += 1
-            if self.threshold is not None and measured(copy) >= self.threshold:
-                self.first, self.solving = first, copy
-                break
+        while (candidate := self.unconfirmed()) is not None:
+            measured(candidate)
+        if (confirmed := self._confirmed()) is not None:
+            self.first, self.solving = confirmed
         for name, kept in (("solving", self.solving), ("best", self.best), ("final", final)):
             if kept is not None:
                 self.measured[name] = measured(kept)
         self.confirmed = self.measured.get("solving")
+
+    @property
+    def confirmations(self) -> int:
+        """How many candidates have been measured."""
+        return sum(copy.version in self.known for _, copy in self.candidates)
+
+    def _confirmed(self) -> tuple[int, Copy] | None:
+        """The first candidate that reached the threshold again."""
+        if self.threshold is None:
+            return None
+        reached = (
+            c for c in self.candidates if self.known.get(c[1].version, -np.inf) >= self.threshold
+        )
+        return next(reached, None)
 
     def result(self, totals: dict[str, Any]) -> dict[str, Any]:
         """What result.json says of the task and the totals; absent ones are 0."""

@@ -62,6 +62,7 @@ class Session:
         self._stopped_by, self._error, self._failed_saves = "budget", "", 0
         self._seconds = 0.0
         self._stopping = False
+        self._solved = False
 
     def __enter__(self) -> Session:
         v, job = self.values, self.job
@@ -117,6 +118,11 @@ class Session:
             return
         for evaluation in self.evaluator.poll():
             self._take(evaluation)
+        episodes, candidate = self.values["evaluation"]["confirm_episodes"], None
+        if self.values["stop_when_solved"] and episodes:
+            candidate = self.outcome.unconfirmed()
+        if candidate is not None and self.evaluator.free:
+            self.evaluator.confirm(candidate, episodes)
         streak = 0 if self.outcome.reached else self.outcome.in_a_row
         if progress.updates > self._offered_at and progress.updates and self.evaluator.due(streak):
             self._offered_at = progress.updates
@@ -142,7 +148,7 @@ class Session:
         if self.signals.caught:
             self._stopped_by = "signal"
             self.log.say("stopping: saving a checkpoint (again: stop at once)")
-        elif self.values["stop_when_solved"] and self.outcome.reached:
+        elif self.values["stop_when_solved"] and self._solved:
             self._stopped_by = "solved"
         elif seconds is None or progress.seconds < seconds:
             return False
@@ -232,9 +238,17 @@ class Session:
         self._write()
 
     def _take(self, evaluation: Evaluation) -> None:
-        self.log.evaluation(evaluation)
         copy, outcome = evaluation.copy, self.outcome
+        if evaluation.confirming:
+            self._solved = outcome.confirm(evaluation)
+            word = "confirmed" if self._solved else "not confirmed"
+            episodes = len(evaluation.returns)
+            self.log.say(f"{word}: {evaluation.mean:.1f} on {episodes} further episodes")
+            return
+        self.log.evaluation(evaluation)
         new = outcome.add(evaluation)
+        if not self.values["evaluation"]["confirm_episodes"]:
+            self._solved = outcome.reached
         if outcome.in_a_row and ("solving" in new or not outcome.reached):
             self.log.say(
                 f"{copy.seconds:7.1f} s  {copy.env_steps:,} env steps: evaluated"

@@ -193,3 +193,19 @@ def test_a_policy_that_cannot_act_ends_the_run_with_its_traceback() -> None:
         evaluator.offer(copy(0.0))
         with pytest.raises(Failed, match="this policy cannot act"):
             evaluator.finish()
+
+
+def test_a_policy_is_confirmed_on_the_seeds_that_it_is_measured_on() -> None:
+    with Evaluator(plan(world="Counting"), size=size(), where="inline") as evaluator:
+        evaluator.confirm(copy(0.3), 10)
+        assert not evaluator.free
+        (ended,) = evaluator.finish()
+        assert ended.confirming
+        assert len(ended.returns) == 10, "ten episodes in four slots"
+        assert evaluator.free
+        played = evaluator.measure(copy(0.3), 10)
+        assert np.array_equal(ended.returns, played.returns)
+        evaluator.offer(copy(0.3))
+        (evaluated,) = evaluator.finish()
+        assert not evaluated.confirming
+        assert len(evaluated.returns) == 4

@@ -179,7 +179,8 @@ def test_a_target_follows_a_merge_as_it_follows_that_many_updates(made: int, tau
     [
         ("delta", 1, 1.0),
         ("delta", 2, 1 / math.sqrt(2)),
-        ("delta", 4, 0.5),
+        ("delta", 3, 1.25 / 3),
+        ("delta", 4, 0.3125),
         ("delta", 5, 0.25),
         ("delta", 10, 0.125),
         ("mean", 5, 0.2),

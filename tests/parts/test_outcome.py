@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,27 @@ def test_an_unconfirmed_policy_gives_way_to_the_next_that_began_three_in_a_row()
     assert (result["solved"], result["updates_to_threshold"]) == (True, 1)
     assert (result["confirmed_return"], outcome.confirmations) == (120.0, 2)
     assert result["share_above_threshold"] == pytest.approx(3 / 4)
+
+
+def test_a_run_that_asks_while_it_trains_goes_on_until_a_policy_is_confirmed() -> None:
+    outcome = followed([110, 110, 110])
+    asked = outcome.unconfirmed()
+    assert asked is not None
+    assert not outcome.confirm(replace(evaluation(99, asked.version), confirming=True))
+    assert outcome.unconfirmed() is None, "the next one needs three in a row of its own"
+    for at in (3, 4, 5):
+        outcome.add(evaluation(110, at))
+    asked = outcome.unconfirmed()
+    assert asked is not None
+    assert asked.version == 3
+    assert outcome.confirm(replace(evaluation(120, asked.version), confirming=True))
+    assert outcome.unconfirmed() is None
+    ask = measuring({1: 125.0, 5: 130.0})
+    outcome.measure(evaluation(0, 5).copy, 100, ask)
+    result = outcome.result({})
+    assert (result["solved"], result["updates_to_threshold"]) == (True, 3)
+    assert (result["confirmed_return"], outcome.confirmations) == (120.0, 2)
+    assert 3 not in ask.calls, "what was measured once is not measured again"
 
 
 def test_the_best_is_the_middle_of_the_best_three_in_a_row() -> None:
