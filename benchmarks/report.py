@@ -4,7 +4,7 @@
     python -m benchmarks.report --print mcar
 
 A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; NAME is a study,
-STUDY/short (for the timed ones) or bench/FILE.
+STUDY/short (for the timed ones), STUDY/roles (time by role) or bench/FILE.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
 
 def table(name: str, results: Path = cells.RESULTS) -> str:
-    """The table of a study, STUDY/short, or bench/FILE. Raises KeyError for any other name."""
+    """The table NAME, see above. Raises KeyError for an unknown one."""
     if name.startswith("bench/"):
         file = results / f"{name}.json"
         return tables.bench(json.loads(file.read_text())) if file.exists() else tables.footnote([])
@@ -36,6 +36,10 @@ def table(name: str, results: Path = cells.RESULTS) -> str:
         return tables.warmup(study, records)
     if name == "merges":
         return tables.merges(study, records)
+    if form == "roles":
+        return tables.roles(study, records)
+    if study.table == "solved":
+        return tables.solved(study, records)
     base = cells.load(BASELINES.get(name, name), results)
     baseline = [record for record in base if record["variant"] == tables.BASELINE]
     return tables.timed(study, records, baseline, short=form == "short")

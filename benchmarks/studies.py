@@ -44,7 +44,8 @@ class Study:
 
     cap: seconds a run may take by its own budget; it is killed `margin` seconds later (room for
     the confirming episodes). packable: figures count steps, not seconds, so that several cells may
-    share the cores. policies: solving and final policies are stored for `make verify`.
+    share the cores. policies: solving and final policies are stored for `make verify`. table: what
+    is printed of it, see report.py.
     """
 
     question: str
@@ -56,6 +57,7 @@ class Study:
     packable: bool = False
     policies: bool = False
     program: Overrides = ("train.py",)
+    table: str = "timed"
 
     def cells(self, name: str, seeds: Iterable[int] | None = None) -> list[Cell]:
         """All cells, seed by seed, so that every row has its first seed before any has a second."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from benchmarks import statistics
@@ -137,6 +138,55 @@ def merges(study: Study, records: Sequence[Record]) -> str:
             row += [""] * 4
         rows.append([*row, number(guess, 2)])
     return "\n\n".join([markdown(head, rows), footnote(records)])
+
+
+def solved(study: Study, records: Sequence[Record]) -> str:
+    """Which rows reach their threshold within their budget of env steps, and after how many."""
+    head = ["", "seeds", "solved", "env steps, median", "most", "budget", "seconds, median"]
+    head += ["updates, median", "policy lag", "confirmed return"]
+    rows: list[Row] = []
+    for variant, overrides in study.variants.items():
+        runs = _of(records, variant)
+        name = f"`{variant}`"
+        if not runs:
+            rows.append([name, *[""] * (len(head) - 1)])
+            continue
+        found = _known(runs, "seconds_to_threshold")
+        steps = [math.inf if n is None else n for n in column(runs, "env_steps_to_threshold")]
+        row = [name, str(len(runs)), f"{len(found)}/{len(runs)}"]
+        row += [number(statistics.median(steps, math.inf), 0), number(max(steps), 0)]
+        row.append(_setting((*overrides, *study.common), "budget.env_steps"))
+        row += [number(_median(column(runs, "seconds_to_threshold")))]
+        row += [number(_median(column(runs, "updates_to_threshold")), 0)]
+        row += [number(_median(column(runs, "policy_lag_mean")), 1)]
+        rows.append([*row, number(_median(column(runs, "confirmed_return")))])
+    return "\n\n".join([markdown(head, rows), footnote(records)])
+
+
+def _setting(overrides: Sequence[str], key: str) -> str:
+    """The first of a row's own settings, which stand before the common ones."""
+    values = [text.partition("=")[2] for text in overrides if text.startswith(f"{key}=")]
+    return number(float(values[0]), 0) if values else ""
+
+
+def roles(study: Study, records: Sequence[Record]) -> str:
+    """Where the processes of each row spent their time, as means over runs and workers."""
+    rows: list[Row] = []
+    for variant in study.variants:
+        spent: dict[str, list[Mapping[str, float]]] = {}
+        for run in _of(records, variant):
+            for name, shares in (run["result"].get("time_by_role") or {}).items():
+                spent.setdefault(name.partition("-")[0], []).append(shares)
+        for role, shares in sorted(spent.items()):
+            kinds = {kind for share in shares for kind in share} - {"seconds", "busy"}
+            mean = {kind: fmean(share.get(kind, 0.0) for share in shares) for kind in kinds}
+            waits = sorted(mean.items(), key=lambda item: -item[1])
+            words = ", ".join(f"{kind} {100 * part:.0f} %" for kind, part in waits if part > 0.005)
+            busy = fmean(share.get("busy", 0.0) for share in shares)
+            rows.append([f"`{variant}`", role, f"{100 * busy:.0f} %", words])
+        if not spent:
+            rows.append([f"`{variant}`", "", "", ""])
+    return markdown(["", "role", "busy", "waiting for"], rows)
 
 
 def warmup(study: Study, records: Sequence[Record]) -> str:

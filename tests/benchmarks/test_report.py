@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,37 @@ def test_speed_of_a_merge_rule_is_in_rounds_of_parallel_updates() -> None:
     assert ["`mean`", "4", "", "", "", "", "1.00"] in lines
     assert ["`damped`", "4", "", "", "", "", "0.50"] in lines
     assert ["`elastic`", "4", "", "", "", "", "0.80"] in lines
+
+
+def test_rows_that_shall_reach_a_threshold_within_env_steps() -> None:
+    study = replace(
+        STUDY,
+        variants={"dqn": ("agent=dqn", "budget.env_steps=5000"), "ppo": ("agent=ppo",)},
+        common=("budget.env_steps=900",),
+        table="solved",
+    )
+    records = [
+        solved("dqn", 1, 4, 400, 100),
+        solved("dqn", 2, 2, 200, 100),
+        solved("dqn", 3, 3, 300, 100),
+        unsolved("ppo", 1, 900, 100),
+    ]
+    found = rows(tables.solved(study, records))
+    assert found["`dqn`"][:6] == ["3", "3/3", "3,000", "4,000", "5,000", "3.0"]
+    assert found["`ppo`"][1:5] == ["0/1", "never", "never", "900"]
+
+
+def test_time_by_role_is_a_mean_over_runs_and_workers() -> None:
+    spent = {
+        "learner": {"seconds": 9.0, "busy": 0.9, "fragment": 0.1},
+        "worker-0": {"seconds": 9.0, "busy": 0.5, "pace": 0.4, "room": 0.1},
+        "worker-1": {"seconds": 9.0, "busy": 0.7, "pace": 0.2, "room": 0.1},
+    }
+    table = tables.roles(STUDY, [make_record("dcollect", 1, time_by_role=spent)])
+    lines = [[word.strip() for word in line.strip("|").split("|")] for line in table.splitlines()]
+    assert ["`dcollect`", "learner", "90 %", "fragment 10 %"] in lines
+    assert ["`dcollect`", "worker", "60 %", "pace 30 %, room 10 %"] in lines
+    assert ["`sequential`", "", "", ""] in lines
 
 
 def test_warm_up_table_adds_the_seeds_up() -> None:
