@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from agents.base import State
-from agents.parts.explore import HeldActions, Noise, Pink, Warmup, White, make_noise
+from agents.parts.explore import Epsilon, HeldActions, Noise, Pink, Warmup, White, make_noise
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -124,3 +124,18 @@ def test_an_unknown_noise_is_refused_with_the_choices() -> None:
         ValueError, match=r"agent.noise=brown is unknown; choose one of white, pink"
     ):
         make_noise("brown", 2)
+
+
+def test_epsilon_falls_along_a_line_after_the_warm_up() -> None:
+    epsilon = Epsilon(warmup=100, steps=200, start=0.9, final=0.1)
+    told = [epsilon(steps, 0, 1) for steps in (0, 99, 100, 200, 300, 10**6)]
+    assert told == pytest.approx([1, 1, 0.9, 0.5, 0.1, 0.1])
+    assert Epsilon(warmup=0, steps=0, final=0.3)(0, 0, 1) == pytest.approx(0.3)
+
+
+def test_the_ladder_gives_every_env_its_own_and_does_not_shrink_with_few() -> None:
+    ladder = Epsilon(warmup=0, steps=0, start=0.4, final=0.4, spread=7.0)
+    told = [ladder(0, index, 8) for index in range(8)]
+    assert told == pytest.approx([0.4 ** (1 + index) for index in range(8)])
+    assert [ladder(0, index, 2) for index in range(2)] == pytest.approx([0.4, 0.4**8])
+    assert ladder(0, 0, 1) == pytest.approx(0.4)

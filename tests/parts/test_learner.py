@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.base import Agent, Batch
+from agents.base import Agent, Batch, Learned
+from agents.sac import SAC
 from paradigms.parts.learner import Learner
 from paradigms.parts.replay import Uniform
 from tests.jobs import job, laid, sac
@@ -65,6 +66,21 @@ def test_only_rows_of_its_ranks_and_below_the_heads_are_drawn() -> None:
     seen: list[Batch] = []
     learner(seen=lambda batch, number: seen.append(batch)).update(0, heads=np.array([16, 8]))
     assert {*seen[0].version.tolist()} == {0, 1}
+
+
+def test_the_replay_is_told_how_wrong_each_row_was() -> None:
+    class Surprised(SAC):
+        def learn(self, batch: Batch) -> Learned:
+            return super().learn(batch)._replace(updates=3, priority=batch.reward + 1)
+
+    told: list[tuple[torch.Tensor, torch.Tensor]] = []
+    seen: list[Batch] = []
+    made = learner(laid(Surprised(SPEC, 0)), seen=lambda batch, number: seen.append(batch))
+    made.replay.update = lambda *row: told.append(row)  # type: ignore[method-assign]
+    assert made.update(0) == 3
+    ((index, priority),) = told
+    assert torch.equal(index, seen[0].index)
+    assert torch.equal(priority, seen[0].reward + 1)
 
 
 def test_lag_is_told_once_as_mean_and_maximum() -> None:
