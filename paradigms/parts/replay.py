@@ -15,14 +15,6 @@ from paradigms.parts.ring import Ring
 from paradigms.parts.rows import Fragment, Rows
 
 
-class Drawn(NamedTuple):
-    """Rows by stream and serial number, int64 [N], and their weights in the loss, float32 [N]."""
-
-    stream: np.ndarray
-    serial: np.ndarray
-    weight: np.ndarray
-
-
 class Uniform:
     """The last `capacity` rows of all writers, drawn with equal probability and replacement.
 
@@ -211,3 +203,11 @@ class Uniform:
             self._heads.array[stream, 0] = head
             self._floors.array[stream, 0] = head + 1 - self.length
         self._next_number.array[:] = np.asarray(state["numbers"])
+
+
+class Drawn(NamedTuple):
+    """Rows by stream and serial number, int64 [N], and their weights in the loss, float32 [N]."""
+
+    stream: np.ndarray
+    serial: np.ndarray
+    weight: np.ndarray

@@ -285,7 +285,9 @@ def test_a_process_that_writes_nothing_draws_what_is_written_meanwhile() -> None
         agree(reader, model, batches[0], writer.heads())
         for replay, batch in zip((reader, alone), batches, strict=True):
             replay.update(batch.index, batch.reward.abs())
-    assert writer._windows is None
+    joined = copy.copy(reader)  # another process, later: it takes over priorities, not the trees
+    assert writer._windows is joined._windows is None
+    assert torch.equal(joined.sample(8, seeded()).index, reader.sample(8, seeded()).index)
 
 
 def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
