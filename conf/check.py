@@ -154,7 +154,7 @@ def fitting(setup: Setup) -> None:
         kinds = says.get("replays")
         if kind and kinds and kind not in kinds:
             raise Wrong(f"{chosen[part]} works with replay {or_(kinds)}, not {chosen['replay']}")
-    check = of_rows_kept if replay.get("shared", True) else of_rows_handed_out_once
+    check = of_rows_handed_out_once if replay.get("once") else of_rows_kept
     check(setup.values, chosen["replay"])
 
 

@@ -35,7 +35,7 @@ class DUpdate:
     """merge: `delta`, `damped`, `elastic` or `mean` (see parts/merge.py); `damping` is damped's,
     `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at
     most so many learns a TRAIN task. rows: train on everybody's rows (`shared`) or on one's `own`;
-    None shares what the replay allows to be shared. rule: `pace` trains while something is owed,
+    None is `shared` where the replay says so. rule: `pace` trains while something is owed,
     `source` draws tasks by fixed shares, which needs a replay that keeps its rows."""
 
     merge: str = "delta"
@@ -60,7 +60,7 @@ class DUpdate:
         tasks = Tasks(job.workers, replay.streams, vector)
         tasks.know(replay.heads())  # of a resumed run
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
-        if self.rule == "source" and not replay.shared:
+        if self.rule == "source" and replay.once:
             raise ValueError(
                 f"replay={replay.kind} hands out each row once, and paradigm.rule=source trains at"
                 " random: set paradigm.rule=pace"

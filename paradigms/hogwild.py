@@ -34,7 +34,7 @@ from paradigms.parts.weights import Bound
 class Hogwild:
     """Parameters, moments, step counts and targets are shared before any process starts; gradients
     are private. `rows`: learn from everybody's rows (`shared`) or each worker from its `own`; None
-    shares what the replay allows to be shared."""
+    is `shared` where the replay says so."""
 
     locked: bool = False
     rows: str | None = None

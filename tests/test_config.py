@@ -60,6 +60,7 @@ WRONG = [
     ("warmup=1000000", "nothing would be learned"),
     ("lag=3 slack=8", "add slack=0"),
     ("updates_per_env_step=null", "replay=uniform needs a number"),
+    ("replay=prioritized updates_per_env_step=null", "replay=prioritized needs a number"),
     ("replay.batch_size=null", "the number of rows of a batch"),
     ("agent=ppo updates_per_env_step=1", "set updates_per_env_step=null"),
     ("agent=ppo replay=uniform", "works with replay fifo or rollout"),
@@ -130,6 +131,11 @@ def test_an_agent_brings_its_replay_and_what_is_typed_or_stored_wins() -> None:
     assert (replay, pace) == ("rollout", None)
     assert composed("replay=fifo", "turn=7") == ("fifo", 7, None)
     assert compose(["agent=ppo", "+experiment=diverse_lander"]).values["workers"] == 3
+
+
+@pytest.mark.parametrize("typed", ["rows=shared", "rows=own", "rule=source"])
+def test_rows_that_stay_may_be_anybodys_and_come_at_random_times(typed: str) -> None:
+    check.command_line(["replay=prioritized", "paradigm=dupdate", f"paradigm.{typed}"])
 
 
 def test_every_setting_has_a_value_and_every_value_a_setting() -> None:

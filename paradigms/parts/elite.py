@@ -27,7 +27,6 @@ class Elite(Uniform):
     """
 
     kind = "elite"
-    shared = True
 
     def __init__(
         self,

@@ -122,14 +122,14 @@ def make_kit(job: Job, *, workers: int) -> Kit:
 def make_pace(job: Job, replay: Replay, workers: int) -> Pace:
     """The pace that is held: a ratio's, or that of a replay which hands out each row once."""
     limits: dict[str, int] = {"slack": job.slack, "workers": workers, "limit": job.env_steps}
-    if job.ratio is not None and replay.shared:
+    if job.ratio is not None and not replay.once:
         return Pace(ratio=job.ratio, warmup=job.warmup, **limits)
-    if job.ratio is None and not replay.shared:
+    if job.ratio is None and replay.once:
         return Once(cast(Rollout, replay), **limits)
     raise ValueError(
-        f"replay={replay.kind} keeps its rows: set updates_per_env_step to a number"
-        if replay.shared
-        else f"replay={replay.kind} hands out each row once: set updates_per_env_step=null"
+        f"replay={replay.kind} hands out each row once: set updates_per_env_step=null"
+        if replay.once
+        else f"replay={replay.kind} keeps its rows: set updates_per_env_step to a number"
     )
 
 
@@ -158,16 +158,16 @@ def make_actor(job: Job, agent: Agent, replay: Replay, pace: Pace, rank: int) ->
 
 
 def whose(rows: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None:
-    """The ranks whose rows a worker learns from: its `own`, or None for `shared` ones; `rows` is
-    the paradigm's setting, None for what the replay allows."""
+    """The ranks whose rows a worker learns from: its `own`, or None for everybody's. `rows` is the
+    paradigm's setting: `shared`, `own`, or None for what suits the replay."""
     if rows not in (None, "shared", "own"):
         raise ValueError(f"paradigm.rows={rows} is unknown; choose shared, own or null")
-    if rows == "shared" and not replay.shared:
+    if rows == "shared" and replay.once:
         raise ValueError(
             f"replay={replay.kind} hands out each row once, to whoever collected it:"
             " set paradigm.rows=own"
         )
-    return (rank,) if rows == "own" or not replay.shared else None
+    return None if rows == "shared" or (rows is None and replay.shared) else (rank,)
 
 
 def make_learner(job: Job, agent: Agent, replay: Replay, rank: int = 0, **options: Any) -> Learner:

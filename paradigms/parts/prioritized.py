@@ -27,13 +27,16 @@ class Prioritized(Uniform):
 
     The sum trees, one a stream, are private to the process that draws and follow the heads at each
     draw: who writes rows needs no lock, and draws depend on the heads, the generator and the
-    updates made. The priorities themselves lie in shared memory, for whoever saves them. Where
-    several processes draw from the same rows each goes by its own updates, which a journal does not
-    replay to the bit; with paradigm.rows=own it does.
+    updates made. The priorities themselves lie in shared memory, for whoever saves them.
+
+    Where several processes learn, each draws from its own rows unless paradigm.rows=shared is asked
+    for. That costs exactness: a process hears nothing of the priorities that others give to rows
+    it holds already, and of new ones what stood there when it first saw them, so that lockstep and
+    a replayed journal do not give the same bits.
     """
 
     kind = "prioritized"
-    shared = True
+    shared = False
 
     def __init__(
         self,

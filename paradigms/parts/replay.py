@@ -29,6 +29,7 @@ class Uniform:
     """
 
     kind = "uniform"
+    once = False  # its rows stay: how often they are drawn is the run's setting
     shared = True  # several processes may draw from everybody's rows
 
     def __init__(

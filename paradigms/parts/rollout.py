@@ -19,13 +19,14 @@ class Rollout:
     """The next fragment of every writer, side by side in the order of rank.
 
     A short ring of fragments for each writer: one process adds a rank's fragments, and the same one
-    takes them (`shared = False`), so that what was taken is taken. Nobody waits here: an actor is
+    takes them, so that what was taken is taken. Nobody waits here: an actor is
     held back before it collects (see pace.Once), so that there is always room.
 
     capacity: how many fragments of a writer may wait. n_step is the agent's own business here.
     """
 
     kind = "rollout"
+    once = True
     shared = False
 
     def __init__(
@@ -172,6 +173,7 @@ class Fifo(Rollout):
     (IMPALA's queue: Espeholt et al. 2018, arXiv:1802.01561, section 3)."""
 
     kind = "fifo"
+    once = True
     shared = False
 
     def __init__(

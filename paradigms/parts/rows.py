@@ -86,8 +86,9 @@ class Replay(Protocol):
         batch = replay.sample(256, generator)
         replay.update(batch.index, learned.priority)            # where the agent says how well
 
-    A replay keeps rows, and who learns may draw from everybody's; or it hands out each row once,
-    and only the process that adds the rows may consume them (`shared = False`, see rollout.py).
+    `once`: it hands out each row once, to the process that added it, and so sets the pace (see
+    rollout.py); else it keeps rows. `shared`: several processes may draw from everybody's rows;
+    else each draws from its own unless it is told otherwise.
     heads: how much each of the `streams` has ever held, [streams]. torn: draws that were repeated,
     duplicated: rows refused because they had been there.
     """
@@ -97,6 +98,9 @@ class Replay(Protocol):
 
     @property
     def kind(self) -> str: ...
+
+    @property
+    def once(self) -> bool: ...
 
     @property
     def shared(self) -> bool: ...

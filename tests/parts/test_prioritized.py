@@ -386,7 +386,7 @@ def job(replay: type[Uniform] = Prioritized, **changes: Any) -> Job:
 
 def test_one_worker_is_sequential_and_not_uniform() -> None:
     sequential = jobs.run(Sequential(), job())
-    for paradigm in (DCollect(), Hogwild(rows="own")):
+    for paradigm in (DCollect(), Hogwild()):
         jobs.run(paradigm, job()).same_as(sequential)
     uniform = jobs.run(Sequential(), job(Uniform))
     assert not torch.equal(uniform.floats, sequential.floats)
@@ -405,7 +405,7 @@ def test_a_resumed_run_is_the_unbroken_run() -> None:
 @pytest.mark.parametrize("name", ["dcollect", "dupdate"])
 def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
     """Law 13, and a checkpoint of what another process has learned of the rows."""
-    paradigm = DCollect() if name == "dcollect" else DUpdate(rows="own")
+    paradigm = DCollect() if name == "dcollect" else DUpdate()
     file = str(tmp_path / "journal.bin")
     changes = {"workers": 2, "slack": 50, "env_steps": 300}
     live = jobs.run(paradigm, job(crew="process", journal=file, **changes))

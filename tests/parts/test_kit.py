@@ -1,0 +1,64 @@
+"""Who learns from whose rows, and who sets the pace, follow from what a replay says of itself."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import pytest
+
+from paradigms.base import Job
+from paradigms.dupdate import DUpdate
+from paradigms.parts.elite import Elite
+from paradigms.parts.kit import make_kit, whose
+from paradigms.parts.pace import Once, Pace
+from paradigms.parts.prioritized import Prioritized
+from paradigms.parts.replay import Uniform
+from paradigms.parts.rollout import Fifo, Rollout
+from tests import jobs
+
+KEPT, ONCE = (Uniform, Elite, Prioritized), (Rollout, Fifo)
+OWN, EVERYBODYS = (1,), None
+
+
+def made(kind: Any, ratio: float | None) -> Any:
+    """The kit of a job of two workers."""
+    return make_kit(job(kind, ratio), workers=2)
+
+
+def job(kind: Any, ratio: float | None) -> Job:
+    replay = functools.partial(kind, capacity=100)
+    return jobs.job(make_replay=replay, ratio=ratio, workers=2, env_steps=32)
+
+
+@pytest.mark.parametrize("kind", KEPT + ONCE)
+def test_the_replay_sets_the_pace_if_it_hands_out_each_row_once(kind: Any) -> None:
+    fitting, other = (None, 1.0) if kind in ONCE else (1.0, None)
+    assert type(made(kind, fitting).pace) is (Once if kind in ONCE else Pace)
+    with pytest.raises(ValueError, match=f"replay={kind.kind} .*: set updates_per_env_step"):
+        made(kind, other)
+
+
+@pytest.mark.parametrize("kind", KEPT + ONCE)
+def test_who_learns_from_whose_rows(kind: Any) -> None:
+    replay = made(kind, None if kind in ONCE else 1.0).replay
+    assert whose("own", replay, 1) == OWN
+    assert whose(None, replay, 1) == (EVERYBODYS if kind in (Uniform, Elite) else OWN)
+    if kind in ONCE:
+        with pytest.raises(ValueError, match=r"set paradigm\.rows=own"):
+            whose("shared", replay, 1)
+    else:
+        assert whose("shared", replay, 1) == EVERYBODYS
+    with pytest.raises(ValueError, match="choose shared, own or null"):
+        whose("everybodys", replay, 1)
+
+
+@pytest.mark.parametrize("kind", KEPT + ONCE)
+def test_tasks_are_drawn_at_random_where_rows_stay(kind: Any) -> None:
+    run = DUpdate(rule="source").run(job(kind, None if kind in ONCE else 1.0))
+    if kind in ONCE:
+        with pytest.raises(ValueError, match=r"set paradigm\.rule=pace"):
+            next(run)
+    else:
+        next(run)
+        run.close()
