@@ -153,20 +153,22 @@ def fitting(setup: Setup) -> None:
     for part, says in (("agent", agent), ("paradigm", paradigm)):
         kinds = says.get("replays")
         if kind and kinds and kind not in kinds:
-            raise Wrong(f"{chosen[part]} works with replay {or_(kinds)}, not {chosen['replay']}")
+            works = or_(sorted(kinds))
+            raise Wrong(f"{chosen[part]} works with replay {works}, not {chosen['replay']}")
     check = of_rows_handed_out_once if replay.get("once") else of_rows_kept
     check(setup.values, chosen["replay"])
 
 
 def spaces(setup: Setup) -> None:
-    """Builds the envs once and compares what they are with what the agent needs. Raises Wrong."""
+    """Builds the reference env and those that workers step, and compares what they are with what
+    the agent needs. Raises Wrong."""
     from gymnasium.spaces import Box
     from hydra.utils import instantiate
 
     node = setup.values["env"]
     try:
         make = instantiate(node["make"], _convert_="all")
-        for rank in (None, *range(len(node.get("per_worker") or ()))):
+        for rank in (None, *range(max(1, len(node.get("per_worker") or ())))):
             env = make(num_envs=1, seed=0, rank=rank)
             env.close()
     except ValueError as error:

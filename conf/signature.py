@@ -6,8 +6,11 @@ Importing an agent imports torch, which takes a second; a misspelt key deserves 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
+import importlib.util
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +29,19 @@ class Signature:
 
 
 def read(target: str) -> Signature:
-    """The signature of `package.module.name` in one of our packages.
+    """The signature of `package.module.name` in one of our packages; of one elsewhere the
+    attributes, any keyword.
 
     Raises LookupError, with what there is, if there is no such module or name in it.
     """
     module, _, name = target.rpartition(".")
     if module.partition(".")[0] not in OURS:
-        return Signature({}, open=True)
+        return Signature({}, open=True, attributes=attributes(target))
     path = ROOT / Path(*module.split(".")).with_suffix(".py")
     if not path.is_file():
         there = sorted(p.stem for p in path.parent.glob("*.py") if p.stem != "__init__")
         raise LookupError(f"there is no module {module}; there are {', '.join(there) or 'none'}")
-    try:
-        defined = _definitions(path)
-    except SyntaxError as error:
-        raise LookupError(f"line {error.lineno} of {path} is not Python: {error.msg}") from error
+    defined = _definitions(path)
     if name not in defined:
         there = sorted(n for n in defined if not n.startswith("_"))
         raise LookupError(f"{module} has no {name}; it has {', '.join(there)}")
@@ -48,19 +49,46 @@ def read(target: str) -> Signature:
     if isinstance(node, ast.FunctionDef):
         return _function(node, skip=0)
     constructor = next((d for d in _functions(node) if d.name == "__init__"), None)
-    attributes = _attributes(node)
+    said = attributes(target)
     if constructor is not None:
         found = _function(constructor, skip=1)
-        return Signature(found.keywords, found.required, found.open, attributes)
+        return Signature(found.keywords, found.required, found.open, said)
     if any("dataclass" in ast.unparse(d) for d in node.decorator_list):
         fields = [s for s in node.body if isinstance(s, ast.AnnAssign)]
         fields = [s for s in fields if "ClassVar" not in ast.unparse(s.annotation)]
         return Signature(
             {ast.unparse(s.target): s.annotation for s in fields},
             frozenset(ast.unparse(s.target) for s in fields if s.value is None),
-            attributes=attributes,
+            attributes=said,
         )
-    return Signature({}, open=bool(node.bases), attributes=attributes)
+    return Signature({}, open=bool(node.bases), attributes=said)
+
+
+def attributes(target: str) -> dict[str, Any]:
+    """Attributes of a class, wherever it lives, that are literals or sets of names: its own and
+    what its bases hand down. What is computed is not read, nor what is no Python source."""
+    module, _, name = target.rpartition(".")
+    path = located(module)
+    node = _definitions(path).get(name) if path is not None else None
+    if path is None or not isinstance(node, ast.ClassDef):
+        return {}
+    found: dict[str, Any] = {}
+    for base in map(ast.unparse, reversed(node.bases)):
+        found |= attributes(_imported(path).get(base, f"{module}.{base}"))
+    return _attributes(node, found)
+
+
+def located(module: str) -> Path | None:
+    """Where a module's source lies; nothing is imported, not even the packages above it."""
+    first, *others = module.split(".")
+    spec, name = importlib.util.find_spec(first), first
+    for other in others:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        name = f"{name}.{other}"
+        spec = PathFinder.find_spec(name, [*spec.submodule_search_locations])
+    origin = spec.origin if spec is not None else None
+    return Path(origin) if origin and origin.endswith(".py") else None
 
 
 def fits(value: Any, annotation: ast.expr | None) -> bool:
@@ -131,8 +159,21 @@ def parse(annotation: str) -> ast.expr:
 
 @functools.cache
 def _definitions(path: Path) -> dict[str, ast.ClassDef | ast.FunctionDef]:
-    body = ast.parse(path.read_text("utf-8")).body
-    return {n.name: n for n in body if isinstance(n, ast.ClassDef | ast.FunctionDef)}
+    return {n.name: n for n in _body(path) if isinstance(n, ast.ClassDef | ast.FunctionDef)}
+
+
+@functools.cache
+def _imported(path: Path) -> dict[str, str]:
+    """name -> module.name, of what a module imports by `from module import name`."""
+    froms = [n for n in _body(path) if isinstance(n, ast.ImportFrom) and not n.level]
+    return {a.asname or a.name: f"{n.module}.{a.name}" for n in froms for a in n.names}
+
+
+def _body(path: Path) -> list[ast.stmt]:
+    try:
+        return ast.parse(path.read_bytes()).body
+    except SyntaxError as error:
+        raise LookupError(f"line {error.lineno} of {path} is not Python: {error.msg}") from error
 
 
 def _functions(node: ast.ClassDef) -> list[ast.FunctionDef]:
@@ -149,9 +190,9 @@ def _function(node: ast.FunctionDef, skip: int) -> Signature:
     return Signature(keywords, frozenset(needed), open=a.kwarg is not None)
 
 
-def _attributes(node: ast.ClassDef) -> dict[str, Any]:
+def _attributes(node: ast.ClassDef, inherited: dict[str, Any]) -> dict[str, Any]:
     """Class attributes that are literals, sets of names among them."""
-    found: dict[str, Any] = {}
+    found = dict(inherited)
     for statement in node.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
@@ -160,8 +201,10 @@ def _attributes(node: ast.ClassDef) -> dict[str, Any]:
                 pass
             case _:
                 continue
+        found.pop(name, None)
         if isinstance(value, ast.Call) and "frozenset" in ast.unparse(value.func):
-            found[name] = frozenset(ast.literal_eval(value.args[0]) if value.args else ())
+            with contextlib.suppress(ValueError):  # it is computed
+                found[name] = frozenset(ast.literal_eval(value.args[0]) if value.args else ())
         elif isinstance(value, ast.Constant):
             found[name] = value.value
     return found

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -102,7 +105,9 @@ def test_every_choice_composes_binds_and_instantiates(group: str, choice: str) -
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in (ROOT / "conf/tuned").glob("*.yaml")))
 def test_a_pair_finds_its_tuned_values(name: str) -> None:
-    agent, env = name.rsplit("_", 1)
+    words = name.split("_")
+    splits = [("_".join(words[:k]), "_".join(words[k:])) for k in range(1, len(words))]
+    agent, env = next((a, e) for a, e in splits if {("agent", a), ("env", e)} <= {*CHOICES})
     setup = compose([f"agent={agent}", f"env={env}"])
     check.values(setup)
     assert setup.choices["tuned"] == name
@@ -176,6 +181,47 @@ def test_another_package_of_our_name_is_noticed(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 2
     assert run.stderr.startswith(f"the package 'envs' would be imported from {tmp_path}")
+
+
+def test_an_engine_is_asked_for_the_world_that_workers_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module: Any = types.ModuleType("envpool")
+    module.__spec__ = importlib.util.spec_from_loader("envpool", None)
+    module.list_all_envs = lambda: ["CartPole-v1"]
+    monkeypatch.setitem(sys.modules, "envpool", module)
+    typed = ["env=gym", "env.id=MountainCarContinuous-v0", "env.engine=envpool"]
+    with pytest.raises(Wrong, match="envpool has no MountainCarContinuous-v0; choose"):
+        check.command_line(typed)
+    check.command_line(typed[:2])
+
+
+MINE = """
+from agents.sac import SAC as Base
+
+class Mine(Base):
+    replays = frozenset({"elite"})
+
+class Mixed(Base):
+    needs = frozenset(Base.needs - {"box"})
+"""
+
+
+def test_an_agent_from_elsewhere_says_what_it_needs_and_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "__init__.py").write_text("raise ImportError('too early')")
+    (tmp_path / "elsewhere" / "mine.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine, mixed = "agent._target_=elsewhere.mine.Mine", "agent._target_=elsewhere.mine.Mixed"
+    with pytest.raises(Wrong, match="works with replay elite, not replay=uniform"):
+        check.command_line([mine])
+    with pytest.raises(Wrong, match="needs continuous actions"):
+        check.command_line([mine, "replay=elite", "env=cartpole"])
+    check.command_line([mixed, "env=cartpole"])
+    check.command_line([mine, "replay=elite"])
+    check.command_line(["agent._target_=nowhere.to.be.Found"])
 
 
 def test_cfg_job_prints_the_configuration_and_help_the_choices() -> None:

@@ -173,8 +173,6 @@ class Fifo(Rollout):
     (IMPALA's queue: Espeholt et al. 2018, arXiv:1802.01561, section 3)."""
 
     kind = "fifo"
-    once = True
-    shared = False
 
     def __init__(
         self,
