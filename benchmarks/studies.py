@@ -159,6 +159,49 @@ STUDIES: dict[str, Study] = {
         packable=True,
         program=("-m", "benchmarks.warmup"),
     ),
+    "agents": Study(
+        question="Does every agent learn, one process, within its budget of env steps?",
+        variants={
+            name: (f"agent={agent}", f"env={world}", f"budget.env_steps={env_steps}")
+            for name, agent, world, env_steps in (
+                ("dqn_cartpole", "dqn", "cartpole", 100_000),
+                ("rainbow_cartpole", "rainbow", "cartpole", 100_000),
+                ("sac_discrete_cartpole", "sac_discrete", "cartpole", 100_000),
+                ("actor_critic_cartpole", "actor_critic", "cartpole", 100_000),
+                ("ppo_cartpole", "ppo", "cartpole", 100_000),
+                ("td3_pendulum", "td3", "pendulum", 30_000),
+                ("tqc_pendulum", "tqc", "pendulum", 30_000),
+                ("dqn_lander_discrete", "dqn", "lander_discrete", 200_000),
+                ("ppo_lander", "ppo", "lander", 500_000),
+            )
+        },
+        common=("paradigm=sequential", "stop_when_solved=true", *QUIET),
+        seeds=_seeds(100, 104),
+        cap=900,
+        packable=True,
+        table="solved",
+    ),
+    "pairs": Study(
+        question="And does it in two real workers, whatever the wiring?",
+        variants={
+            f"{agent}_{paradigm}": (
+                f"agent={agent}",
+                f"env={world}",
+                f"paradigm={paradigm}",
+                f"budget.env_steps={env_steps}",
+            )
+            for agent, world, env_steps in (
+                ("dqn", "cartpole", 100_000),
+                ("ppo", "cartpole", 100_000),
+                ("td3", "pendulum", 30_000),
+            )
+            for paradigm in ("dcollect", "dupdate", "hogwild")
+        },
+        common=("workers=2", "stop_when_solved=true", *QUIET),
+        seeds=_seeds(100, 102),
+        cap=600,
+        table="solved",
+    ),
     "overnight_lander": Study(
         question="The same as `lander`, with the ten seeds that a difference needs.",
         variants=_paradigms("workers=2"),
