@@ -62,5 +62,6 @@ class Sequential:
                 learner_busy=shares["learn"],
                 torn=replay.torn,
                 duplicated=replay.duplicated,
+                late=replay.late,
             ),
         )

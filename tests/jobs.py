@@ -30,7 +30,9 @@ from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
 from paradigms.parts import kit, machine
+from paradigms.parts.elite import Elite
 from paradigms.parts.pace import Once, Pace
+from paradigms.parts.prioritized import Prioritized
 from paradigms.parts.replay import Uniform
 from paradigms.parts.rollout import Fifo, Rollout
 from paradigms.parts.rows import Rows
@@ -185,11 +187,23 @@ class Pupil:
 SMALL = {"hidden_sizes": (16, 16)}
 ONCE: Mapping[str, Any] = {"ratio": None, "warmup": 0, "batch_size": None, "turn": 4}
 DISCRETE = world("IdentityDiscrete")
+PRIORITIZED = functools.partial(Prioritized, capacity=10_000, beta_samples=500)
+RAINBOW: Mapping[str, Any] = {  # conf/agent/rainbow.yaml
+    "eps": 1.5e-4,
+    "n_step": 3,
+    "double": True,
+    "dueling": True,
+    "head": "categorical",
+    "noisy": True,
+}
 AGENTS: Mapping[str, Pupil] = {
     "sac": Pupil(sac),
     "sac with the plain Adam": Pupil(functools.partial(sac, fused=False)),
+    "sac, prioritized": Pupil(sac, replay=PRIORITIZED),
+    "sac, elite": Pupil(sac, replay=functools.partial(Elite, capacity=10_000, share=0.5)),
     "td3": Pupil(functools.partial(TD3, **SMALL)),
     "dqn": Pupil(functools.partial(DQN, **SMALL), DISCRETE),
+    "rainbow": Pupil(functools.partial(DQN, **SMALL, **RAINBOW), DISCRETE, PRIORITIZED),
     "sac_discrete": Pupil(functools.partial(DiscreteSAC, **SMALL), DISCRETE),
     "reinforce": Pupil(functools.partial(Reinforce, passes=3), replay=Rollout, changes=ONCE),
     "reinforce, fifo": Pupil(

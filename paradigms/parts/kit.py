@@ -92,6 +92,7 @@ class Kit:
             restarts=crew.restarts,
             torn=self.replay.torn,
             duplicated=self.replay.duplicated,
+            late=self.replay.late,
             **others,
         )
         return Result(copy("all"), totals_now)

@@ -28,6 +28,7 @@ TOTALS: dict[str, Any] = {
     "dropped": 0,
     "duplicated": 0,
     "torn": 0,
+    "late": 0,
     "lost": 0,
 }
 

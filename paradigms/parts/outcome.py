@@ -33,6 +33,7 @@ TOTALS = (
     "dropped",
     "duplicated",
     "torn",
+    "late",
     "lost",
 )
 

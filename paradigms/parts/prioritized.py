@@ -81,7 +81,6 @@ class Prioritized(Uniform):
 
     @property
     def late(self) -> int:
-        """Priorities dropped, over all processes, because their rows had been forgotten."""
         return int(self._late.array.sum())
 
     def update(self, index: Tensor, priority: Tensor) -> None:

@@ -69,6 +69,11 @@ class Uniform:
         return int(self._duplicated.array.sum())
 
     @property
+    def late(self) -> int:
+        """Priorities dropped, over all processes, because their rows had been forgotten."""
+        return 0
+
+    @property
     def nbytes(self) -> int:
         """Bytes that a full replay takes."""
         return self.ring.packed.nbytes

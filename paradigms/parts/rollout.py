@@ -43,7 +43,7 @@ class Rollout:
     ) -> None:
         self.rows = Rows(spec, turn, envs)
         self.capacity, self.streams = capacity, writers
-        self.gamma, self.device, self.torn = gamma, device, 0
+        self.gamma, self.device, self.torn, self.late = gamma, device, 0, 0
         self._ring = Channel(self.rows, writers, capacity)
         self._duplicated = Shared(writers, np.int64)
 

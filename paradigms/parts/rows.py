@@ -89,8 +89,9 @@ class Replay(Protocol):
     `once`: it hands out each row once, to the process that added it, and so sets the pace (see
     rollout.py); else it keeps rows. `shared`: several processes may draw from everybody's rows;
     else each draws from its own unless it is told otherwise.
-    heads: how much each of the `streams` has ever held, [streams]. torn: draws that were repeated,
-    duplicated: rows refused because they had been there.
+    heads: how much each of the `streams` has ever held, [streams]. torn: draws that were repeated;
+    duplicated: rows refused because they had been there; late: priorities refused because their
+    rows were gone.
     """
 
     rows: Rows
@@ -110,6 +111,9 @@ class Replay(Protocol):
 
     @property
     def duplicated(self) -> int: ...
+
+    @property
+    def late(self) -> int: ...
 
     @property
     def nbytes(self) -> int: ...

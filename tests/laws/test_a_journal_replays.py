@@ -39,11 +39,11 @@ def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
         assert again.totals[key] == live.totals[key]
 
 
-@pytest.mark.parametrize("agent", ["reinforce", "reinforce, fifo", "ppo"])
+@pytest.mark.parametrize(
+    "agent", ["sac, prioritized", "sac, elite", "reinforce", "reinforce, fifo", "ppo"]
+)
 @pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
-def test_so_it_does_where_each_row_is_learned_from_once(
-    paradigm: Any, agent: str, tmp_path: Path
-) -> None:
+def test_so_it_does_with_every_replay(paradigm: Any, agent: str, tmp_path: Path) -> None:
     file = str(tmp_path / "journal.bin")
     changes = {"workers": 3, "slack": 50, "env_steps": 600}
     live = run(paradigm, AGENTS[agent].job(crew="process", journal=file, **changes))

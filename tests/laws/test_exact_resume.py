@@ -17,7 +17,10 @@ def saving_job(agent: str, **others: Any) -> Job:
     return jobs.AGENTS[agent].job(env_steps=300, checkpoint_env_steps=EVERY, **others)
 
 
-@pytest.mark.parametrize("agent", ["sac", "reinforce", "reinforce, fifo", "ppo"])
+AGENTS = ["sac", "sac, prioritized", "sac, elite", "rainbow", "reinforce", "reinforce, fifo", "ppo"]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
 def test_a_resumed_run_is_the_unbroken_run(agent: str) -> None:
     unbroken = jobs.run(Sequential(), saving_job(agent))
     run = Sequential().run(saving_job(agent))

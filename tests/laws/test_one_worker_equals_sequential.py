@@ -102,9 +102,11 @@ def test_so_it_is_for_every_agent(agent: str) -> None:
         sequential.same_as(run(paradigm, few))
 
 
-@pytest.mark.parametrize("agent", ["reinforce", "reinforce, fifo"])
+@pytest.mark.parametrize(
+    "agent", ["sac, prioritized", "sac, elite", "reinforce", "reinforce, fifo"]
+)
 @pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
-def test_so_lockstep_does_with_rows_that_are_handed_out_once(paradigm: Any, agent: str) -> None:
+def test_so_it_does_with_every_replay(paradigm: Any, agent: str) -> None:
     inline, processes = (
         run(paradigm, AGENTS[agent].job(workers=3, crew=crew)) for crew in ("inline", "process")
     )

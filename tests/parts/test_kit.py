@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -51,6 +52,20 @@ def test_who_learns_from_whose_rows(kind: Any) -> None:
         assert whose("shared", replay, 1) == EVERYBODYS
     with pytest.raises(ValueError, match="choose shared, own or null"):
         whose("everybodys", replay, 1)
+
+
+class Late(Prioritized):
+    """As if seven priorities had come too late."""
+
+    @property
+    def late(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("name", jobs.PARADIGMS)
+def test_the_totals_count_priorities_that_came_too_late(name: str) -> None:
+    alone = dataclasses.replace(job(Late, 1.0), workers=1)
+    assert jobs.run(jobs.PARADIGMS[name], alone).totals["late"] == 7
 
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)

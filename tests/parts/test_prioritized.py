@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from agents.base import Batch, Key, Learned
-from agents.sac import SAC
+from agents.base import Key
 from paradigms.base import Job
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
-from paradigms.hogwild import Hogwild
 from paradigms.parts.journal import Journal, Recorded
 from paradigms.parts.prioritized import Prioritized
-from paradigms.parts.replay import Uniform
 from paradigms.sequential import Sequential
 from tests import jobs
 from tests.parts import model as models
@@ -367,38 +363,13 @@ def test_rows_overwritten_while_they_are_read_are_never_waited_for(
     assert {*(batch.index // replay.streams).tolist()} <= {57, 58, 59}
 
 
-class Surprised(SAC):
-    """SAC that says how wrong it was about each row."""
-
-    def learn(self, batch: Batch) -> Learned:
-        learned = super().learn(batch)
-        q, target = (learned.metrics[name] for name in ("q/mean", "q/target"))
-        return learned._replace(priority=(q - target).abs().mean(0))
+def job(**changes: Any) -> Job:
+    return jobs.AGENTS["sac, prioritized"].job(**changes)
 
 
-def job(replay: type[Uniform] = Prioritized, **changes: Any) -> Job:
-    return jobs.job(
-        agent=functools.partial(Surprised, hidden_sizes=(16, 16), lr=1e-3),
-        make_replay=functools.partial(replay, capacity=10_000),
-        **changes,
-    )
-
-
-def test_one_worker_is_sequential_and_not_uniform() -> None:
-    sequential = jobs.run(Sequential(), job())
-    for paradigm in (DCollect(), Hogwild()):
-        jobs.run(paradigm, job()).same_as(sequential)
-    uniform = jobs.run(Sequential(), job(Uniform))
-    assert not torch.equal(uniform.floats, sequential.floats)
-
-
-def test_a_resumed_run_is_the_unbroken_run() -> None:
-    changes = {"env_steps": 300, "checkpoint_env_steps": 100}
-    unbroken = jobs.run(Sequential(), job(**changes))
-    run = Sequential().run(job(**changes))
-    state = next(p.save() for p in run if p.env_steps >= 200)
-    run.close()
-    jobs.run(Sequential(), job(resume=state, **changes)).same_as(unbroken)
+def test_a_run_is_another_one_than_with_a_uniform_replay() -> None:
+    prioritized, uniform = (jobs.run(Sequential(), made) for made in (job(), jobs.job()))
+    assert not torch.equal(uniform.floats, prioritized.floats)
 
 
 @pytest.mark.slow
