@@ -23,7 +23,7 @@ from agents.base import Batch, Key, Spec
 LOG_2PI = math.log(2 * math.pi)
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # where a net gives the log std: keeps exp() finite
 
-FORGET_BIAS = 3.0  # keeps 95 % a step; with 1 (73 %) a policy gradient does not learn Recall
+FORGET_BIAS = 3.0  # keeps 95 % a step; with 1 (73 %) none of 4 seeds learned Recall, with 3 two did
 
 
 class Head(Protocol):

@@ -257,7 +257,7 @@ def test_a_memory_recalls_the_cue_and_nothing_else_does(lstm: int) -> None:
     agent = functools.partial(
         actor_critic, lstm=lstm, hidden_sizes=(32,), gamma=0.95, lam=1.0, entropy=0.05
     )
-    ended = learned("Recall", agent, env_steps=25_000 if lstm else 8_000, turn=27)
+    ended = learned("Recall", agent, env_steps=50_000, turn=27)
     recalled = greedy_return(ended, "Recall", 128)
     assert recalled > 0.9 if lstm else recalled < 0.45
 
