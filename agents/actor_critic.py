@@ -36,7 +36,9 @@ class ActorCritic(Agent):
     without shaping it;
     - Adam, not RMSprop; losses are means over the valid rows, not sums;
     - A3C's n-step return begins anew at each fragment; here `n_step` slides;
-    - without a critic the gradient lacks the factor gamma^t, as is usual.
+    - without a critic the gradient lacks the factor gamma^t, as is usual; an episode cut by a time
+    limit counts as ended; and as only whole episodes count, a fragment should last several
+    episodes, or short ones are favoured.
     """
 
     needs = frozenset({"vector"})

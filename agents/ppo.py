@@ -32,12 +32,15 @@ class PPO(Agent):
     - `clip_value` limits how far a value moves as the ratio is limited (openai/baselines);
     - `target_kl` ends the epochs when the policy has gone that far (Spinning Up);
     - `normalise` divides observations, and `scale_reward` rewards, by running deviations
-    (Engstrom et al. 2020, arXiv:2005.12729).
+    (Engstrom et al. 2020, arXiv:2005.12729); the returns behind the latter begin at 0 with each
+    fragment, so that short ones underestimate it.
+    Rows of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
+    is older than the last `learn`.
     """
 
     needs = frozenset({"vector"})
     offers = frozenset({"policy"})
-    replays = frozenset({"rollout", "fifo"})
+    replays = frozenset({"rollout"})
 
     def __init__(
         self,
@@ -105,7 +108,7 @@ class PPO(Agent):
     def learn(self, batch: Batch) -> Learned:
         rows = self.prepare(batch)
         updates, told = 0, dict[str, Tensor]()
-        for _ in range(self.epochs):
+        for _ in range(self.epochs if len(rows.value) else 0):
             divergences = []
             for part in self.shuffled(rows):
                 told = self.improve(part)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GIVEN = {  # choices that leave a value to the user, or go with another choice
     "gym": ["env.id=Pendulum-v1"],
     "rollout": ["agent=ppo"],
-    "fifo": ["agent=ppo"],
+    "fifo": ["agent=actor_critic"],
 }
 CHOICES = sorted(
     (path.parent.name, path.stem)
@@ -66,12 +66,12 @@ WRONG = [
     ("replay=prioritized updates_per_env_step=null", "replay=prioritized needs a number"),
     ("replay.batch_size=null", "the number of rows of a batch"),
     ("agent=ppo updates_per_env_step=1", "set updates_per_env_step=null"),
-    ("agent=ppo replay=uniform", "works with replay fifo or rollout"),
+    ("agent=ppo replay=uniform", "works with replay rollout"),
     ("agent=ppo replay.batch_size=64", "set replay.batch_size=null"),
     ("agent=ppo warmup=10", "set warmup=0"),
     ("agent=ppo turn=1", "set turn=2"),
     ("agent=ppo replay.capacity=0", "replay.capacity=0 must hold a sample"),
-    ("agent=ppo replay=fifo replay.fragments=9", "replay.capacity=4 must hold a sample"),
+    ("agent=actor_critic replay=fifo replay.fragments=9", "replay.capacity=4 must hold a sample"),
     ("agent=ppo paradigm=hogwild paradigm.rows=shared", "set paradigm.rows=own"),
     ("agent=ppo paradigm=dupdate paradigm.rule=source", "set paradigm.rule=pace"),
     ("warmup=${nope}", "'nope' not found"),
@@ -221,7 +221,8 @@ def test_an_agent_from_elsewhere_says_what_it_needs_and_is_not_imported(
         check.command_line([mine, "replay=elite", "env=cartpole"])
     check.command_line([mixed, "env=cartpole"])
     check.command_line([mine, "replay=elite"])
-    check.command_line(["agent._target_=nowhere.to.be.Found"])
+    for nowhere in ("nowhere.to.be.Found", "Found", "__main__.Found", "math.Found"):
+        check.command_line([f"agent._target_={nowhere}"])
 
 
 def test_cfg_job_prints_the_configuration_and_help_the_choices() -> None:

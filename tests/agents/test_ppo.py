@@ -242,7 +242,7 @@ def test_garbage_in_made_up_rows_changes_nothing(name: str) -> None:
 
 
 def test_a_batch_without_a_valid_row_is_no_update() -> None:
-    agent = make("Counting")
+    agent = make("Counting", target_kl=0.01)
     (batch,) = played(agent, "Counting")
     before = agent.vector.floats.clone()
     batch["valid"] = torch.zeros_like(batch.valid)
