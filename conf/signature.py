@@ -81,7 +81,10 @@ def attributes(target: str) -> dict[str, Any]:
 def located(module: str) -> Path | None:
     """Where a module's source lies; nothing is imported, not even the packages above it."""
     first, *others = module.split(".")
-    spec, name = importlib.util.find_spec(first), first
+    try:
+        spec, name = importlib.util.find_spec(first), first
+    except ValueError:  # no name at all, or a script's
+        return None
     for other in others:
         if spec is None or spec.submodule_search_locations is None:
             return None
