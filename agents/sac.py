@@ -88,6 +88,11 @@ class SAC(Agent):
         init = reseed(torch.Generator(), seed, "init")
         net: dict[str, Any] = {"generator": init, "bf16": bf16, "device": self.device}
         self.actor = MLP([obs_size, *hidden_sizes, 2 * self.action_size], **net)
+        if quantiles and pessimism != 1:
+            raise ValueError(
+                f"agent.pessimism={pessimism} is for critics of values: set agent.quantiles=0, or"
+                " choose by agent.drop how cautious quantiles are"
+            )
         self.critics = (
             Truncated(critics, quantiles, drop, self.device)
             if quantiles
@@ -136,6 +141,7 @@ class SAC(Agent):
             y = batch.reward + batch.discount * (next_q - alpha * next_logp)
         q = self.q(self.critic, batch.obs, batch.action)
         losses, td = self.critics.regress(q, y)
+        assert batch.reward.shape == batch.weight.shape == losses.shape[1:]
         critic_loss = (batch.weight * losses).mean(1).sum()
         self.descend("critic", critic_loss)
 

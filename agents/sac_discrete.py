@@ -103,7 +103,9 @@ class DiscreteSAC(Agent):
             y = batch.reward + batch.discount * expected(next_logp, next_q - alpha * next_logp)
         taken = batch.action.view(1, -1, 1).expand(2, -1, 1)
         q = self.critic(batch.obs).gather(-1, taken).squeeze(-1)
-        assert q.shape[1:] == y.shape, f"q {tuple(q.shape)} against y {tuple(y.shape)}"
+        assert q.shape[1:] == y.shape == batch.weight.shape, (
+            f"q {tuple(q.shape)}, y {tuple(y.shape)}"
+        )
         td = q - y
         critic_loss = (0.5 * batch.weight * td.square()).mean(1).sum()
         self.descend("critic", critic_loss)

@@ -108,7 +108,9 @@ class TD3(Agent):
             next_q = self.q(self.target, batch.next_obs, next_action).amin(0)
             y = batch.reward + batch.discount * next_q
         q = self.q(self.critic, batch.obs, batch.action)
-        assert q.shape[1:] == y.shape, f"q {tuple(q.shape)} against y {tuple(y.shape)}"
+        assert q.shape[1:] == y.shape == batch.weight.shape, (
+            f"q {tuple(q.shape)}, y {tuple(y.shape)}"
+        )
         td = q - y
         critic_loss = (batch.weight * td.square()).mean(1).sum()
         self.descend("critic", critic_loss)

@@ -231,7 +231,7 @@ def test_a_share_above_one_is_refused() -> None:
 def test_a_column_of_rewards_is_refused() -> None:
     wrong = batch()
     wrong["reward"] = wrong["reward"][:, None]
-    with pytest.raises(AssertionError, match=r"q \(2, 32\) against y \(32, 32\)"):
+    with pytest.raises(AssertionError, match=r"q \(2, 32\), y \(32, 32\)"):
         make().learn(wrong)
 
 

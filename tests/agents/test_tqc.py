@@ -108,6 +108,8 @@ def test_quantiles_of_a_fixed_distribution_are_found() -> None:
 def test_dropping_all_is_refused() -> None:
     with pytest.raises(ValueError, match=r"agent\.drop=5 must lie in \[0, agent\.quantiles=5\)"):
         make(critics=2, quantiles=5, drop=5)
+    with pytest.raises(ValueError, match=r"set agent\.quantiles=0"):
+        make(**TQC, pessimism=0.5)
 
 
 def test_sequential_twice_and_dcollect_are_identical() -> None:
