@@ -383,6 +383,6 @@ def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
     again = jobs.run(paradigm, job(order=Recorded(Journal.read(file)), **changes))
     assert live.totals["updates"] > 200
     assert torch.equal(again.floats, live.floats)
-    for one, two in zip(*(ended.state["replay"]["powers"] for ended in (live, again)), strict=True):
-        assert torch.equal(one, two)
-        assert len(one.unique()) > 50
+    one, two = (torch.cat(ended.state["replay"]["powers"]) for ended in (live, again))
+    assert torch.equal(one, two)
+    assert len(one.unique()) > 150  # half of the rows, whoever collected how many of them
