@@ -105,7 +105,8 @@ def assemble(v: dict[str, Any], **others: Any) -> tuple[Job, Paradigm]:
         "checkpoint_env_steps": v["checkpoint"]["every_env_steps"],
         "evaluate_in_worker": v["evaluation"]["where"] == "worker",
     }
-    same = ("workers", "envs", "turn", "warmup", "slack", "lag", "seed", "device", "crew")
+    settings["workers"] = made["paradigm"].workers or v["workers"]
+    same = ("envs", "turn", "warmup", "slack", "lag", "seed", "device", "crew")
     return Job(**{**settings, **{name: v[name] for name in same}, **others}), made["paradigm"]
 
 

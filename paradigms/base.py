@@ -116,10 +116,11 @@ class Paradigm(Protocol):
     """How the work is spread over processes: a small dataclass that holds only topology.
 
     `needs`: what it asks of the agent (compared with `agent.offers`); `replays`: kinds it works
-    with.
+    with. `workers`: how many step envs whatever was asked for, None for as many as that.
     """
 
     name: str
+    workers: int | None
     needs: frozenset[str]
 
     def run(self, job: Job) -> Generator[Progress, None, Result]: ...

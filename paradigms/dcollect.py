@@ -29,6 +29,7 @@ class DCollect:
     depth: int = 4
 
     name = "dcollect"
+    workers = None
     needs = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:

@@ -46,6 +46,7 @@ class DUpdate:
     rule: str = "pace"
 
     name = "dupdate"
+    workers = None
     needs = frozenset[str]()
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ class Hogwild:
     rows: str | None = None
 
     name = "hogwild"
+    workers = None
     needs = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:

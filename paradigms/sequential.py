@@ -18,6 +18,7 @@ class Sequential:
     """Collect a turn, store it, learn what is owed, and again."""
 
     name = "sequential"
+    workers = 1
     needs = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:

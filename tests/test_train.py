@@ -235,6 +235,12 @@ def test_it_stops_when_its_seconds_are_over(tmp_path: Path) -> None:
     assert stopped["env_steps"] < 1_000_000
 
 
+def test_sequential_has_one_worker_whatever_is_asked_for(tmp_path: Path) -> None:
+    alone = here(tmp_path / "run", "paradigm=sequential", "workers=3")
+    assert alone["workers"] == 1
+    assert "1 worker x" in (tmp_path / "run" / "log.txt").read_text()
+
+
 def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="at its step 100"):
         here(tmp_path / "run", "env.id=paceline/Fault-v0", "+env.kwargs={at:100,kind:raise}")

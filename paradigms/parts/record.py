@@ -50,9 +50,15 @@ def introduction(job: Job, agent: Agent) -> list[str]:
     name = type(agent).__name__
     return [
         f"{name} of {parameters:,} parameters, device {job.device}, seed {job.seed}",
-        f"{job.workers} workers x {job.envs} envs, turns of {job.turn} steps; {ratio} updates an"
-        f" env step after {job.warmup:,}, {drift}; a full replay takes {size:.0f} MiB",
+        f"{many(job.workers, 'worker')} x {many(job.envs, 'env')}, turns of {job.turn} steps;"
+        f" {ratio} updates an env step after {job.warmup:,}, {drift};"
+        f" a full replay takes {size:.0f} MiB",
     ]
+
+
+def many(count: int, thing: str) -> str:
+    """A number and its noun."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
 def commands(folder: Path, env_steps: int, *, policy: bool, tensorboard: bool) -> list[str]:
