@@ -202,6 +202,7 @@ AGENTS: Mapping[str, Pupil] = {
     "sac, prioritized": Pupil(sac, replay=PRIORITIZED),
     "sac, elite": Pupil(sac, replay=functools.partial(Elite, capacity=10_000, share=0.5)),
     "td3": Pupil(functools.partial(TD3, **SMALL)),
+    "tqc": Pupil(functools.partial(sac, quantiles=5, drop=1)),
     "dqn": Pupil(functools.partial(DQN, **SMALL), DISCRETE),
     "rainbow": Pupil(functools.partial(DQN, **SMALL, **RAINBOW), DISCRETE, PRIORITIZED),
     "sac_discrete": Pupil(functools.partial(DiscreteSAC, **SMALL), DISCRETE),
