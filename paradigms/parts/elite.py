@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ class Elite(Uniform):
     until there is an episode. One that its actor gave up has ended, too.
 
     pooled: the best of all writers are drawn together, or else those of the ranks asked for.
+
+    finetune: in the last so large a share of the run's `budget` of env steps all rows of a batch
+    are drawn from them. That time has come when the rows that may be seen, `heads` of `sample`, say
+    so: whoever decides what is learned from has counted them, so that it comes at the same batch in
+    every process, in lockstep and in a replayed journal.
 
     A writer copies an episode from its ring when it ends. One that is longer than `rows`, or than
     a stream's share of `capacity`, is not kept.
@@ -43,6 +49,8 @@ class Elite(Uniform):
         episodes: int = 20,
         rows: int = 20_000,
         pooled: bool = True,
+        finetune: float = 0.0,
+        budget: int | None = None,
     ) -> None:
         super().__init__(
             spec,
@@ -59,19 +67,18 @@ class Elite(Uniform):
                 f"replay.share={share} must be within 0 and 1, replay.episodes={episodes} and"
                 f" replay.rows={rows} at least 1"
             )
+        if not 0 <= finetune <= 1 or (finetune and budget is None):
+            raise ValueError(
+                f"replay.finetune={finetune} must be within 0 and 1, and needs replay.budget"
+            )
         self.share, self.pooled = share, pooled
+        self.tuned_from = (1 - finetune) * budget if finetune and budget else math.inf
         longest = min(rows, self.window, spec.max_episode_steps or rows)
         self.best = Best(self.rows, writers=writers, episodes=episodes, rows=rows, longest=longest)
-        self._only = False
 
     @property
     def nbytes(self) -> int:
         return super().nbytes + 2 * self.writers * self.best.rows * self.rows.row.itemsize
-
-    def only_elites(self, on: bool = True) -> None:
-        """Fine-tuning: until told otherwise, all rows that this process draws are the best
-        episodes', as soon as there is one."""
-        self._only = on
 
     def returns(self) -> np.ndarray:
         """Undiscounted returns of the episodes that are kept, best first."""
@@ -123,7 +130,7 @@ class Elite(Uniform):
         heads: np.ndarray,
         ranks: Sequence[int] | None,
     ) -> dict[str, np.ndarray]:
-        count = size if self._only else round(self.share * size)
+        count = size if heads.sum() >= self.tuned_from else round(self.share * size)
         best = self._best(count, generator, heads, ranks) if count else None
         if best is None:
             return super()._columns(size, generator, heads, ranks)

@@ -174,13 +174,22 @@ def test_without_elites_it_is_uniform_to_the_bit(case: str) -> None:
         assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_fine_tuning_draws_from_the_best_alone() -> None:
-    replay, model = played(30, share=0.0, episodes=2, capacity=12)
-    replay.only_elites()
-    batch = replay.sample(40, seeded())
-    assert len({*batch.index.tolist()}) == 2 * TURN
-    true(replay, model, batch, replay.heads())
-    replay.only_elites(False)
+def test_the_last_share_of_the_budget_is_learned_from_the_best_alone() -> None:
+    options: dict[str, Any] = {"share": 0.0, "episodes": 2, "capacity": 12}
+    replay, model = played(27, finetune=0.1, budget=180, **options)
+    uniform, _ = played(27, **options)
+    assert replay.heads().sum() == 162
+    heads = np.array([81, 80])  # a row before the last tenth
+    for seen in (heads, replay.heads()):
+        one, two = (r.sample(40, seeded(), heads=seen) for r in (replay, uniform))
+        assert torch.equal(one.index, two.index) == (seen is heads)
+    tuned = replay.sample(400, seeded())
+    assert len({*tuned.index.tolist()}) == 2 * TURN
+    true(replay, model, tuned, replay.heads())
+
+
+def test_fine_tuning_waits_for_an_episode() -> None:
+    replay, model = played(9, ends=GOES_ON, finetune=1.0, budget=10, capacity=30)
     agree(replay, model, replay.sample(40, seeded()), replay.heads())
 
 
@@ -268,16 +277,28 @@ def test_a_checkpoint_may_be_loaded_where_there_is_less_or_more_room(
     assert shown <= {int(obs) for obs in replay.sample(400, seeded()).obs[:, 0]}
 
 
-@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"episodes": 0}, {"rows": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"share": 1.5}, {"episodes": 0}, {"rows": 0}, {"finetune": 1.5}, {"finetune": 0.1}]
+)
 def test_values_without_a_meaning_are_refused(wrong: dict[str, float]) -> None:
     ((name, value),) = wrong.items()
     with pytest.raises(ValueError, match=rf"replay\.{name}={value}"):
         make(**wrong)
 
 
-def job(*, replay: type[Uniform] = Elite, capacity: int = 10_000, **changes: Any) -> Any:
+def job(
+    *,
+    replay: type[Uniform] = Elite,
+    capacity: int = 10_000,
+    finetune: float = 0.3,
+    **changes: Any,
+) -> Any:
     """Counting worlds' episodes become better and better, so the best are always replaced."""
-    options = {"share": 0.5, "episodes": 4, "rows": 40} if replay is Elite else {}
+    options: dict[str, Any] = {}
+    if replay is Elite:
+        budget = changes.get("env_steps", jobs.job().env_steps)
+        options = {"share": 0.5, "episodes": 4, "rows": 40}
+        options |= {"finetune": finetune, "budget": budget}
     kind = functools.partial(replay, capacity=capacity, **options)
     return jobs.job(make_replay=kind, **changes)
 
@@ -298,8 +319,8 @@ def test_what_is_fed_is_what_was_in_its_place(name: str, capacity: int) -> None:
 def test_one_worker_is_sequential_and_not_uniform() -> None:
     sequential = jobs.run(Sequential(), job())
     jobs.run(DCollect(), job()).same_as(sequential)
-    uniform = jobs.run(Sequential(), job(replay=Uniform))
-    assert not torch.equal(uniform.floats, sequential.floats)
+    for other in (job(replay=Uniform), job(finetune=0.0)):
+        assert not torch.equal(jobs.run(Sequential(), other).floats, sequential.floats)
 
 
 def test_a_resumed_run_is_the_unbroken_run() -> None:
