@@ -36,10 +36,14 @@ def table(name: str, results: Path = cells.RESULTS) -> str:
         return tables.warmup(study, records)
     if name == "merges":
         return tables.merges(study, records)
+    if name == "overestimation":
+        return tables.overestimation(study, records)
     if form == "roles":
         return tables.roles(study, records)
     if study.table == "solved":
         return tables.solved(study, records)
+    if study.table == "kept":
+        return tables.kept(study, records)
     base = cells.load(BASELINES.get(name, name), results)
     baseline = [record for record in base if record["variant"] == tables.BASELINE]
     return tables.timed(study, records, baseline, short=form == "short")

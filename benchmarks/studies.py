@@ -202,6 +202,86 @@ STUDIES: dict[str, Study] = {
         cap=600,
         table="solved",
     ),
+    "chain": Study(
+        question="Do longer backups, priorities and noisy networks earn their place on a chain?",
+        variants={
+            "n_step_1": ("agent.n_step=1",),
+            "n_step_3": ("agent.n_step=3",),
+            "n_step_8": ("agent.n_step=8",),
+            "n_step_3_prioritized": ("agent.n_step=3", "replay=prioritized"),
+            "noisy": ("agent.n_step=1", "agent.noisy=true", "explore.start=0", "explore.final=0"),
+        },
+        common=(
+            "agent=dqn",
+            "env=chain",
+            "env.kwargs.length=20",
+            "paradigm=sequential",
+            "replay.batch_size=64",
+            "budget.env_steps=20000",
+            "stop_when_solved=true",
+            *QUIET,
+        ),
+        seeds=_seeds(100, 104),
+        cap=300,
+        packable=True,
+        table="solved",
+    ),
+    "overestimation": Study(
+        question="By how much does the critic overestimate what the policy then gets?",
+        variants={
+            "sac": ("agent=sac",),
+            "sac_mean": ("agent=sac", "agent.pessimism=0"),
+            **{
+                f"tqc_{drop}": (
+                    "agent=tqc",
+                    "agent.critics=2",
+                    "agent.quantiles=10",
+                    f"agent.drop={drop}",
+                )
+                for drop in (0, 1, 3)
+            },
+        },
+        common=(
+            "env=pendulum",
+            "paradigm=sequential",
+            "agent.hidden_sizes=[64,64]",
+            "agent.lr=1e-3",
+            "agent.tau=0.01",
+            "replay.batch_size=128",
+            "budget.env_steps=20000",
+        ),
+        seeds=_seeds(100, 104),
+        cap=300,
+        packable=True,
+        program=("-m", "benchmarks.overestimation"),
+    ),
+    "elites": Study(
+        question="Do elites and an averaged policy keep what slow, damped merging has learned?",
+        variants={
+            f"{world}_{name}": (f"env={world}", f"budget.env_steps={env_steps}", *elites)
+            for world, env_steps in (("pendulum", 40_000), ("mcar", 60_000))
+            for name, elites in (
+                ("uniform", ("replay.share=0",)),
+                ("elites", ("replay.share=0.25",)),
+                ("elites_finetuned", ("replay.share=0.25", "replay.finetune=0.1")),
+            )
+        },
+        common=(
+            "paradigm=dupdate",
+            "paradigm.merge=damped",
+            "workers=3",
+            "slack=0",
+            "replay=elite",
+            "agent.hidden_sizes=[64,64]",
+            "agent.average=0.005",
+            "stop_when_solved=false",
+            *QUIET,
+        ),
+        seeds=_seeds(100, 109),
+        cap=900,
+        packable=True,
+        table="kept",
+    ),
     "overnight_lander": Study(
         question="The same as `lander`, with the ten seeds that a difference needs.",
         variants=_paradigms("workers=2"),

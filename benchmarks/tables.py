@@ -12,6 +12,7 @@ from benchmarks import statistics
 from benchmarks.cells import Record, failed
 from benchmarks.statistics import Interval
 from benchmarks.studies import Study
+from paradigms.parts.outcome import retention
 
 Row = Sequence[str]
 BASELINE = "sequential"
@@ -204,6 +205,65 @@ def warmup(study: Study, records: Sequence[Record]) -> str:
     return markdown(["random actions", "seeds", "episodes", "reach the goal"], rows)
 
 
+def overestimation(study: Study, records: Sequence[Record]) -> str:
+    """What critics promise against what their policies get, and the interval over seeds."""
+    head = ["", "seeds", "Q", "return", "Q - return, IQM [95 %]", "standard error in a run"]
+    head += ["temperature"]
+    rows: list[Row] = []
+    for variant in study.variants:
+        runs = [record for record in _of(records, variant) if not failed(record)]
+        extras = [record["result"]["extra"] for record in runs]
+        row = [f"`{variant}`"]
+        if extras:
+            row += [str(len(extras))]
+            row += [number(_median([e[key] for e in extras])) for key in ("q_mean", "return_mean")]
+            gaps = [extra["difference_mean"] for extra in extras]
+            row.append(interval(statistics.iqm_interval([gaps]), 2))
+            row.append(number(_median([extra["difference_error"] for extra in extras]), 2))
+            row.append(number(_median([extra["temperature"] for extra in extras]), 3))
+        rows.append(row if extras else [*row, *[""] * (len(head) - 1)])
+    return "\n\n".join([markdown(head, rows), footnote(records)])
+
+
+def kept(study: Study, records: Sequence[Record]) -> str:
+    """What is left at the end, of a run's policy and of its averaged one, and the worst evaluation
+    after the threshold, which only the policy itself has."""
+    head = ["", "policy", "seeds", "solved", "worst after the threshold, IQM [95 %]"]
+    head += ["retention, IQM [95 %]", "final return, IQM [95 %]"]
+    rows: list[Row] = []
+    for variant in study.variants:
+        runs = _of(records, variant)
+        names = [f"`{variant}`", "itself"], [f"`{variant}`", "averaged"]
+        if not runs:
+            rows += [[*name, *[""] * (len(head) - 2)] for name in names]
+            continue
+        found = [str(len(runs)), f"{len(_known(runs, 'seconds_to_threshold'))}/{len(runs)}"]
+        averaged = [run["result"].get("extra", {}).get("averaged_return") for run in runs]
+        retained = [
+            retention(value, run["result"].get("best_return"), run["result"].get("random_return"))
+            for value, run in zip(averaged, runs, strict=True)
+        ]
+        worst = _spread([worst_after(run) for run in runs])
+        own = [_spread(column(runs, "retention"), 2), _spread(column(runs, "final_return"))]
+        rows.append([*names[0], *found, worst, *own])
+        rows.append([*names[1], *found, "", _spread(retained, 2), _spread(averaged)])
+    return "\n\n".join([markdown(head, rows), footnote(records)])
+
+
+def worst_after(run: Record) -> float | None:
+    """The lowest evaluation after the solving one; None where there is none."""
+    since = run["result"].get("updates_to_threshold")
+    curve = run["evaluations"]
+    means = zip(curve["updates"], curve["mean"], strict=True)
+    return min((mean for at, mean in means if since is not None and at > since), default=None)
+
+
+def _spread(values: Sequence[float | None], digits: int = 1) -> str:
+    """The IQM of what is known and its interval."""
+    known = [value for value in values if value is not None]
+    return interval(statistics.iqm_interval([known]), digits) if known else ""
+
+
 def bench(record: Record) -> str:
     """One speed comparison: rate of each side (median of its rounds) and the ratio to the first."""
     rows: list[Row] = [
@@ -260,8 +320,9 @@ def number(value: float | None, digits: int = 1) -> str:
     return "never" if math.isinf(value) else f"{value:,.{digits}f}"
 
 
-def interval(value: Interval) -> str:
-    return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
+def interval(value: Interval, digits: int = 1) -> str:
+    estimate, low, high = (number(each, digits) for each in value)
+    return f"{estimate} [{low}, {high}]"
 
 
 def _of(records: Sequence[Record], variant: str) -> list[Record]:
