@@ -319,6 +319,19 @@ def test_an_update_draws_three_noises(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({float(noise[0, 0]) for _, noise in seen}) == 3
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_acting_follows_weights_that_have_moved_to_other_storage(noisy: bool) -> None:
+    """Hogwild binds an agent that may have acted already to one shared vector."""
+    agent, obs = make(noisy=noisy, dueling=True), batch().obs
+    noise = agent.online.draw(SIZE, torch.Generator().manual_seed(1))
+    drawn = None if noise is None else noise.numpy()
+    before = agent.online.fast(obs.numpy(), drawn)
+    agent.vector.bind(2 * agent.vector.floats, agent.vector.counts.clone())
+    after = agent.online.fast(obs.numpy(), drawn)
+    assert_allclose(after, agent.online(obs, noise).detach(), atol=1e-4)
+    assert np.abs(after - before).max() > 0.1
+
+
 def test_epsilon_may_differ_from_env_to_env() -> None:
     agent, obs = make(), batch().obs[:1].repeat(9000, 1).numpy()
     explore = np.repeat(np.array([0.0, 0.3, 1.0], np.float32), 3000)
