@@ -176,6 +176,37 @@ def test_warm_up_table_adds_the_seeds_up() -> None:
     }
 
 
+def test_what_a_critic_promises_is_a_row_an_agent() -> None:
+    extra = {"q_mean": -60.0, "return_mean": -70.0, "difference_error": 0.25, "temperature": 0.125}
+    records = [
+        make_record("tqc_1", seed, extra={**extra, "difference_mean": gap})
+        for seed, gap in ((1, 10.0), (2, 10.0), (3, 10.0))
+    ]
+    found = rows(tables.overestimation(STUDIES["overestimation"], records))
+    row = ["3", "-60.0", "-70.0", "10.00 [10.00, 10.00]", "0.25", "0.125"]
+    assert found["`tqc_1`"] == row
+    assert set(found["`sac`"]) == {""}
+    assert len(found["`sac`"]) == len(row)
+
+
+def test_what_was_kept_is_told_of_a_policy_and_of_its_average() -> None:
+    study = replace(STUDY, variants={"elites": (), "uniform": ()})
+    records = [solved("elites", 1, 10, 100, 50), unsolved("elites", 2, 900, 50)]
+    ends = {"best_return": 100.0, "random_return": 0.0, "extra": {"averaged_return": 80.0}}
+    for record in records:
+        record["result"] |= ends
+    curve = {"updates": [50, 100, 150, 200], "mean": [-50.0, 95.0, 60.0, 90.0]}
+    records[0]["evaluations"] = curve
+    lines = tables.kept(study, records).splitlines()
+    found = [[word.strip() for word in line.strip("|").split("|")] for line in lines]
+    # before the threshold -50, at it 95; the run that was not solved has no worst evaluation
+    worst, own = "60.0 [60.0, 60.0]", "0.99 [0.99, 0.99]"
+    assert ["`elites`", "itself", "2", "1/2", worst, own, "37.0 [-20.0, 94.0]"] in found
+    averaged = ["0.80 [0.80, 0.80]", "80.0 [80.0, 80.0]"]
+    assert ["`elites`", "averaged", "2", "1/2", "", *averaged] in found
+    assert ["`uniform`", "averaged", *[""] * 5] in found
+
+
 def test_only_what_stands_between_markers_is_rewritten(tmp_path: Path) -> None:
     text = "before\n<!-- table:warmup -->\nstale\n<!-- end:warmup -->\nafter <!-- table:x\n"
     filled = report.fill(text, tmp_path)
