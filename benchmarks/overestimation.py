@@ -58,7 +58,7 @@ def main() -> None:
         play = played(job, agent, setup.values["evaluation"]["episodes"])
     except Wrong as error:
         refuse(error)
-    extra = compared(play, alpha=float(agent.log_alpha.exp()), gamma=agent.gamma)
+    extra = compared(play, alpha=math.exp(agent.log_alpha.item()), gamma=agent.gamma)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(setup.values), folder / "config.yaml")
     names = {part: setup.choices[part] for part in ("paradigm", "agent", "env")}
