@@ -126,15 +126,15 @@ def test_what_is_typed_wins_over_tuned_values() -> None:
 
 
 def test_an_agent_brings_its_replay_and_what_is_typed_or_stored_wins() -> None:
-    def composed(*typed: str) -> tuple[str, int, float | None]:
-        setup = compose(["agent=ppo", "env=lander", *typed])
+    def composed(agent: str, *typed: str) -> tuple[str, int, float | None]:
+        setup = compose([f"agent={agent}", "env=lander", *typed])
         check.values(setup)
         values = setup.values
         return setup.choices["replay"], values["turn"], values["updates_per_env_step"]
 
-    replay, _, pace = composed()
+    replay, _, pace = composed("ppo")
     assert (replay, pace) == ("rollout", None)
-    assert composed("replay=fifo", "turn=7") == ("fifo", 7, None)
+    assert composed("actor_critic", "replay=fifo", "turn=7") == ("fifo", 7, None)
     assert compose(["agent=ppo", "+experiment=diverse_lander"]).values["workers"] == 3
 
 
