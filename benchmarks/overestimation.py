@@ -9,8 +9,9 @@ Takes its arguments as train.py does, trains to the end of the budget of env ste
   minimum of both, or as `agent.pessimism` says, of quantiles the mean of all. The truncation of
   TQC is in its targets.
 - *The return* is what such a Q estimates, which has the entropy of all later steps in it:
-  r_0 + sum over k > 0 of gamma^k (r_k - alpha log pi(a_k|s_k)), with alpha as training left it. The
-  action that is judged itself is given, so that its own entropy is not part of it.
+  r_0 + sum over k > 0 of gamma^k (r_k - alpha log pi(a_k|s_k)), with alpha as training left it;
+  Q lags behind an alpha that moves, so fix `agent.temperature` to compare critics alone. The action
+  that is judged is given: its own entropy is not part of it.
 - A time limit is no end to these agents, so episodes are played past it, for so long that gamma to
   that power is exp(-5): a return is cut off, at less than a hundredth of its weight, and not
   bootstrapped from the critic in question. States count where so many steps follow them, or an end.

@@ -247,6 +247,7 @@ STUDIES: dict[str, Study] = {
             "agent.hidden_sizes=[64,64]",
             "agent.lr=1e-3",
             "agent.tau=0.01",
+            "agent.temperature=0.1",  # Q lags behind one that moves
             "replay.batch_size=128",
             "budget.env_steps=20000",
         ),
