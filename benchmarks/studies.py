@@ -164,15 +164,15 @@ STUDIES: dict[str, Study] = {
         variants={
             name: (f"agent={agent}", f"env={world}", f"budget.env_steps={env_steps}")
             for name, agent, world, env_steps in (
-                ("dqn_cartpole", "dqn", "cartpole", 100_000),
-                ("rainbow_cartpole", "rainbow", "cartpole", 100_000),
-                ("sac_discrete_cartpole", "sac_discrete", "cartpole", 100_000),
+                ("dqn_cartpole", "dqn", "cartpole", 40_000),
+                ("rainbow_cartpole", "rainbow", "cartpole", 40_000),
+                ("sac_discrete_cartpole", "sac_discrete", "cartpole", 60_000),
                 ("actor_critic_cartpole", "actor_critic", "cartpole", 100_000),
-                ("ppo_cartpole", "ppo", "cartpole", 100_000),
+                ("ppo_cartpole", "ppo", "cartpole", 60_000),
                 ("td3_pendulum", "td3", "pendulum", 30_000),
                 ("tqc_pendulum", "tqc", "pendulum", 30_000),
-                ("dqn_lander_discrete", "dqn", "lander_discrete", 200_000),
-                ("ppo_lander", "ppo", "lander", 500_000),
+                ("dqn_lander_discrete", "dqn", "lander_discrete", 150_000),
+                ("ppo_lander", "ppo", "lander", 300_000),
             )
         },
         common=("paradigm=sequential", "stop_when_solved=true", *QUIET),
@@ -191,8 +191,8 @@ STUDIES: dict[str, Study] = {
                 f"budget.env_steps={env_steps}",
             )
             for agent, world, env_steps in (
-                ("dqn", "cartpole", 100_000),
-                ("ppo", "cartpole", 100_000),
+                ("dqn", "cartpole", 40_000),
+                ("ppo", "cartpole", 60_000),
                 ("td3", "pendulum", 30_000),
             )
             for paradigm in ("dcollect", "dupdate", "hogwild")
