@@ -41,14 +41,14 @@ bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild 
 	$(BIN)/python -m pytest -q -p no:xdist -o python_files='bench_*.py' -o python_functions='bench_*' --timeout=1800 benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.report
 
-proofs: $(READY) ## the day set: missing cells of the studies behind the README (about 5 h, resumable)
+proofs: $(READY) ## the day set: missing cells of the studies behind the README (about 9 h, resumable)
 	$(BIN)/python -m benchmarks.study mcar lander workers pairs
-	$(BIN)/python -m benchmarks.study agents merges warmup --pack 2
+	$(BIN)/python -m benchmarks.study agents merges warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
 
 study: $(READY) ## the overnight set (resumable)
 	$(BIN)/python -m benchmarks.study mcar lander workers pairs overnight_lander overnight_walker
-	$(BIN)/python -m benchmarks.study agents merges warmup --pack 2
+	$(BIN)/python -m benchmarks.study agents merges warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
 
 report: $(READY) ## rewrites the README tables and the figures from the stored results
