@@ -21,7 +21,7 @@ train: $(READY) ## trains SAC on LunarLanderContinuous with two workers until so
 test: $(READY) ## every test
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint fast ## what CI runs, without the tests of real processes: a minute and a half
+check: lint fast ## what CI runs, without the tests of real processes: about three minutes
 
 lint: $(READY) ## ruff, mypy and who may import whom
 	$(BIN)/ruff check .
