@@ -9,12 +9,13 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.studies import Cell, Study
+from paradigms.parts import checkpoint
+from paradigms.parts.record import git
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -73,18 +74,16 @@ def store(record: Record, cell: Cell, study: Study, folder: Path, results: Path 
 
 
 def write_json(target: Path, record: Record) -> None:
-    """Whole or not at all."""
+    """Whole or not at all, in a folder that is made where it is missing."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(partial, target)
+    checkpoint.write_json(target, record)
 
 
 def origin() -> Record:
     """Which code on which machine, and how busy that was."""
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
     return {
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": git("rev-parse", "HEAD"),
         "changed_since": bool(changed),
         "machine": machine(),
         "load_before": round(os.getloadavg()[0], 2),
@@ -176,11 +175,6 @@ def _copy_policy(source: Path, copy: Path) -> None:
 
 def _json(file: Path) -> Record:
     return json.loads(file.read_text()) if file.exists() else {}
-
-
-def _git(*arguments: str) -> str | None:
-    run = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    return run.stdout.strip() if run.returncode == 0 else None
 
 
 def _cpu_name() -> str:

@@ -16,12 +16,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import cells, figures, tables
+from benchmarks import cells, figures, tables, values
 from benchmarks.studies import STUDIES
 
 READMES = (cells.ROOT / "README.md", cells.ROOT / "benchmarks" / "README.md")
 FIGURES = Path(__file__).resolve().parent / "figures"
 BASELINES = {"workers": "mcar"}  # studies whose sequential cells are another study's
+TABLES = {
+    "merges": tables.merges,
+    "solved": tables.solved,
+    "warmup": tables.warmup,
+    "overestimation": tables.overestimation,
+    "kept": tables.kept,
+}
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
 
@@ -29,21 +36,13 @@ def table(name: str, results: Path = cells.RESULTS) -> str:
     """The table NAME, see above. Raises KeyError for an unknown one."""
     if name.startswith("bench/"):
         file = results / f"{name}.json"
-        return tables.bench(json.loads(file.read_text())) if file.exists() else tables.footnote([])
+        return tables.bench(json.loads(file.read_text())) if file.exists() else values.footnote([])
     name, _, form = name.partition("/")
     study, records = STUDIES[name], cells.load(name, results)
-    if name == "warmup":
-        return tables.warmup(study, records)
-    if name == "merges":
-        return tables.merges(study, records)
-    if name == "overestimation":
-        return tables.overestimation(study, records)
     if form == "roles":
         return tables.roles(study, records)
-    if study.table == "solved":
-        return tables.solved(study, records)
-    if study.table == "kept":
-        return tables.kept(study, records)
+    if study.table != "timed":
+        return TABLES[study.table](study, records)
     base = cells.load(BASELINES.get(name, name), results)
     baseline = [record for record in base if record["variant"] == tables.BASELINE]
     return tables.timed(study, records, baseline, short=form == "short")

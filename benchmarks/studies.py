@@ -149,6 +149,7 @@ STUDIES: dict[str, Study] = {
         seeds=_seeds(100, 104),
         cap=1200,
         packable=True,
+        table="merges",
     ),
     "warmup": Study(
         question="How many warm-up episodes of MountainCarContinuous reach the goal?",
@@ -158,6 +159,7 @@ STUDIES: dict[str, Study] = {
         cap=60,
         packable=True,
         program=("-m", "benchmarks.warmup"),
+        table="warmup",
     ),
     "agents": Study(
         question="Does every agent learn, one process, within its budget of env steps?",
@@ -172,13 +174,39 @@ STUDIES: dict[str, Study] = {
                 ("td3_pendulum", "td3", "pendulum", 30_000),
                 ("tqc_pendulum", "tqc", "pendulum", 30_000),
                 ("dqn_lander_discrete", "dqn", "lander_discrete", 150_000),
-                ("ppo_lander", "ppo", "lander", 300_000),
+                ("ppo_lander", "ppo", "lander", 500_000),
             )
         },
         common=("paradigm=sequential", "stop_when_solved=true", *QUIET),
         seeds=_seeds(100, 104),
         cap=900,
         packable=True,
+        table="solved",
+    ),
+    "landers": Study(
+        question="Which other agents land, one process, without a bar?",
+        variants={
+            "actor_critic_lander": ("agent=actor_critic", "budget.env_steps=500000"),
+            "tqc_lander": ("agent=tqc", "budget.env_steps=160000"),
+        },
+        common=("env=lander", "paradigm=sequential", "stop_when_solved=true", *QUIET),
+        seeds=_seeds(100, 102),
+        cap=900,
+        packable=True,
+        table="solved",
+    ),
+    "walks": Study(
+        question="Does PPO walk within two million env steps and ten minutes?",
+        variants={"ppo_walker": ("agent=ppo", "budget.env_steps=2000000")},
+        common=(
+            "env=walker",
+            "paradigm=sequential",
+            "budget.seconds=600",
+            "stop_when_solved=true",
+            *QUIET,
+        ),
+        seeds=_seeds(100, 102),
+        cap=600,
         table="solved",
     ),
     "pairs": Study(
@@ -255,6 +283,7 @@ STUDIES: dict[str, Study] = {
         cap=300,
         packable=True,
         program=("-m", "benchmarks.overestimation"),
+        table="overestimation",
     ),
     "elites": Study(
         question="Do elites and an averaged policy keep what slow, damped merging has learned?",

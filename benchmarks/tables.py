@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 from benchmarks import statistics
 from benchmarks.cells import Record, failed
-from benchmarks.statistics import Interval
 from benchmarks.studies import Study
+from benchmarks.values import (
+    Row,
+    column,
+    footnote,
+    interval,
+    known,
+    markdown,
+    median,
+    number,
+    of,
+    spread,
+)
 from paradigms.parts.outcome import retention
 
-Row = Sequence[str]
 BASELINE = "sequential"
-
-
-def markdown(head: Row, rows: Sequence[Row]) -> str:
-    """A GitHub table: the first column to the left, the others to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 SHORT = (0, 1, 2, 3, 4, 7, 9, 10)  # columns of the short form, for the main README
@@ -35,11 +37,11 @@ def timed(
     `baseline`: the sequential cells that speed-ups refer to.
     """
     head = ["", "seeds", "solved", "ERT, s", "median, s", "env steps to threshold", "updates/s"]
-    head += ["speed-up = updates/s x updates needed", "against sequential", "confirmed return"]
+    head += ["speed-up = updates/s x worth of an update", "against sequential", "confirmed return"]
     head += ["above threshold after", "retention", "final return, IQM [95 %]"]
     rows: list[Row] = []
     for variant in study.variants:
-        runs = _of(records, variant)
+        runs = of(records, variant)
         rows.append([f"`{variant}`", *_timed_row(runs, baseline, study.cap, len(head) - 1)])
         if variant == BASELINE:
             cores = runs[0]["machine"]["cores"] if runs else 2
@@ -60,10 +62,10 @@ def _timed_row(
     solved = [time for time in times if time is not None]
     row = [str(len(runs)), f"{len(solved)}/{len(runs)}"]
     row += [number(statistics.ert(times, budget)), number(statistics.median(times, budget))]
-    row += [number(_median(steps), 0), number(_median(column(runs, "updates_per_second")), 0)]
+    row += [number(median(steps), 0), number(median(column(runs, "updates_per_second")), 0)]
     row += [_speed_up(runs, baseline), _against(runs, baseline, budget)]
     for key in ("confirmed_return", "share_above_threshold", "retention"):
-        row.append(number(_median(column(runs, key)), 2 if key != "confirmed_return" else 1))
+        row.append(number(median(column(runs, key)), 2 if key != "confirmed_return" else 1))
     finals = [value for value in column(runs, "final_return") if value is not None]
     return [*row, interval(statistics.iqm_interval([finals])) if finals else ""]
 
@@ -78,7 +80,7 @@ def _portfolio_row(runs: Sequence[Record], budget: float, cores: int, width: int
 
 
 def _speed_up(runs: Sequence[Record], baseline: Sequence[Record]) -> str:
-    rates, base_rates = _known(runs, "updates_per_second"), _known(baseline, "updates_per_second")
+    rates, base_rates = known(runs, "updates_per_second"), known(baseline, "updates_per_second")
     if not rates or not base_rates:
         return ""
     needed, base_needed = updates_needed(runs), updates_needed(baseline)
@@ -122,17 +124,17 @@ def predictions() -> Mapping[str, Callable[[int], float]]:
 def merges(study: Study, records: Sequence[Record]) -> str:
     """Measured against predicted speed of the merge rules."""
     head = ["", "workers", "seeds", "solved", "updates to threshold", "speed", "predicted"]
-    base = updates_needed(_of(records, BASELINE))
+    base = updates_needed(of(records, BASELINE))
     rows: list[Row] = []
     for variant in study.variants:
         rule, _, count = variant.partition("_")
         workers = int(count or 1)
         guess = predictions()[rule](workers) if count else 1.0
-        runs = _of(records, variant)
+        runs = of(records, variant)
         row = [f"`{rule}`", str(workers)]
         if runs:
             needed = updates_needed(runs)
-            solved = len(_known(runs, "seconds_to_threshold"))
+            solved = len(known(runs, "seconds_to_threshold"))
             speed = "" if math.isinf(base) else number(workers * base / needed, 2)
             row += [str(len(runs)), f"{solved}/{len(runs)}", number(needed, 0), speed]
         else:
@@ -147,20 +149,20 @@ def solved(study: Study, records: Sequence[Record]) -> str:
     head += ["updates, median", "policy lag", "confirmed return"]
     rows: list[Row] = []
     for variant, overrides in study.variants.items():
-        runs = _of(records, variant)
+        runs = of(records, variant)
         name = f"`{variant}`"
         if not runs:
             rows.append([name, *[""] * (len(head) - 1)])
             continue
-        found = _known(runs, "seconds_to_threshold")
+        found = known(runs, "seconds_to_threshold")
         steps = [math.inf if n is None else n for n in column(runs, "env_steps_to_threshold")]
         row = [name, str(len(runs)), f"{len(found)}/{len(runs)}"]
         row += [number(statistics.median(steps, math.inf), 0), number(max(steps), 0)]
         row.append(_setting((*overrides, *study.common), "budget.env_steps"))
-        row += [number(_median(column(runs, "seconds_to_threshold")))]
-        row += [number(_median(column(runs, "updates_to_threshold")), 0)]
-        row += [number(_median(column(runs, "policy_lag_mean")), 1)]
-        rows.append([*row, number(_median(column(runs, "confirmed_return")))])
+        row += [number(median(column(runs, "seconds_to_threshold")))]
+        row += [number(median(column(runs, "updates_to_threshold")), 0)]
+        row += [number(median(column(runs, "policy_lag_mean")), 1)]
+        rows.append([*row, number(median(column(runs, "confirmed_return")))])
     return "\n\n".join([markdown(head, rows), footnote(records)])
 
 
@@ -175,7 +177,7 @@ def roles(study: Study, records: Sequence[Record]) -> str:
     rows: list[Row] = []
     for variant in study.variants:
         spent: dict[str, list[Mapping[str, float]]] = {}
-        for run in _of(records, variant):
+        for run in of(records, variant):
             for name, shares in (run["result"].get("time_by_role") or {}).items():
                 spent.setdefault(name.partition("-")[0], []).append(shares)
         for role, shares in sorted(spent.items()):
@@ -194,7 +196,7 @@ def warmup(study: Study, records: Sequence[Record]) -> str:
     """Share of warm-up episodes that reach the goal."""
     rows: list[Row] = []
     for variant in study.variants:
-        runs = [record for record in _of(records, variant) if not failed(record)]
+        runs = [record for record in of(records, variant) if not failed(record)]
         extras = [record["result"]["extra"] for record in runs]
         row = [f"`agent.hold={variant.partition('_')[2]}`"]
         if extras:
@@ -211,16 +213,16 @@ def overestimation(study: Study, records: Sequence[Record]) -> str:
     head += ["temperature"]
     rows: list[Row] = []
     for variant in study.variants:
-        runs = [record for record in _of(records, variant) if not failed(record)]
+        runs = [record for record in of(records, variant) if not failed(record)]
         extras = [record["result"]["extra"] for record in runs]
         row = [f"`{variant}`"]
         if extras:
             row += [str(len(extras))]
-            row += [number(_median([e[key] for e in extras])) for key in ("q_mean", "return_mean")]
+            row += [number(median([e[key] for e in extras])) for key in ("q_mean", "return_mean")]
             gaps = [extra["difference_mean"] for extra in extras]
             row.append(interval(statistics.iqm_interval([gaps]), 2))
-            row.append(number(_median([extra["difference_error"] for extra in extras]), 2))
-            row.append(number(_median([extra["temperature"] for extra in extras]), 3))
+            row.append(number(median([extra["difference_error"] for extra in extras]), 2))
+            row.append(number(median([extra["temperature"] for extra in extras]), 3))
         rows.append(row if extras else [*row, *[""] * (len(head) - 1)])
     return "\n\n".join([markdown(head, rows), footnote(records)])
 
@@ -232,21 +234,21 @@ def kept(study: Study, records: Sequence[Record]) -> str:
     head += ["retention, IQM [95 %]", "final return, IQM [95 %]"]
     rows: list[Row] = []
     for variant in study.variants:
-        runs = _of(records, variant)
+        runs = of(records, variant)
         names = [f"`{variant}`", "itself"], [f"`{variant}`", "averaged"]
         if not runs:
             rows += [[*name, *[""] * (len(head) - 2)] for name in names]
             continue
-        found = [str(len(runs)), f"{len(_known(runs, 'seconds_to_threshold'))}/{len(runs)}"]
+        found = [str(len(runs)), f"{len(known(runs, 'seconds_to_threshold'))}/{len(runs)}"]
         averaged = [run["result"].get("extra", {}).get("averaged_return") for run in runs]
         retained = [
             retention(value, run["result"].get("best_return"), run["result"].get("random_return"))
             for value, run in zip(averaged, runs, strict=True)
         ]
-        worst = _spread([worst_after(run) for run in runs])
-        own = [_spread(column(runs, "retention"), 2), _spread(column(runs, "final_return"))]
+        worst = spread([worst_after(run) for run in runs])
+        own = [spread(column(runs, "retention"), 2), spread(column(runs, "final_return"))]
         rows.append([*names[0], *found, worst, *own])
-        rows.append([*names[1], *found, "", _spread(retained, 2), _spread(averaged)])
+        rows.append([*names[1], *found, "", spread(retained, 2), spread(averaged)])
     return "\n\n".join([markdown(head, rows), footnote(records)])
 
 
@@ -256,12 +258,6 @@ def worst_after(run: Record) -> float | None:
     curve = run["evaluations"]
     means = zip(curve["updates"], curve["mean"], strict=True)
     return min((mean for at, mean in means if since is not None and at > since), default=None)
-
-
-def _spread(values: Sequence[float | None], digits: int = 1) -> str:
-    """The IQM of what is known and its interval."""
-    known = [value for value in values if value is not None]
-    return interval(statistics.iqm_interval([known]), digits) if known else ""
 
 
 def bench(record: Record) -> str:
@@ -274,32 +270,9 @@ def bench(record: Record) -> str:
     return f"{record['question']}\n\n{table}\n\n{footnote([record])}"
 
 
-def footnote(records: Sequence[Record]) -> str:
-    """Machine, code and the spacing of evaluations behind a table."""
-    if not records:
-        return "No cell of this table has been run yet."
-    machines = {tuple(record["machine"].items()): record["machine"] for record in records}
-    places = "; ".join(
-        f"{m['cores']} cores of {m['cpu']}, torch {m['torch']}, Python {m['python']}"
-        for m in machines.values()
-    )
-    commits = sorted({(record["commit"] or "unknown")[:9] for record in records})
-    words = [f"{places}. Commit {', '.join(commits)}."]
-    spacing = [gap for record in records for gap in _gaps(record)]
-    if spacing:
-        words.append(f"Evaluations about {_median(spacing):.1f} s apart.")
-    broken = sum(failed(record) for record in records if "exit_code" in record)
-    if broken:
-        words.append(f"{broken} runs ended in an error and count as unsolved.")
-    mixed = [v for v in {r.get("variant") for r in records} if v and _hashes(records, v) > 1]
-    if mixed:
-        words.append(f"Not all seeds ran the same configuration: {', '.join(sorted(mixed))}.")
-    return " ".join(words)
-
-
 def updates_needed(runs: Sequence[Record]) -> float:
     """Expected updates to the threshold; an unsolved run counts with all that it made."""
-    solved = _known(runs, "updates_to_threshold")
+    solved = known(runs, "updates_to_threshold")
     spent = [
         record["result"].get("updates") or 0
         if record["result"].get("updates_to_threshold") is None
@@ -307,41 +280,3 @@ def updates_needed(runs: Sequence[Record]) -> float:
         for record in runs
     ]
     return sum(spent) / len(solved) if solved else math.inf
-
-
-def column(runs: Sequence[Record], key: str) -> list[Any]:
-    """One value a run; None where it has none."""
-    return [record["result"].get(key) for record in runs]
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    if value is None or math.isnan(value):
-        return ""
-    return "never" if math.isinf(value) else f"{value:,.{digits}f}"
-
-
-def interval(value: Interval, digits: int = 1) -> str:
-    estimate, low, high = (number(each, digits) for each in value)
-    return f"{estimate} [{low}, {high}]"
-
-
-def _of(records: Sequence[Record], variant: str) -> list[Record]:
-    return [record for record in records if record["variant"] == variant]
-
-
-def _known(runs: Sequence[Record], key: str) -> list[float]:
-    return [value for value in column(runs, key) if value is not None]
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known, math.inf) if known else None
-
-
-def _gaps(record: Record) -> list[float]:
-    seconds = record.get("evaluations", {}).get("seconds", [])
-    return [later - sooner for sooner, later in itertools.pairwise(seconds)]
-
-
-def _hashes(records: Sequence[Record], variant: str) -> int:
-    return len({record["config_hash"] for record in _of(records, variant)})

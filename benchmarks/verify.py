@@ -57,7 +57,9 @@ def play(file: Path, episodes: int, seed: int = SEED) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None, results: Path = cells.RESULTS) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verify")
-    parser.add_argument("studies", nargs="*", metavar="STUDY", help="all, if none is named")
+    parser.add_argument(
+        "studies", nargs="*", metavar="STUDY", choices=[*STUDIES, []], help="all, if none is named"
+    )
     parser.add_argument("--episodes", type=int, default=100)
     options = parser.parse_args(arguments)
     machine.prepare()
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, results: Path = cells.RESULTS) 
                     flush=True,
                 )
     print(f"{checked} policies checked, {failures} outside their interval")
-    return 1 if failures else 0
+    return 1 if failures or (options.studies and not checked) else 0
 
 
 if __name__ == "__main__":

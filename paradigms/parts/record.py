@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,8 @@ def origin() -> dict[str, Any]:
     return {
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": _git("rev-parse", "HEAD"),
-        "changed_since": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": git("rev-parse", "HEAD"),
+        "changed_since": bool(git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
         "system": platform.platform(),
         "cores": os.cpu_count(),
@@ -61,8 +63,8 @@ def many(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def commands(folder: Path, env_steps: int, *, policy: bool, tensorboard: bool) -> list[str]:
-    """What to type next, word for word."""
+def commands(folder: Path, further: Sequence[str], *, policy: bool, tensorboard: bool) -> list[str]:
+    """What to type next, word for word; `further` are the overrides with which a run goes on."""
     scripts = Path(sys.argv[0]).name == "train.py"
     train, evaluate = (
         ("python train.py", "python evaluate.py")
@@ -72,9 +74,10 @@ def commands(folder: Path, env_steps: int, *, policy: bool, tensorboard: bool) -
     where = shlex.quote(str(_short(folder)))
     lines = []
     if policy:
-        lines.append(f"  evaluate: {evaluate} run={where} episodes=20 video=true")
+        film = " video=true" if importlib.util.find_spec("imageio_ffmpeg") else ""
+        lines.append(f"  evaluate: {evaluate} run={where} episodes=20{film}")
     if any(folder.glob("checkpoints/*/manifest.json")):
-        lines.append(f"  go on:    {train} resume={where} budget.env_steps={env_steps}")
+        lines.append(f"  go on:    {train} resume={where} {' '.join(further)}")
     if tensorboard:
         lines.append(f"  curves:   tensorboard --logdir {where}")
     return lines
@@ -85,7 +88,8 @@ def _short(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def _git(*arguments: str) -> str | None:
+def git(*arguments: str) -> str | None:
+    """What a git command prints; None where there is no git or no repository."""
     try:
         run = subprocess.run(
             ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False

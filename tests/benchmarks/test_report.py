@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells, figures, report, tables
+from benchmarks import cells, figures, report, tables, values
 from benchmarks.cells import Record
 from benchmarks.studies import STUDIES, Cell, Study
 
@@ -99,14 +99,14 @@ def test_a_row_without_cells_is_printed_empty() -> None:
 
 
 def test_the_note_names_machine_commit_and_spacing_and_what_went_wrong() -> None:
-    note = tables.footnote(RECORDS)
+    note = values.footnote(RECORDS)
     assert note == (
         "2 cores of A CPU, torch 2.13.0, Python 3.11.7. Commit 012345678."
         " Evaluations about 2.0 s apart."
     )
     crashed = {**make_record("dupdate", 1), "exit_code": 1, "result": {}}
     other = {**solved("dcollect", 3, 1, 1, 1), "config_hash": "bb"}
-    note = tables.footnote([*RECORDS, crashed, other])
+    note = values.footnote([*RECORDS, crashed, other])
     assert "1 runs ended in an error and count as unsolved." in note
     assert "Not all seeds ran the same configuration: dcollect." in note
 

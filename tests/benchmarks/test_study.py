@@ -128,8 +128,9 @@ def test_a_cell_over_its_time_is_killed_with_its_children(tmp_path: Path) -> Non
 def test_ctrl_c_leaves_no_process_and_no_half_cell(tmp_path: Path) -> None:
     make_study(tmp_path, "endless")
     script = (
-        "import sys\n"
+        "import signal, sys\n"
         "from pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of nohup ignores it\n"
         "from tests.benchmarks.test_study import make_study, run\n"
         "sys.exit(run(make_study(Path(sys.argv[1]), 'endless'), Path(sys.argv[1])))\n"
     )
