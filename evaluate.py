@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from conf.settings import EVALUATION
 
 if TYPE_CHECKING:
     from paradigms.base import Copy
-    from paradigms.parts.evaluator import Plan
+    from paradigms.parts.evaluator import Plan, Returns
 
 POLICIES = ("solving", "best", "final")
 
@@ -48,6 +49,8 @@ def checked(arguments: list[str]) -> Setup:
 def evaluate(v: dict[str, Any]) -> None:
     """Plays, prints, and writes a video if asked to."""
     path = find(Path(v["run"]), v["policy"])
+    if v["video"] and find_spec("imageio_ffmpeg") is None:
+        raise Wrong("video=true needs the extra video: pip install 'paceline[video]'")
     import paradigms.parts.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
@@ -59,11 +62,17 @@ def evaluate(v: dict[str, Any]) -> None:
         plan = rebuild(about, slots=min(20, v["episodes"]), seed=v["seed"])
         with Evaluator(plan, size=len(copy.floats), where="inline") as evaluator:
             played = evaluator.measure(copy, v["episodes"])
-        target = path.with_name(f"{path.stem}.mp4") if v["video"] else None
-        if target is not None:
+        tell(path, copy, about, played)
+        if v["video"]:
+            target = path.with_name(f"{path.stem}.mp4")
             film(plan, copy, target)
+            print(f"video of one episode: {target}")
     except (Damaged, ValueError, RuntimeError) as error:
         raise Wrong(f"{path}: {' '.join(str(error).split())}") from error
+
+
+def tell(path: Path, copy: Copy, about: dict[str, Any], played: Returns) -> None:
+    """Prints what was played, and what it came to."""
     returns = [float(r) for r in played.returns]
     spread = statistics.stdev(returns) if len(returns) > 1 else 0.0
     threshold = about["env"]["threshold"]
@@ -75,8 +84,6 @@ def evaluate(v: dict[str, Any]) -> None:
         f" (least {min(returns):.1f}, most {max(returns):.1f}), length {played.lengths.mean():.0f}"
         + (f", threshold {threshold:g}" if threshold is not None else "")
     )
-    if target is not None:
-        print(f"video of one episode: {target}")
 
 
 def find(run: Path, policy: str) -> Path:
@@ -111,11 +118,8 @@ def rebuild(about: dict[str, Any], *, slots: int, seed: int) -> Plan:
 
 
 def film(plan: Plan, copy: Copy, target: Path) -> None:
-    """One greedy episode as an mp4. Raises Wrong if what it takes is not installed."""
-    try:
-        import imageio_ffmpeg
-    except ImportError as error:
-        raise Wrong("video=true needs the extra video: pip install 'paceline[video]'") from error
+    """One greedy episode as an mp4. Raises Wrong if the env draws no pictures."""
+    import imageio_ffmpeg
     import numpy as np
 
     from paradigms.parts.weights import load

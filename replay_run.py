@@ -36,7 +36,7 @@ def replay(folder: Path) -> bool:
             raise Wrong(f"run={folder} has no {name}; give the folder of a run with journal=true")
     values: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
     if values["resume"]:
-        raise Wrong(f"run={folder} was resumed from {values['resume']}: replay that one")
+        raise Wrong(f"run={folder} was resumed, so no journal tells its beginning: replay another")
     import paradigms.parts.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
@@ -47,12 +47,14 @@ def replay(folder: Path) -> bool:
     from paradigms.parts.order import Diverged, Recorded
 
     journal = Journal.read(folder / "journal.bin")
+    if not journal.complete():
+        raise Wrong(f"run={folder} was killed, or a worker of it: its journal is not whole")
     events = sum(len(journal.events(role)) for role in journal.roles)
     if not events:
         raise Wrong(f"run={folder} has an empty journal: its paradigm leaves nothing to order")
     notes: list[str] = []
     try:
-        state = Checkpoints(folder / "checkpoints", keep=1, say=notes.append).newest()["run"]
+        saved = Checkpoints(folder / "checkpoints", keep=1, say=notes.append).newest()
     except Damaged as error:
         raise Wrong(f"run={folder} has no checkpoint to compare with: {error}") from error
     job, paradigm = assemble({**values, "crew": "inline"}, order=Recorded(journal))
@@ -66,12 +68,15 @@ def replay(folder: Path) -> bool:
     except Diverged as error:
         print(f"it went another way: {error}")
         return False
-    agree = torch.equal(result.final.floats, state["floats"])
-    differ = int((result.final.floats != state["floats"]).sum())
+    if saved["env_steps"] != result.totals["env_steps"]:
+        raise Wrong(f"run={folder} has no checkpoint of its end; run with checkpoint.at_end=true")
+    floats = saved["run"]["floats"]
+    agree = torch.equal(result.final.floats, floats)
+    differ = int((result.final.floats != floats).sum())
     updates = result.totals["updates"]
     print(
         f"{updates:,} updates replayed: "
-        + ("the same bits" if agree else f"{differ:,} of {len(state['floats']):,} numbers differ")
+        + ("the same bits" if agree else f"{differ:,} of {len(floats):,} numbers differ")
     )
     return agree
 

@@ -43,7 +43,7 @@ class Progress:
     `metrics` are scalars by TensorBoard name since the last progress (may be empty); `copy(part)`
     takes the newest weights; `save()` returns the complete state as nested dicts of tensors and
     numbers; `stop()` asks the run to end soon: the generator then returns its Result as if the
-    budget were spent.
+    budget were spent; `notes` are what a person should hear, each with details for the log alone.
     """
 
     env_steps: int
@@ -54,6 +54,7 @@ class Progress:
     copy: Callable[[str], Copy]
     save: Callable[[], dict[str, Any]]
     stop: Callable[[], None]
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,11 @@ class DCollect:
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         kit = make_kit(job, workers=job.workers)
-        vector, replay, pace = kit.vector, kit.replay, kit.pace
+        job, vector, replay, pace = kit.job, kit.vector, kit.replay, kit.pace
         channel = Channel(replay.rows, job.workers, self.depth)
-        served = Weights(vector, "evaluate", lag=job.lag)
-        whole = Weights(vector, "all")
+        made = pace.total("updates")
+        served = Weights(vector, "evaluate", version=made, lag=job.lag)
+        whole = Weights(vector, "all", version=made)  # what a checkpoint holds
         crew = Crew(job.crew, job.order, journal=job.journal)
         crew.add("learner", Teacher, job, replay, pace, channel, served, whole, self.chunk)
         for rank in range(job.workers):
@@ -120,10 +121,12 @@ class Teacher(Role):
             agent.optim.scale = job.scale(pace.share())
             while grant := pace.claim(self.chunk):
                 first, version = pace.total("learns"), pace.total("updates")
+                link.busy(60)
                 with link.event("learn", count=grant):
                     version += sum(learner.update(first + k) for k in range(grant))
                 with link.event("publish", written=version):
                     self.served.publish(agent.vector, version)
+                self.whole.publish(agent.vector, version)
                 pace.learned(-1, version - pace.total("updates"), grant)
                 if job.slack:
                     break
@@ -131,9 +134,7 @@ class Teacher(Role):
                 pace.count("rounds", -1)
             if time.monotonic() - told > 1:
                 told = time.monotonic()
-                self.whole.publish(agent.vector, pace.total("updates"))
                 link.report(learner.metrics() | {"queue/depth": float(self.channel.waiting())})
-        self.whole.publish(agent.vector, pace.total("updates"))
         link.finish()
 
     def _arrived(self, link: Link) -> bool:

@@ -56,8 +56,8 @@ class DUpdate:
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         kit = make_kit(job, workers=job.workers)
-        vector, replay, pace = kit.vector, kit.replay, kit.pace
-        weights = Weights(vector, "all", lag=job.lag)
+        job, vector, replay, pace = kit.job, kit.vector, kit.replay, kit.pace
+        weights = Weights(vector, "all", version=pace.total("updates"), lag=job.lag)
         tasks = Tasks(job.workers, replay.streams, vector)
         tasks.know(replay.heads())  # of a resumed run
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
@@ -213,17 +213,19 @@ class Merger(Role):
         if task.kind == COLLECT:
             pace.arrived(rank, event.count)
         elif task.kind == TRAIN:
-            version, own = pace.total("updates"), self.tasks.own(rank)
-            with link.event("merge", worker=rank, base=base, count=event.count):
+            version, made, own = pace.total("updates"), event.count, self.tasks.own(rank)
+            with link.event("merge", worker=rank, base=base, count=made):
                 if finite(own):
                     self.rule(vector, self.tasks.base(rank), own, alone=base == version)
                     vector.counts += self.tasks.counts(rank)
-                else:
+                else:  # its updates count for nothing, and it begins anew from the learner's
+                    made = 0
+                    own.copy_(vector.floats)
                     pace.count("lost", -1)
                 pace.count("merges", -1)
-            with link.event("publish", written=version + event.count):
-                self.weights.publish(vector, version + event.count)
-            pace.learned(-1, event.count, task.learns)
+            with link.event("publish", written=version + made):
+                self.weights.publish(vector, version + made)
+            pace.learned(-1, made, task.learns)
 
     def assign(self, rank: int) -> None:
         """Puts the next task on the board, or none when the budget is spent and nothing is owed."""

@@ -45,7 +45,7 @@ class Hogwild:
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         kit = make_kit(job, workers=job.workers)
-        vector = kit.vector
+        job, vector = kit.job, kit.vector
         bound = Bound(vector)
         crew = Crew(job.crew, job.order, journal=job.journal)
         lock = context().Lock() if self.locked else None
@@ -95,6 +95,7 @@ class Racer(Role):
 
             agent.optim.scale = job.scale(pace.share())
             while pace.claim(1, rank) and not link.stopping:
+                link.busy(60)
                 pace.learned(rank, learner.update(pace.own("learns", rank)))
 
             if time.monotonic() - told > 1:

@@ -23,7 +23,8 @@ class Sequential:
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         kit = make_kit(job, workers=1)
-        agent, vector, replay, pace = kit.agent, kit.vector, kit.replay, kit.pace
+        job, agent, vector = kit.job, kit.agent, kit.vector
+        replay, pace = kit.replay, kit.pace
         actor = make_actor(job, agent, replay, pace, rank=0)
         learner = make_learner(job, agent, replay)
         seconds = {"collect": 0.0, "learn": 0.0}

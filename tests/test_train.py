@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -18,7 +19,6 @@ import train
 from conf import check
 from conf.compose import compose
 from conf.sentences import Wrong
-from paradigms.parts.pace import Pace
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +99,9 @@ def test_a_run_leaves_everything_in_its_folder(whole: tuple[Path, str]) -> None:
 def test_the_command_that_it_prints_plays_its_policy(whole: tuple[Path, str]) -> None:
     folder, said = whole
     (line,) = [line for line in said.splitlines() if "evaluate:" in line]
-    words = line.split("evaluate:")[1].replace("video=true", "").split()
+    words = line.split("evaluate:")[1].split()
+    assert ("video=true" in words) == (importlib.util.find_spec("imageio_ffmpeg") is not None)
+    words = [word for word in words if word != "video=true"]  # this world draws no pictures
     assert words[:2] == ["python", "evaluate.py"]
     words[:2] = [sys.executable, str(ROOT / "evaluate.py")]
     run = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True)
@@ -163,20 +165,6 @@ def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     steps = [json.loads(line)["env_steps"] for line in lines]
     assert steps == sorted(steps)
-
-
-def test_rows_lost_on_the_way_to_the_replay_hold_nobody_up_after_a_resume() -> None:
-    options = {"ratio": 1.0, "warmup": 0, "slack": 0, "workers": 2, "limit": 100}
-    pace = Pace(**options)
-    for rank, (collected, fragments) in enumerate([(48, 3), (32, 2)]):
-        pace.count("collected", rank, collected)
-        pace.count("fragments", rank, fragments)
-    pace.count("added", -1, 64)
-    pace.count("rounds", -1, 2)
-    resumed = Pace(**options)
-    resumed.load(pace.save())
-    assert resumed.total("collected") == resumed.total("added") == 64
-    assert all(resumed.may_collect(rank) for rank in (0, 1))
 
 
 def test_sigterm_twice_ends_at_once_and_still_leaves_a_result(tmp_path: Path) -> None:

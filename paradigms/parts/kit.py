@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -42,6 +42,7 @@ class Kit:
             self.replay.load(state["replay"])
             self.pace.load(state["pace"])
             self.vector.load("all", state["floats"], state["counts"])
+            self.job = replace(self.job, resume=None)  # or every role would get a copy of it
 
     def progress(
         self, metrics: dict[str, float], copy: CopyPart, stop: Callable[[], None]
@@ -79,7 +80,11 @@ class Kit:
                 if report.kind == "finished":
                     time_by_role[report.name] = _shares(report.data)
                 metrics = report.data if report.kind == "metrics" else {}
-                yield self.progress(metrics, copy, crew.stop)
+                progress = self.progress(metrics, copy, crew.stop)
+                if report.kind == "restarted":
+                    words = f"{report.name} {report.data['cause']}, and is replaced"
+                    progress = replace(progress, notes=((words, report.data["trace"]),))
+                yield progress
         others = {name: ask() for name, ask in totals.items()}
         blocked = [s.get("pace", 0.0) for name, s in time_by_role.items() if "worker" in name]
         learners = [s for name, s in time_by_role.items() if name == "learner"] or [

@@ -10,32 +10,10 @@ import numpy as np
 
 from paradigms.base import Copy
 from paradigms.parts.evaluator import Evaluation, Returns
+from paradigms.parts.meter import TOTALS
 
 IN_A_ROW = 3
 CANDIDATES = 6
-TOTALS = (
-    "env_steps",
-    "episodes",
-    "updates",
-    "updates_per_env_step",
-    "env_steps_per_second",
-    "updates_per_second",
-    "episode_length_mean",
-    "policy_lag_mean",
-    "policy_lag_max",
-    "replay_age_mean",
-    "learner_busy",
-    "actor_blocked",
-    "time_by_role",
-    "bytes_moved",
-    "merges",
-    "restarts",
-    "dropped",
-    "duplicated",
-    "torn",
-    "late",
-    "lost",
-)
 
 
 class Outcome:
@@ -109,8 +87,9 @@ class Outcome:
     def confirm(self, evaluation: Evaluation) -> bool:
         """Takes the confirming episodes of a candidate; returns whether the task is solved. If not,
         the next candidate needs three in a row of its own."""
-        self.known[evaluation.copy.version] = evaluation.mean
-        if self._confirmed() is not None:
+        self.known[evaluation.copy.version] = self.confirmed = evaluation.mean
+        if (confirmed := self._confirmed()) is not None:
+            self.first, self.solving = confirmed
             return True
         self.in_a_row = 0
         return False
@@ -165,7 +144,7 @@ class Outcome:
             "random_return": self.random_return,
             "retention": retention(final, best, self.random_return),
             "share_above_threshold": _share(after, self.threshold),
-            **{name: totals.get(name, {} if name == "time_by_role" else 0) for name in TOTALS},
+            **{name: totals.get(name, default) for name, default in TOTALS.items()},
         }
 
     def save(self) -> dict[str, Any]:
@@ -177,6 +156,8 @@ class Outcome:
             "in_a_row": self.in_a_row,
             "best_mean": float(self.best_mean),
             "candidates": [{"first": n, "copy": vars(copy)} for n, copy in self.candidates],
+            "known": [{"version": version, "mean": mean} for version, mean in self.known.items()],
+            "confirmed": self.confirmed,
             "copies": {name: vars(copy) for name, copy in copies.items() if copy is not None},
             "last": [
                 {"copy": vars(e.copy), "returns": e.returns, "lengths": e.lengths}
@@ -191,6 +172,8 @@ class Outcome:
         copies = {name: Copy(**fields) for name, fields in state["copies"].items()}
         self.solving, self.best = copies.get("solving"), copies.get("best")
         self.candidates = [(c["first"], Copy(**c["copy"])) for c in state["candidates"]]
+        self.known = {k["version"]: k["mean"] for k in state["known"]}
+        self.confirmed = state["confirmed"]
         self._last.extend(
             Evaluation(Copy(**e["copy"]), e["returns"], e["lengths"]) for e in state["last"]
         )

@@ -108,8 +108,11 @@ class Session:
             names = [child.name for child in multiprocessing.active_children()]
             words = ", ".join(["main", *sorted(names)])
             self.log.say(f"processes: {words}; one thread each, {os.cpu_count()} cores")
+            self.job = replace(self.job, resume=None)  # taken up: it need not be kept as well
         self._progress = progress
         self._seconds = progress.seconds
+        for words, trace in progress.notes:
+            self.log.say(words, trace)
         self.log.progress(progress)
 
     def evaluate(self, progress: Progress) -> None:
@@ -200,8 +203,10 @@ class Session:
             self.log.say(line)
         policy = (self.folder / "final.safetensors").exists()
         tensorboard = bool(self.values["tensorboard"])
-        steps = max(2 * result["env_steps"], self.job.env_steps)
-        for line in record.commands(self.folder, steps, policy=policy, tensorboard=tensorboard):
+        further = [f"budget.env_steps={max(2 * result['env_steps'], self.job.env_steps)}"]
+        further += ["stop_when_solved=false"] if self.values["stop_when_solved"] else []
+        further += ["budget.seconds=null"] if self.values["budget"]["seconds"] is not None else []
+        for line in record.commands(self.folder, further, policy=policy, tensorboard=tensorboard):
             self.log.say(line)
         return result
 
@@ -285,7 +290,8 @@ class Session:
         self._checkpoints.save(state, progress.env_steps)
 
     def _resumed(self, job: Job) -> Job:
-        """The job as it goes on; counters and seconds continue."""
+        """The job as it goes on; counters and seconds continue. A journal of what comes could not
+        be replayed without the state it begins with, so there is none."""
         home = Path(self.values["resume"])
         state = Checkpoints(home / "checkpoints", say=self._notes.append).newest()
         at = self.resumed_at = int(state["env_steps"])
@@ -297,9 +303,8 @@ class Session:
         self._notes.append(f"going on after {at:,} env steps")
         self.outcome.load(state["outcome"])
         self._evaluations = int(state["evaluations"])
-        journal = str(self.folder / f"journal_{at}.bin") if job.journal else None
         began = job.started - float(state["seconds"])
-        return replace(job, resume=state["run"], started=began, journal=journal)
+        return replace(job, resume=state["run"], started=began, journal=None)
 
 
 def _choices(resume: str | None) -> dict[str, str]:

@@ -149,7 +149,7 @@ class BySource:
         pace = self.pace
         if pace.spent():
             return Task(None)
-        if pace.total("added") < pace.warmup:
+        if pace.total("added") < max(1, pace.warmup):
             return Task(COLLECT)
         generator = reseed(torch.Generator(), self.seed, "task", self.drawn)
         self.drawn += 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 import torch
 import torch.multiprocessing  # lets CUDA tensors be sent to a child
@@ -10,6 +13,8 @@ from agents.base import Agent
 from agents.parts.vector import Vector
 from paradigms.base import Copy
 from paradigms.parts.memory import Shared
+
+T = TypeVar("T")
 
 
 class Weights:
@@ -23,14 +28,16 @@ class Weights:
         version = weights.pull(agent.vector)                # a worker
     """
 
-    def __init__(self, vector: Vector, part: str, *, lag: int = 0, spare: int = 3) -> None:
+    def __init__(
+        self, vector: Vector, part: str, *, version: int = 0, lag: int = 0, spare: int = 3
+    ) -> None:
         self.part, self.size, self.lag, self.slots = part, vector.size(part), lag, lag + spare
         self._floats = Shared((self.slots, self.size), np.float32)
         self._counts = Shared((self.slots, len(vector.counts)), np.int64)
         self._versions = Shared(self.slots, np.int64)
         self._serial = Shared(2, np.int64)  # begun, finished
         self.torn = 0
-        self.publish(vector, 0)
+        self.publish(vector, version)
 
     @property
     def version(self) -> int:
@@ -60,26 +67,31 @@ class Weights:
     def pull(self, vector: Vector, part: str | None = None) -> int:
         """Loads the newest whole version (its prefix `part`) and returns its number."""
         size = self.size if part is None else vector.size(part)
-        while True:
-            serial = self._readable()
-            slot = serial % self.slots
+
+        def load(slot: int) -> None:
             vector.floats[:size].copy_(self._floats.tensor[slot, :size])
             if part is None:
                 vector.counts.copy_(self._counts.tensor[slot])
-            version = int(self._versions.array[slot])
-            if self._whole(serial):
-                return version
+
+        return self._newest(load)[1]
 
     def copy(self, part: str, size: int) -> Copy:
         """A private copy of the newest whole version's prefix; `size` is vector.size(part)."""
+
+        def clone(slot: int) -> tuple[torch.Tensor, torch.Tensor]:
+            return self._floats.tensor[slot, :size].clone(), self._counts.tensor[slot].clone()
+
+        (floats, counts), version = self._newest(clone)
+        return Copy(part, floats, counts, version)
+
+    def _newest(self, take: Callable[[int], T]) -> tuple[T, int]:
+        """What `take` makes of the newest slot, and its version; again if it was overwritten."""
         while True:
             serial = self._readable()
-            slot = serial % self.slots
-            floats = self._floats.tensor[slot, :size].clone()
-            counts = self._counts.tensor[slot].clone()
+            taken = take(slot := serial % self.slots)
             version = int(self._versions.array[slot])
             if self._whole(serial):
-                return Copy(part, floats, counts, version)
+                return taken, version
 
     def _readable(self) -> int:
         return max(1, int(self._serial.array[1]) - self.lag)

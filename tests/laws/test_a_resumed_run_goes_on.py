@@ -34,6 +34,20 @@ def saved_in_the_middle(name: str, slack: int) -> dict[str, Any]:
 
 
 @EVERYWHERE
+def test_counters_and_weights_of_a_checkpoint_belong_together(name: str) -> None:
+    state = saved_in_the_middle(name, 64)
+    made = state["pace"]["table"][:, COLUMNS.index("updates")].sum()
+    assert state["counts"][0] == made >= 20
+
+
+@EVERYWHERE
+def test_a_resumed_run_counts_its_lag_from_where_it_goes_on(name: str) -> None:
+    state = saved_in_the_middle(name, 0)
+    ended = counted(name, slack=0, env_steps=256, resume=state)
+    assert ended.totals["policy_lag_max"] <= 2 * 16, "a worker's turns of two rounds at most"
+
+
+@EVERYWHERE
 @pytest.mark.parametrize("slack", [0, 64])
 def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, slack: int) -> None:
     """`Counter` checks what is fed; episodes that were open end where they stood."""

@@ -87,14 +87,19 @@ def test_dcollect_replaces_a_worker_and_goes_on(
 ) -> None:
     """`Counter` checks every batch on the way: the open episode of the dead ends where it stood."""
     paces = counters(monkeypatch)
+    notes: list[tuple[str, str]] = []
 
     def look(progress: Progress) -> None:
+        notes.extend(progress.notes)
         if paces[0].own("collected", 1) > 200:  # the first life had 82 steps at most
             progress.stop()
 
     broken = faulty(kind, once=tmp_path / "once", slack=slack, env_steps=ENDLESS)
     ended = run(PARADIGMS["dcollect"], broken, look)
     assert ended.totals["restarts"] == 1
+    ((words, _),) = notes
+    assert words.startswith("worker-1 ")
+    assert words.endswith("and is replaced")
     assert ended.totals["updates"] > 0
     for stream, rows in enumerate(ended.stored()):
         ends = rows["terminated"] | rows["truncated"]

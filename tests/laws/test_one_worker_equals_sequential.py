@@ -129,9 +129,23 @@ class Poisoned(SAC):
         return learned
 
 
+class PoisonedOnce(Poisoned):
+    """Comes to a vector that is not finite in its third update."""
+
+    def learn(self, batch: Batch) -> Learned:
+        self.calls = getattr(self, "calls", 0) + 1
+        return super().learn(batch) if self.calls == 3 else SAC.learn(self, batch)
+
+
 @pytest.mark.parametrize("damping", [0.0, 0.8, 1.0])
 def test_a_nan_moves_nothing_and_is_counted(damping: float) -> None:
     ended = run(DUpdate(merge="damped", damping=damping), job(agent=Poisoned))
     assert torch.equal(ended.floats, laid(Poisoned(ended.job.spec, 0)).vector.floats)
     assert ended.totals["lost"] == ended.totals["merges"] > 4
+    assert ended.totals["updates"] == 0, "refused ones do not count"
+
+
+def test_an_elastic_worker_that_became_nan_begins_anew() -> None:
+    ended = run(DUpdate(merge="elastic"), job(agent=PoisonedOnce))
+    assert ended.totals["lost"] == 1
     assert ended.totals["updates"] > 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,8 +119,11 @@ def test_no_two_evaluations_share_a_seed_and_none_shares_the_measurements() -> N
 
 def test_the_weights_of_the_copy_are_judged_whatever_part_it_holds() -> None:
     with Evaluator(plan(world="Quadratic"), size=size(), where="inline") as evaluator:
-        worse, better = (evaluator.measure(copy(a), 4).returns.mean() for a in (-1.0, 0.3))
-    assert worse != better
+        whole = [evaluator.measure(copy(a), 4).returns.mean() for a in (-1.0, 0.3)]
+        parts = [replace(copy(a), part="evaluate") for a in (-1.0, 0.3)]
+        part = [evaluator.measure(c, 4).returns.mean() for c in parts]
+    assert whole == part
+    assert whole[0] < whole[1]
 
 
 def test_the_raw_policy_is_judged_unless_the_averaged_one_is_asked_for() -> None:

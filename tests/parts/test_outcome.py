@@ -102,6 +102,36 @@ def test_a_run_that_asks_while_it_trains_goes_on_until_a_policy_is_confirmed() -
     assert 3 not in ask.calls, "what was measured once is not measured again"
 
 
+def test_a_run_that_ends_before_a_policy_is_confirmed_is_not_solved() -> None:
+    outcome = followed([110, 110, 110])
+    assert outcome.result({})["solved"]
+    outcome.confirm(replace(evaluation(99, 0), confirming=True))
+    for after in (outcome, taken_up(outcome)):
+        result = after.result({})
+        assert not result["solved"]
+        assert result["seconds_to_threshold"] is None
+        assert result["confirmed_return"] == 99
+        assert after.unconfirmed() is None, "what was refuted is not asked again"
+
+
+def test_a_run_that_ends_when_a_later_policy_is_confirmed_says_which() -> None:
+    outcome = followed([110] * 3)
+    outcome.confirm(replace(evaluation(99, 0), confirming=True))
+    for at in (3, 4, 5):
+        outcome.add(evaluation(110, at))
+    outcome.confirm(replace(evaluation(120, 3), confirming=True))
+    for after in (outcome, taken_up(outcome)):
+        result = after.result({})
+        assert (result["solved"], result["updates_to_threshold"]) == (True, 3)
+        assert result["confirmed_return"] == 120
+
+
+def taken_up(outcome: Outcome) -> Outcome:
+    other = Outcome(outcome.threshold, outcome.random_return)
+    other.load(outcome.save())
+    return other
+
+
 def test_the_best_is_the_middle_of_the_best_three_in_a_row() -> None:
     outcome = followed([10, 500, 10, 200, 210, 220, 30])
     assert outcome.best is not None
