@@ -19,7 +19,7 @@ class Elite(Uniform):
     """Every writer keeps its best episodes, by undiscounted return: at most `episodes` of them and
     `rows` env steps (see `Best`). round(share * size) rows of a batch are drawn from them, all with
     equal probability, the others as in Uniform; share 0 is Uniform to the bit, and so is any other
-    until there is an episode. One that its actor gave up has ended, too.
+    until there is an episode. One that its actor gave up has no return and is not kept.
 
     pooled: the best of all writers are drawn together, or else those of the ranks asked for.
 
@@ -78,7 +78,7 @@ class Elite(Uniform):
 
     @property
     def nbytes(self) -> int:
-        return super().nbytes + 2 * self.writers * self.best.rows * self.rows.row.itemsize
+        return super().nbytes + self.best.ring.nbytes
 
     def returns(self) -> np.ndarray:
         """Undiscounted returns of the episodes that are kept, best first."""
@@ -86,28 +86,20 @@ class Elite(Uniform):
         return -np.sort(-self.best.returns.array[kept.place])
 
     def add(self, fragment: Fragment) -> int:
-        streams = range(fragment.rank * self.envs, (fragment.rank + 1) * self.envs)
-        before = self.heads()
-        going = [not self._ended(stream, before[stream, None] - 1).any() for stream in streams]
+        before, rows = self.heads(), self.ring.rows
         added = super().add(fragment)
         now = int(self._added(self.heads())[fragment.rank])
-        for stream, goes_on in zip(streams, going, strict=True):
-            first = max(0, int(before[stream]) - goes_on)  # an open episode may be closed by now
-            serial = np.arange(first, self._heads.array[stream, 0])
-            for last in serial[self._ended(stream, serial)].tolist():
+        for stream in range(fragment.rank * self.envs, (fragment.rank + 1) * self.envs):
+            serial = np.arange(before[stream], self._heads.array[stream, 0])
+            at = self.ring.at(stream, serial)
+            for last in serial[rows["terminated"][at] | rows["truncated"][at]].tolist():
                 self._consider(stream, last, now)
         return added
 
-    def _ended(self, stream: int, serial: np.ndarray) -> np.ndarray:
-        """Which rows are the last of their episodes."""
-        at, rows = self.ring.at(stream, serial), self.ring.rows
-        ended: np.ndarray = rows["terminated"][at] | rows["truncated"][at]
-        return ended
-
     def _consider(self, stream: int, last: int, now: int) -> None:
         """Offers the episode that ends with row `last`, if the ring still holds it whole."""
-        oldest = int(self._heads.array[stream, 0]) - self.window
-        start = max(0, oldest, last + 1 - self.best.longest)
+        oldest = int(self._first(self.heads())[stream])
+        start = max(oldest, last + 1 - self.best.longest)
         at = self.ring.at(stream, np.arange(start, last + 1))
         firsts = np.flatnonzero(self.ring.rows["is_first"][at])
         if len(firsts):
@@ -174,10 +166,9 @@ class Elite(Uniform):
 
     def load(self, state: dict[str, Any]) -> None:
         super().load(state)
-        added, moved = self._added(self.heads()), self.heads() - np.asarray(state["heads"])
+        added = self._added(self.heads())
         best = (state[f"best_{key}"] for key in ("stream", "begun", "rows", "last"))
         for stream, begun, rows, last in zip(*best, strict=True):
             if len(rows) <= self.best.longest:
-                rank, first = int(stream) // self.envs, int(begun + moved[stream])
-                packed, final = np.asarray(rows), np.asarray(last)
-                self.best.enter(rank, int(added[rank]), int(stream), first, packed, final)
+                rank, packed, final = int(stream) // self.envs, np.asarray(rows), np.asarray(last)
+                self.best.enter(rank, int(added[rank]), int(stream), int(begun), packed, final)

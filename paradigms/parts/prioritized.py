@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Spec
+from agents.base import Spec, above, at_least, within
 from paradigms.parts.memory import Shared
 from paradigms.parts.replay import Drawn, Uniform
 from paradigms.parts.sumtree import Windows
@@ -64,20 +64,24 @@ class Prioritized(Uniform):
             gamma=gamma,
             device=device,
         )
-        if alpha < 0 or not 0 <= beta <= 1 or epsilon <= 0:
-            raise ValueError(
-                f"replay.alpha={alpha} must be 0 or more, replay.beta={beta} within 0 and 1,"
-                f" replay.epsilon={epsilon} above 0"
-            )
+        at_least(0, "replay", alpha=alpha)
+        within(0, 1, "replay", beta=beta)
+        above(0, "replay", epsilon=epsilon)
+        at_least(1, "replay", beta_samples=beta_samples)
         self.alpha, self.beta, self.beta_samples = alpha, beta, beta_samples
         self.epsilon = epsilon
-        self._powers = Shared((self.streams, self.length), np.float64)  # p^alpha, laid as the ring
+        self._powers = Shared(self.streams * self.length, np.float64)  # p^alpha, laid as the ring
         self._known = Shared(self.streams, np.int64)  # serials below it have been given a power
         self._most = Shared(self.streams, np.float64)
         self._most.array[:] = 1.0
         self._drawn = Shared(writers, np.int64)
         self._late = Shared(writers, np.int64)
         self._windows: Windows | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """With the priorities, and the sum trees of one process that draws."""
+        return super().nbytes + self._powers.nbytes + self._own_windows().trees.nbytes
 
     @property
     def late(self) -> int:
@@ -94,7 +98,7 @@ class Prioritized(Uniform):
         if not held.all():
             np.add.at(self._late.array, stream[~held] // self.envs, 1)
             stream, serial, power = stream[held], serial[held], power[held]
-        self._powers.array[stream, serial % self.length] = power
+        self._powers.array[self.ring.at(stream, serial)] = power
         np.maximum.at(self._most.array, stream, power)
         windows.set(stream, serial, power)
 
@@ -128,23 +132,23 @@ class Prioritized(Uniform):
     def _follow(self, streams: np.ndarray, heads: np.ndarray) -> Windows:
         """Brings the windows of some streams to `heads`."""
         windows, known = self._own_windows(), self._known.array
-        first = np.maximum(heads - self.window, self._floors.array[:, 0].clip(0))
+        first = self._first(heads)
         moved = streams[((first != windows.first) | (heads != windows.head))[streams]]
         if len(moved):
             stream, serial = windows.move(moved, first[moved], heads[moved])
             unseen = serial >= known[stream]
             self._welcome(stream[unseen], serial[unseen], self._most.array[streams].max())
-            windows.set(stream, serial, self._powers.array[stream, serial % self.length])
+            windows.set(stream, serial, self._powers.array[self.ring.at(stream, serial)])
             known[moved] = np.maximum(known[moved], heads[moved])
         return windows
 
     def _welcome(self, stream: np.ndarray, serial: np.ndarray, most: float) -> None:
         """Gives new rows their first priority."""
-        power = np.full(len(serial), most)
+        at, power = self.ring.at(stream, serial), np.full(len(serial), most)
         if "priority" in self.ring.extras:
-            power = self._power(self.ring.rows["priority"][self.ring.at(stream, serial)])
+            power = self._power(self.ring.rows["priority"][at])
             np.maximum.at(self._most.array, stream, power)
-        self._powers.array[stream, serial % self.length] = power
+        self._powers.array[at] = power
 
     def _power(self, priority: np.ndarray) -> np.ndarray:
         if not (np.isfinite(priority) & (priority >= 0)).all():
@@ -168,8 +172,8 @@ class Prioritized(Uniform):
         state = super().save()
         powers = []
         for stream, head in enumerate(state["heads"]):
-            serials = np.arange(max(0, head - self.window), head)
-            powers.append(torch.from_numpy(self._powers.array[stream, serials % self.length]))
+            at = self.ring.at(stream, np.arange(max(0, head - self.window), head))
+            powers.append(torch.from_numpy(self._powers.array[at]))
         return state | {
             "powers": powers,
             "known": np.minimum(self._known.array, state["heads"]),
@@ -179,13 +183,10 @@ class Prioritized(Uniform):
 
     def load(self, state: dict[str, Any]) -> None:
         super().load(state)
-        heads = self.heads()
-        for stream, head in enumerate(heads):
+        for stream, head in enumerate(self.heads()):
             powers = np.asarray(state["powers"][stream])[-self.window :]
-            serials = np.arange(head - len(powers), head)
-            self._powers.array[stream, serials % self.length] = powers
-        unknown = np.asarray(state["heads"]) - np.asarray(state["known"])
-        self._known.array[:] = heads - unknown
+            self._powers.array[self.ring.at(stream, np.arange(head - len(powers), head))] = powers
+        self._known.array[:] = np.asarray(state["known"])
         self._most.array[:] = np.asarray(state["most"])
         self._drawn.array[:] = np.asarray(state["drawn"])
         self._windows = None

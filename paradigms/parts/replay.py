@@ -53,7 +53,7 @@ class Uniform:
         self.length = self.window + self.margin
         self.ring = Ring(self.rows, streams=self.streams, length=self.length)
         self._heads = Shared((self.streams, 8), np.int64)  # a cache line a stream
-        self._floors = Shared((self.streams, 8), np.int64)
+        self._floors = Shared((self.streams, 8), np.int64)  # serials below it are gone
         self._next_number = Shared(writers, np.int64)
         self._torn = Shared(1, np.int64)  # a rare count that two at once may get wrong by one
         self._duplicated = Shared(writers, np.int64)
@@ -75,11 +75,12 @@ class Uniform:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that a full replay takes."""
-        return self.ring.packed.nbytes
+        """Bytes that a full replay takes, at most."""
+        return self.ring.nbytes
 
     def __len__(self) -> int:
-        return int(np.minimum(self.heads(), self.window).sum())
+        heads = self.heads()
+        return int((heads - self._first(heads)).sum())
 
     def heads(self) -> np.ndarray:
         """How many rows each stream has ever held: what a reader may see, [streams]."""
@@ -96,16 +97,15 @@ class Uniform:
             stream = fragment.rank * self.envs + slot
             rows = fragment.rows[:, slot]
             kept = np.flatnonzero(rows["valid"])
-            head, base = int(self._heads.array[stream, 0]), stream * self.length
-            self._floors.array[stream, 0] = head + len(kept) + 1 - self.length
-            at = base + (head + np.arange(len(kept))) % self.length
-            end = base + (head + len(kept)) % self.length
+            head, floor = int(self._heads.array[stream, 0]), int(self._floors.array[stream, 0])
+            self._floors.array[stream, 0] = max(floor, head + len(kept) + 1 - self.length)
+            at = self.ring.at(stream, head + np.arange(len(kept) + 1))
             if head and len(kept) and rows["is_first"][kept[0]]:
-                self._close(base + (head - 1) % self.length, base + head % self.length)
-            ring[at] = rows[kept]
+                self._close(self.ring.at(stream, head - 1), at[0])
+            ring[at[:-1]] = rows[kept]
             ended = kept[rows["terminated"][kept] | rows["truncated"][kept]]
             last[at[np.searchsorted(kept, ended)]] = fragment.final_obs[ended, slot]
-            ring["obs"][end] = fragment.next_obs[slot]
+            ring["obs"][at[-1]] = fragment.next_obs[slot]
             self._heads.array[stream, 0] = head + len(kept)
             added += len(kept)
         self._next_number.array[fragment.rank] = fragment.number + 1
@@ -155,7 +155,7 @@ class Uniform:
         ranks: Sequence[int] | None,
     ) -> Drawn:
         """Which rows, and how much they weigh."""
-        sizes = np.minimum(heads, self.window)
+        sizes = heads - self._first(heads)
         if ranks is not None:
             mine = np.isin(np.arange(self.streams) // self.envs, ranks)
             sizes = np.where(mine, sizes, 0)
@@ -163,6 +163,12 @@ class Uniform:
         drawn = torch.randint(int(ends[-1]), (size,), generator=generator).numpy()
         stream = np.searchsorted(ends, drawn, side="right")
         return Drawn(stream, (heads - ends)[stream] + drawn, np.ones(size, np.float32))
+
+    def _first(self, heads: np.ndarray) -> np.ndarray:
+        """The oldest row of each stream that may be drawn, of those below `heads`: [streams]."""
+        held = np.maximum(heads - self.window, self._floors.array[:, 0])
+        first: np.ndarray = np.minimum(held, heads)
+        return first
 
     def _gather(
         self, stream: np.ndarray, serial: np.ndarray, head: np.ndarray
@@ -177,19 +183,22 @@ class Uniform:
             ring["truncated"][previous] = True
 
     def save(self) -> dict[str, Any]:
-        """The filled part of every stream, and the counters."""
-        heads = self.heads()
-        parts = []
-        for stream, head in enumerate(heads):
-            first = max(0, head - self.window)
-            serials = np.arange(first, head + 1)
-            at = stream * self.length + serials % self.length
-            parts.append((self.ring.packed.array[at], self.ring.final.array[at]))
+        """The filled part of every stream, and the counters. Writers go on meanwhile: what one
+        comes round to while its stream is copied is left out."""
+        numbers = self._next_number.array.copy()  # first: of a later fragment nothing is refused
+        heads, parts = self.heads(), []
+        for stream in range(self.streams):
+            heads[stream] = self._heads.array[stream, 0]
+            serial = np.arange(self._first(heads)[stream], heads[stream] + 1)
+            at = self.ring.at(stream, serial)
+            rows, last = self.ring.packed.array[at], self.ring.final.array[at]
+            gone = np.searchsorted(serial, self._floors.array[stream, 0])
+            parts.append((rows[gone:], last[gone:]))
         return {
             "heads": heads,
-            "numbers": self._next_number.array.copy(),
+            "numbers": numbers,
             "rows": [torch.from_numpy(rows) for rows, _ in parts],
-            "last": [torch.from_numpy(obs) for _, obs in parts],
+            "last": [torch.from_numpy(last) for _, last in parts],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -202,12 +211,10 @@ class Uniform:
         for stream, head in enumerate(np.asarray(state["heads"])):
             rows = np.asarray(state["rows"][stream])[-(self.window + 1) :]
             obs = np.asarray(state["last"][stream])[-(self.window + 1) :]
-            if len(rows) <= self.window:  # a smaller replay had forgotten what came before
-                head = len(rows) - 1
-            at = stream * self.length + np.arange(head + 1 - len(rows), head + 1) % self.length
+            first = head + 1 - len(rows)
+            at = self.ring.at(stream, np.arange(first, head + 1))
             self.ring.packed.array[at], self.ring.final.array[at] = rows, obs
-            self._heads.array[stream, 0] = head
-            self._floors.array[stream, 0] = head + 1 - self.length
+            self._heads.array[stream, 0], self._floors.array[stream, 0] = head, first
         self._next_number.array[:] = np.asarray(state["numbers"])
 
 

@@ -26,6 +26,11 @@ class Ring:
         self.extras = [k for k in layout.extras if k not in (*KEPT, "reward", "is_first")]
 
     @property
+    def nbytes(self) -> int:
+        """Bytes that a full ring takes, at most."""
+        return self.packed.nbytes + self.final.nbytes
+
+    @property
     def rows(self) -> np.ndarray:
         """Structured rows of all streams, [streams x length]."""
         view: np.ndarray = self.packed.array.view(self.layout.row)[:, 0]
@@ -56,8 +61,7 @@ class Ring:
         Barto, section 7.1); discount = gamma^steps, 0 where terminated.
         """
         rows, last = self.rows, self.last
-        base = stream * self.length
-        at = base + serial % self.length
+        at = self.at(stream, serial)
         reward, terminated = rows["reward"][at], rows["terminated"][at]
         ended = terminated | rows["truncated"][at]
         end, steps = at, np.ones(len(serial), np.int64)
@@ -65,13 +69,13 @@ class Ring:
             more = ~ended & (serial + k < head)
             if not more.any():
                 break
-            following = np.where(more, base + (serial + k) % self.length, end)
+            following = np.where(more, self.at(stream, serial + k), end)
             reward += np.where(more, np.float32(gamma**k) * rows["reward"][following], 0)
             terminated = rows["terminated"][following]
             ended = terminated | rows["truncated"][following]
             end = following
             steps += more
-        next_obs = rows["obs"][base + (serial + steps) % self.length]
+        next_obs = rows["obs"][self.at(stream, serial + steps)]
         over = np.flatnonzero(ended)
         next_obs[over] = last[end[over]]
         discount = np.where(terminated, 0, gamma**steps).astype(np.float32)

@@ -93,9 +93,13 @@ class Rollout:
         """The next sample of these writers (None: of all), time first: see Batch.
 
         Nothing is drawn: `size` and the generator are for replays that draw, and fragments come in
-        their order, whatever `heads` says has been added. Raises BufferError if none is whole.
+        their order, whatever `heads` says has been added. Raises BufferError, and takes nothing,
+        if some are still missing.
         """
-        ranks = self._next(range(self.streams) if ranks is None else ranks)
+        ranks = list(range(self.streams) if ranks is None else ranks)
+        if not self.samples((self.heads() - self.taken)[ranks]):
+            raise BufferError(f"no whole sample of the workers {ranks} waits")
+        ranks = self._next(ranks)
         taken = np.empty(len(ranks), self.rows.fragment)
         for place, rank in enumerate(ranks):
             taken[place] = self._ring.get(rank).data
@@ -129,10 +133,15 @@ class Rollout:
                 f"the checkpoint's replay has {len(state['heads'])} writers, this run"
                 f" {self.streams}: resume with the same workers"
             )
-        ranks = np.asarray(state["ranks"], np.int64)
+        ranks, data = np.asarray(state["ranks"], np.int64), np.asarray(state["fragments"])
+        if len(ranks) and data.shape[-1] != self.rows.fragment.itemsize:
+            raise ValueError(
+                f"the checkpoint's fragments have {data.shape[-1]} bytes, this run's"
+                f" {self.rows.fragment.itemsize}: resume with the same turn and envs"
+            )
         waiting = np.bincount(ranks, minlength=self.streams)
         self._ring.go_on(np.asarray(state["heads"]).max() - waiting)
-        records = np.asarray(state["fragments"]).reshape(-1).view(self.rows.fragment)
+        records = data.reshape(-1).view(self.rows.fragment)
         for place, rank in enumerate(ranks):
             self._put(Fragment(int(rank), records[place : place + 1].reshape(())))
 

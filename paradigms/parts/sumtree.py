@@ -25,6 +25,11 @@ class SumTrees:
         self.trees, self._nodes = trees, nodes[::-1]  # from the root's level down
         self._levels = [np.zeros((trees * n, FAN)) for n in self._nodes]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take once all leaves are set."""
+        return sum(level.nbytes for level in self._levels)
+
     def totals(self) -> np.ndarray:
         """The sum of each tree, [trees]."""
         sums: np.ndarray = self._levels[0].sum(1)

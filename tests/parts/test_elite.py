@@ -43,7 +43,7 @@ class Offered:
 
     def __init__(self, replay: Elite, model: Model) -> None:
         self.replay, self.model = replay, model
-        self.done = [0] * len(model.slots)
+        self.done, self.seen = [0] * len(model.slots), [0] * len(model.slots)
         self.kept: list[list[Episode]] = [[] for _ in range(replay.writers)]
 
     def look(self, rank: int) -> None:
@@ -55,10 +55,13 @@ class Offered:
                 if steps[end].ended == GOES_ON:
                     continue
                 begun, self.done[stream] = self.done[stream], end + 1
+                if end < self.seen[stream]:  # its actor gave it up later
+                    continue
                 total = sum(models.reward(step.obs) for step in steps[begun : end + 1])
                 size = end + 1 - begun
                 if size <= best.longest and begun >= len(steps) - self.replay.window:
                     self.offer(rank, (total, stream, begun, size))
+            self.seen[stream] = len(steps)
 
     def offer(self, rank: int, episode: Episode) -> None:
         kept = [*self.kept[rank], episode]  # in the order in which they came
@@ -188,6 +191,30 @@ def test_the_last_share_of_the_budget_is_learned_from_the_best_alone() -> None:
     true(replay, model, tuned, replay.heads())
 
 
+@pytest.mark.parametrize("capacity", [6, 12, 1000])
+def test_env_steps_are_counted_on_in_a_smaller_or_larger_replay(capacity: int) -> None:
+    options: dict[str, Any] = {"share": 0.0, "episodes": 2, "finetune": 0.1, "budget": 180}
+    replay, model = played(26, capacity=12, **options)
+    other = make(capacity=capacity, **options)
+    other.load(replay.save())
+    for tuned in (False, True):  # 156 and 162 of 180 env steps
+        kept = other.best.kept(np.array([other.heads().sum()]))
+        best = [(kept.begun + step) * 2 + kept.stream for step in range(TURN)]
+        assert np.isin(other.sample(40, seeded()).index, best).all() == tuned
+        model.play(other)
+
+
+def test_what_its_actor_gave_up_is_not_kept_however_well_it_stood() -> None:
+    replay, model = played(1, episodes=1)
+    worst = replay.returns()
+    for _ in range(9):  # of rewards that are never negative, a longer one has more
+        model.play(replay)
+    model.replace_actor(0)
+    model.play(replay)
+    assert replay.returns().tolist() == worst.tolist()
+    agree(replay, model, replay.sample(1, seeded()), replay.heads())
+
+
 def test_fine_tuning_waits_for_an_episode() -> None:
     replay, model = played(9, ends=GOES_ON, finetune=1.0, budget=10, capacity=30)
     agree(replay, model, replay.sample(40, seeded()), replay.heads())
@@ -275,6 +302,16 @@ def test_a_checkpoint_may_be_loaded_where_there_is_less_or_more_room(
     assert other.returns().tolist() == replay.returns()[:kept].tolist()
     shown = {int(obs) for obs in other.sample(400, seeded()).obs[:, 0]}
     assert shown <= {int(obs) for obs in replay.sample(400, seeded()).obs[:, 0]}
+
+
+def test_a_full_replay_takes_what_it_says() -> None:
+    """Places keep what died in them: more rows than are ever alive together."""
+    options: dict[str, Any] = {"capacity": 60, "episodes": 4, "rows": 30}
+    replay, uniform = make(2, **options), models.make(2, capacity=60)
+    room = 2 * replay.best.places * replay.best.longest
+    assert room == 2 * 8 * 15
+    row = replay.rows.row.itemsize + replay.rows.obs.itemsize
+    assert replay.nbytes == uniform.nbytes + room * row
 
 
 @pytest.mark.parametrize(

@@ -324,6 +324,13 @@ def at(replay: Prioritized, rows: torch.Tensor) -> np.ndarray:
     return found
 
 
+def test_a_full_replay_takes_what_it_says() -> None:
+    replay, uniform = make(2, capacity=1024), models.make(2, capacity=1024)
+    powers = 8 * 4 * replay.length
+    trees = 8 * 4 * (256 + 16)  # leaves and their sums, 16 to a node
+    assert replay.nbytes == uniform.nbytes + powers + trees
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
 def test_a_priority_that_is_none_is_refused(wrong: float) -> None:
     replay, _ = filled(2)

@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 from agents.base import ROW, Batch, Key, Spec
 from paradigms.parts.crew import Crew
 from paradigms.parts.link import Link, Role
+from paradigms.parts.prioritized import Prioritized
 from paradigms.parts.replay import Uniform
 from tests.parts.model import (
     ENVS,
@@ -93,11 +94,13 @@ def test_a_checkpoint_may_be_loaded_into_a_smaller_or_larger_replay(capacity: in
     replay, model = filled(9, capacity=24)
     other = make(capacity=capacity)
     other.load(replay.save())
-    assert len(other) == min(len(replay), capacity)
-    batch = other.sample(200, torch.Generator().manual_seed(0))
-    known = {step.obs for slot in model.slots for step in slot.steps[-12:]}
-    assert {int(obs) for obs in batch.obs[:, 0]} <= known
-    assert_array_equal(batch.next_obs[:, 0] > batch.obs[:, 0], np.ones(200, bool))
+    for turns in range(20):
+        assert_array_equal(other.heads(), model.heads())
+        assert len(other) == min(len(replay) + 6 * turns, 2 * other.window)
+        batch = other.sample(40, torch.Generator().manual_seed(turns))
+        agree(other, model, batch, other.heads())
+        assert len(other.save()["rows"][0]) == len(other) // 2 + 1
+        model.play(other)
 
 
 def test_a_checkpoint_of_other_streams_is_refused_with_a_reason() -> None:
@@ -147,6 +150,64 @@ def test_a_batch_drawn_while_its_rows_are_overwritten_is_drawn_again(
     agree(replay, model, batch, heads)
 
 
+def overtaken(replay: Uniform, model: Model, turns: int) -> np.ndarray:
+    """Heads that have become old: one writer has come round since."""
+    heads = replay.heads()
+    for _ in range(turns):
+        model.play(replay)
+    return heads
+
+
+def test_what_has_been_overwritten_is_not_drawn_however_old_the_heads_are() -> None:
+    replay, model = filled(20, capacity=12)
+    heads = overtaken(replay, model, 6)
+    batch = replay.sample(8, torch.Generator().manual_seed(0), heads=heads)
+    assert replay.torn == 0
+    assert {*(batch.index // replay.streams).tolist()} <= {57, 58, 59}
+    agree(replay, model, batch, heads)
+
+
+@pytest.mark.parametrize("kind", [Uniform, Prioritized])
+def test_a_stream_of_which_nothing_is_left_is_left_out(kind: type[Uniform]) -> None:
+    replay, model = make(2, kind, capacity=24), Model(2)
+    for rank in [0] * 9 + [1] * 9:
+        model.play(replay, rank)
+    heads = overtaken(replay, model, 30)
+    batch = replay.sample(8, torch.Generator().manual_seed(0), heads=heads)
+    assert replay.torn == 0
+    assert {*(batch.index % replay.streams).tolist()} <= {2, 3}
+    agree(replay, model, batch, heads)
+    agree(replay, model, replay.sample(8, torch.Generator().manual_seed(0)), replay.heads())
+
+
+@pytest.mark.parametrize("kind", [Uniform, Prioritized])
+@pytest.mark.parametrize("turns", [6, 30])
+@pytest.mark.parametrize("where", ["before a copy", "in a copy"])
+def test_rows_overwritten_while_they_are_saved_are_left_out(
+    where: str, turns: int, kind: type[Uniform], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay, model = make(1, kind, capacity=12), Model(1)
+    for _ in range(20):
+        model.play(replay)
+    replay.sample(1, torch.Generator().manual_seed(0))
+    held, name = (replay, "heads") if where == "before a copy" else (replay.ring, "at")
+    left = 6 if where == "before a copy" else 3 if turns == 6 else 0
+    real = getattr(held, name)
+
+    def late(*asked: np.ndarray) -> np.ndarray:
+        monkeypatch.setattr(held, name, real)
+        answer: np.ndarray = real(*asked)
+        overtaken(replay, model, turns)
+        return answer
+
+    monkeypatch.setattr(held, name, late)
+    other = make(1, kind, capacity=12)
+    other.load(replay.save())
+    assert len(other) == left + 6
+    batch = other.sample(40, torch.Generator().manual_seed(0))
+    agree(other, model, batch, other.heads())
+
+
 class Twice(Role):
     """Stores every fragment twice."""
 
@@ -171,6 +232,12 @@ def test_what_other_processes_store_and_drop_is_seen_here() -> None:
         assert {report.kind for report in crew.run()} <= {"tick", "finished"}
     assert replay.heads().tolist() == [4 * TURN] * 2 * ENVS
     assert replay.duplicated == 2 * 4 * TURN * ENVS
+
+
+def test_a_full_replay_takes_what_it_says() -> None:
+    replay = make(2, capacity=24)
+    rows = 2 * ENVS * (6 + 4 * (TURN + 1))
+    assert replay.nbytes == rows * (replay.rows.row.itemsize + replay.rows.obs.itemsize)
 
 
 def test_rows_of_images_and_of_scalars_come_back_in_shape() -> None:

@@ -58,7 +58,7 @@ def test_the_next_fragment_of_every_rank_stands_side_by_side() -> None:
     assert handed_out(replay) == [(0, 0), (1, 0), (2, 0)]
     assert handed_out(replay) == [(0, 1), (1, 1), (2, 1)]
     assert len(replay) == 0
-    with pytest.raises(BufferError, match="nothing waits"):
+    with pytest.raises(BufferError, match="no whole sample"):
         handed_out(replay)
 
 
@@ -78,6 +78,21 @@ def test_a_fifo_hands_out_in_the_order_of_arrival_whoever_it_was() -> None:
     assert handed_out(replay) == [(2, 2), (1, 0), (0, 1)]
     assert handed_out(replay, ranks=(2,)) == [(2, 3), (2, 4), (2, 5)]
     assert len(replay) == 1
+
+
+def test_nothing_is_taken_of_a_sample_that_is_not_whole() -> None:
+    replay = make(capacity=1)
+    add(replay, (0, 0))
+    with pytest.raises(BufferError, match=r"no whole sample of the workers \[0, 1\] waits"):
+        handed_out(replay)
+    add(replay, (1, 0))
+    assert handed_out(replay) == [(0, 0), (1, 0)]
+
+    fifo = make(Fifo, writers=3, capacity=4, fragments=3)
+    add(fifo, (2, 0), (0, 0), (1, 0))
+    with pytest.raises(BufferError, match=r"workers \[0, 2\]"):
+        handed_out(fifo, ranks=(0, 2))
+    assert handed_out(fifo) == [(2, 0), (0, 0), (1, 0)]
 
 
 def test_the_layout_of_a_batch() -> None:
@@ -188,3 +203,13 @@ def test_nothing_is_saved_of_an_empty_one_and_another_number_of_writers_is_refus
     assert len(other) == 0
     with pytest.raises(ValueError, match="resume with the same workers"):
         make(writers=3).load(replay.save())
+
+
+@pytest.mark.parametrize("changed", [{"turn": TURN + 1}, {"envs": ENVS + 1}])
+def test_what_waits_in_fragments_of_another_size_is_refused(changed: dict[str, int]) -> None:
+    replay = make()
+    other = Rollout(spec(), **{"writers": 2, "envs": ENVS, "turn": TURN, **changed})
+    other.load(replay.save())  # nothing waits
+    add(replay, (0, 0), (1, 0))
+    with pytest.raises(ValueError, match="resume with the same turn and envs"):
+        other.load(replay.save())
