@@ -42,8 +42,9 @@ class Checkpoints:
 
     def save(self, state: dict[str, Any], env_steps: int) -> Path:
         """Writes one and removes the oldest. OSError or Damaged if it cannot: the others stay."""
+        left = list(self.folder.glob(".tmp-*"))  # by a process that was killed while it wrote
         folder = write(self.folder / f"step_{env_steps:012d}", state)
-        for old in self._names()[: -self.keep]:
+        for old in [*left, *self._names()[: -self.keep]]:
             shutil.rmtree(old, ignore_errors=True)
         return folder
 
