@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from conf import check
 from conf.compose import Setup, resolved
-from conf.sentences import Wrong
+from conf.sentences import Wrong, line
 
 if TYPE_CHECKING:
     from paradigms.base import Job, Paradigm
@@ -78,36 +78,35 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     try:
         return Session(job, paradigm, folder, values=v, choices=setup.choices)
     except (ValueError, Damaged) as error:
-        raise Wrong(" ".join(str(error).split())) from error
+        raise Wrong(line(error)) from error
 
 
 def assemble(v: dict[str, Any], **others: Any) -> tuple[Job, Paradigm]:
-    """The job and the paradigm that plain values describe; `others` are fields of Job."""
-    from hydra.utils import instantiate
-
+    """The job and the paradigm that plain values describe; `others` are fields of Job. Raises Wrong
+    for values that explore, lr_schedule, env or paradigm refuse."""
     from envs.make import describe
     from paradigms.base import Job
 
     node = {name: dict(v[name]) for name in ("agent", "replay", "paradigm")}
     batch_size = node["replay"].pop("batch_size")
-    made = {name: plain(instantiate(value, _convert_="all")) for name, value in node.items()}
-    make_env = plain(instantiate(v["env"]["make"], _convert_="all"))
+    parts = {name: made(value) for name, value in node.items()}
+    make_env = made(v["env"]["make"])
     settings: dict[str, Any] = {
         "spec": describe(make_env, threshold=v["env"]["threshold"]),
-        "make_agent": made["agent"],
+        "make_agent": parts["agent"],
         "make_env": make_env,
-        "make_replay": made["replay"],
-        "explore": instantiate(v["explore"], _convert_="all"),
-        "scale": instantiate(v["lr_schedule"], _convert_="all"),
+        "make_replay": parts["replay"],
+        "explore": made(v["explore"]),
+        "scale": made(v["lr_schedule"]),
         "env_steps": v["budget"]["env_steps"],
         "batch_size": batch_size,
         "ratio": v["updates_per_env_step"],
         "checkpoint_env_steps": v["checkpoint"]["every_env_steps"],
         "evaluate_in_worker": v["evaluation"]["where"] == "worker",
     }
-    settings["workers"] = made["paradigm"].workers or v["workers"]
+    settings["workers"] = parts["paradigm"].workers or v["workers"]
     same = ("envs", "turn", "warmup", "slack", "lag", "seed", "device", "crew")
-    return Job(**{**settings, **{name: v[name] for name in same}, **others}), made["paradigm"]
+    return Job(**{**settings, **{name: v[name] for name in same}, **others}), parts["paradigm"]
 
 
 def train(session: Session) -> dict[str, Any]:
@@ -134,9 +133,19 @@ def train(session: Session) -> dict[str, Any]:
     return result
 
 
-def plain(made: Any) -> Any:
-    """Hydra's partials as functools', so that no other process has to import Hydra."""
-    return partial(made.func, *made.args, **made.keywords) if isinstance(made, partial) else made
+def made(node: Any) -> Any:
+    """What a node with a `_target_` describes. Hydra's partials become functools', so that no other
+    process has to import Hydra. Raises Wrong for values that its constructor refuses."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        what = instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        raise Wrong(line(error.__cause__)) from error
+    return partial(what.func, *what.args, **what.keywords) if isinstance(what, partial) else what
 
 
 def refuse(error: Wrong) -> None:

@@ -10,7 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State
+from agents.base import (
+    Acted,
+    Agent,
+    Batch,
+    Group,
+    Key,
+    Learned,
+    Spec,
+    State,
+    above,
+    at_least,
+    within,
+)
 from agents.parts.draws import reseed
 from agents.parts.normal import Normal, standardised
 from agents.parts.optim import Local
@@ -78,6 +90,10 @@ class ActorCritic(Agent):
             raise ValueError(
                 f"agent.returns={returns} needs agent.critic=true; choose agent.returns=monte_carlo"
             )
+        at_least(0, critic_lr=critic_lr, lstm=lstm)
+        at_least(1, n=n)
+        above(0, rho_bar=rho_bar, c_bar=c_bar)
+        within(0, 1, lam=lam)
         (obs_size,) = spec.observation_space.shape or ()
         self.returns, self.gamma, self.lam, self.n = returns, gamma, lam, n
         self.rho_bar, self.c_bar, self.entropy = rho_bar, c_bar, entropy
@@ -94,7 +110,7 @@ class ActorCritic(Agent):
         self.memory = LSTM(obs_size, lstm, **net) if lstm else None
         self.normal = Normal(obs_size, device=self.device) if normalise else None
 
-        adam: dict[str, Any] = {"betas": (betas[0], betas[1]), "eps": eps, "clip": clip}
+        adam: dict[str, Any] = {"betas": betas, "eps": eps, "clip": clip}
         acting = [*self.actor.tensors, *self.head.tensors]
         self.extras = dict(self.head.extras)
         if self.memory is not None:
@@ -102,7 +118,8 @@ class ActorCritic(Agent):
             self.extras["memory"] = Key((2 * lstm,), per="fragment")
         self.groups["actor"] = Group(acting, lr=lr, **adam)
         if self.critic is not None:
-            self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr or lr, **adam)
+            critic_lr = lr if critic_lr is None else critic_lr
+            self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr, **adam)
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
         if self.normal is not None:
             self.slow["normal"] = self.normal.tensors

@@ -12,7 +12,7 @@ The loop that uses an agent, whatever the paradigm:
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -118,11 +118,16 @@ class Group:
         tensors: list[Tensor],
         *,
         lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         clip: float | None = None,
     ) -> None:
-        self.tensors, self.lr, self.betas, self.eps, self.clip = tensors, lr, betas, eps, clip
+        at_least(0, lr=lr)
+        above(0, eps=eps, clip=clip)
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"agent.betas={[*betas]} must be two numbers in [0, 1)")
+        self.tensors, self.lr, self.eps, self.clip = tensors, lr, eps, clip
+        self.betas = (betas[0], betas[1])
         self.flat = self.grad = self.m = self.v = self.step = torch.empty(0)
         self.grads: list[Tensor] = []
         self.count = np.zeros(1, dtype=np.int64)
@@ -205,3 +210,25 @@ class Agent(abc.ABC):
 
     def rebound(self) -> None:  # noqa: B027
         """Called when the tensors' storage has moved, for caches of views (nothing by default)."""
+
+
+def at_least(least: float, group: str = "agent", /, **settings: float | None) -> None:
+    """Raises ValueError, in a sentence that names the key, for a setting below `least`. As with the
+    next two, None is no number and passes, and NaN does not."""
+    for name, value in settings.items():
+        if value is not None and not value >= least:
+            raise ValueError(f"{group}.{name}={value} must be {least:g} or more")
+
+
+def above(bound: float, group: str = "agent", /, **settings: float | None) -> None:
+    """Raises ValueError for a setting that is not above `bound`."""
+    for name, value in settings.items():
+        if value is not None and not value > bound:
+            raise ValueError(f"{group}.{name}={value} must be above {bound:g}")
+
+
+def within(least: float, most: float, group: str = "agent", /, **settings: float | None) -> None:
+    """Raises ValueError for a setting outside [least, most]."""
+    for name, value in settings.items():
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"{group}.{name}={value} must lie in [{least:g}, {most:g}]")

@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
 from agents.parts.draws import reseed
 from agents.parts.heads import Head, make_head
 from agents.parts.networks import MLP
@@ -81,6 +81,8 @@ class DQN(Agent):
         super().__init__(spec, seed, device)
         assert isinstance(spec.action_space, Discrete), f"{spec.action_space} is not Discrete"
         (obs_size,) = spec.observation_space.shape or ()
+        within(0, 1, tau=tau, average=average)
+        at_least(1, period=period)
         if not hidden_sizes:
             raise ValueError("agent.hidden_sizes=[] must name one layer or more, such as [64, 64]")
         self.actions = int(spec.action_space.n)
@@ -101,9 +103,7 @@ class DQN(Agent):
         )
         self.target = self.online.copy()
 
-        self.groups["q"] = Group(
-            self.online.tensors, lr=lr, betas=(betas[0], betas[1]), eps=eps, clip=clip
-        )
+        self.groups["q"] = Group(self.online.tensors, lr=lr, betas=betas, eps=eps, clip=clip)
         self.slow["target"] = self.target.tensors
         self.follows["target"] = ("q", 2 / (period + 1) if period else tau)
         self.parts = {"act": ["q"], "evaluate": ["q"]}

@@ -9,7 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.base import (
+    Acted,
+    Agent,
+    Batch,
+    Group,
+    Learned,
+    Spec,
+    State,
+    above,
+    at_least,
+    within,
+)
 from agents.parts.draws import reseed
 from agents.parts.normal import Normal, ReturnScale, standardised
 from agents.parts.optim import Local
@@ -35,7 +46,7 @@ class PPO(Agent):
     (Engstrom et al. 2020, arXiv:2005.12729); the returns behind the latter begin at 0 with each
     fragment, so that short ones underestimate it.
     Rows of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
-    is older than the last `learn`.
+    is more than `replay.capacity` learns old (1 by default), besides what other workers learned.
     """
 
     needs = frozenset({"vector"})
@@ -56,7 +67,7 @@ class PPO(Agent):
         gamma: float = 0.99,
         lam: float = 0.95,
         epochs: int = 10,
-        minibatches: int = 32,
+        minibatches: int = 16,
         clip_ratio: float = 0.2,
         clip_value: float | None = None,
         entropy: float = 0.0,
@@ -67,6 +78,10 @@ class PPO(Agent):
         state_std: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
+        at_least(0, critic_lr=critic_lr)
+        at_least(1, epochs=epochs, minibatches=minibatches)
+        above(0, clip_ratio=clip_ratio, clip_value=clip_value, target_kl=target_kl)
+        within(0, 1, lam=lam)
         (obs_size,) = spec.observation_space.shape or ()
         self.gamma, self.lam = gamma, lam
         self.epochs, self.minibatches = epochs, minibatches
@@ -85,7 +100,8 @@ class PPO(Agent):
 
         adam: dict[str, Any] = {"eps": eps, "clip": clip}
         self.groups["actor"] = Group([*self.actor.tensors, *self.head.tensors], lr=lr, **adam)
-        self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr or lr, **adam)
+        critic_lr = lr if critic_lr is None else critic_lr
+        self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr, **adam)
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
         if self.normal is not None:
             self.slow["normal"] = self.normal.tensors

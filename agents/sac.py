@@ -11,7 +11,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.base import (
+    Acted,
+    Agent,
+    Batch,
+    Group,
+    Learned,
+    Spec,
+    State,
+    above,
+    at_least,
+    within,
+)
 from agents.parts.critics import Truncated, Values
 from agents.parts.draws import reseed
 from agents.parts.explore import HeldActions, Noise, make_noise
@@ -77,6 +88,10 @@ class SAC(Agent):
         bf16: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
+        at_least(0, actor_lr=actor_lr, critic_lr=critic_lr, temperature_lr=temperature_lr)
+        at_least(1, critics=critics)
+        at_least(0, quantiles=quantiles)
+        within(0, 1, tau=tau, average=average)
         (obs_size,) = spec.observation_space.shape or ()
         (self.action_size,) = spec.action_space.shape or ()
         self.gamma, self.n_step, self.average = gamma, n_step, average
@@ -101,14 +116,18 @@ class SAC(Agent):
         sizes = [obs_size + self.action_size, *hidden_sizes, self.critics.outputs]
         self.critic = MLP(sizes, members=critics, layer_norm=layer_norm, **net)
         self.target = self.critic.copy()
-        start = initial_temperature if self.automatic else float(temperature)
-        self.log_alpha = torch.full((1,), math.log(start), device=self.device, requires_grad=True)
+        start = log_temperature(temperature, initial_temperature)
+        self.log_alpha = torch.full((1,), start, device=self.device, requires_grad=True)
 
-        adam: dict[str, Any] = {"betas": (betas[0], betas[1]), "eps": eps, "clip": clip}
-        self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr or lr, **adam)
-        self.groups["actor"] = Group(self.actor.tensors, lr=actor_lr or lr, **adam)
+        adam: dict[str, Any] = {"betas": betas, "eps": eps, "clip": clip}
+        moved = {
+            "critic": (self.critic.tensors, critic_lr),
+            "actor": (self.actor.tensors, actor_lr),
+        }
         if self.automatic:
-            self.groups["temperature"] = Group([self.log_alpha], lr=temperature_lr or lr, **adam)
+            moved["temperature"] = ([self.log_alpha], temperature_lr)
+        for name, (tensors, own) in moved.items():
+            self.groups[name] = Group(tensors, lr=lr if own is None else own, **adam)
         self.slow["target"] = self.target.tensors
         self.follows["target"] = ("critic", tau)
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
@@ -187,3 +206,13 @@ class SAC(Agent):
 
     def rebound(self) -> None:
         self.actor.forget_arrays()
+
+
+def log_temperature(temperature: str | float, initial: float) -> float:
+    """Where log alpha begins: the logarithm of a fixed temperature, or of the initial one."""
+    above(0, initial_temperature=initial)
+    if temperature == "auto":
+        return math.log(initial)
+    if isinstance(temperature, str) or not temperature > 0:
+        raise ValueError(f"agent.temperature={temperature} must be auto or a number above 0")
+    return math.log(temperature)

@@ -11,10 +11,11 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, within
 from agents.parts.draws import reseed
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
+from agents.sac import log_temperature
 
 
 class DiscreteSAC(Agent):
@@ -54,8 +55,7 @@ class DiscreteSAC(Agent):
     ) -> None:
         super().__init__(spec, seed, device)
         assert isinstance(spec.action_space, Discrete), "DiscreteSAC needs discrete actions"
-        if not 0 <= entropy_share <= 1:
-            raise ValueError(f"agent.entropy_share={entropy_share} must lie in [0, 1]")
+        within(0, 1, tau=tau, entropy_share=entropy_share)
         (obs_size,), actions = spec.observation_space.shape or (), int(spec.action_space.n)
         self.gamma, self.n_step = gamma, n_step
         self.automatic = temperature == "auto"
@@ -67,8 +67,8 @@ class DiscreteSAC(Agent):
         self.actor = MLP(sizes, **net)
         self.critic = MLP(sizes, members=2, layer_norm=layer_norm, **net)
         self.target = self.critic.copy()
-        start = initial_temperature if self.automatic else float(temperature)
-        self.log_alpha = torch.full((1,), math.log(start), device=self.device, requires_grad=True)
+        start = log_temperature(temperature, initial_temperature)
+        self.log_alpha = torch.full((1,), start, device=self.device, requires_grad=True)
 
         self.groups["critic"] = Group(self.critic.tensors, lr=lr)
         self.groups["actor"] = Group(self.actor.tensors, lr=lr)

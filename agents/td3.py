@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
 from agents.parts.draws import reseed
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
@@ -19,7 +19,8 @@ from agents.parts.optim import Local
 
 class TD3(Agent):
     """A deterministic actor, `critics` critics whose minimum is trusted, smoothed targets, and an
-    actor that moves, with all targets, only at every `delay`-th update of the critics.
+    actor that moves, with all targets, only at every `delay`-th update of the critics that this
+    copy of the agent makes, counted on from where the vector's count stood at its first.
 
     Actions live in [-1, 1], so `noise_std`, `smoothing` and `smoothing_clip` are in units of half
     the action range, as in the paper. `explore` is the probability that a uniformly random action
@@ -61,8 +62,9 @@ class TD3(Agent):
         hold: int = 1,
     ) -> None:
         super().__init__(spec, seed, device)
-        if delay < 1 or critics < 1:
-            raise ValueError("agent.delay and agent.critics must be 1 or more")
+        at_least(1, delay=delay, critics=critics)
+        at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip, noise_std=noise_std)
+        within(0, 1, tau=tau)
         (obs_size,) = spec.observation_space.shape or ()
         (self.action_size,) = spec.action_space.shape or ()
         self.gamma, self.n_step, self.tau, self.delay = gamma, n_step, tau, delay
@@ -70,6 +72,7 @@ class TD3(Agent):
         self.noise_std = noise_std
         self.noise: Noise = make_noise(noise, self.action_size)
         self.held = HeldActions(self.action_size, hold)
+        self.made: int | None = None  # updates, this copy's own: see `learn`
 
         net: dict[str, Any] = {"generator": reseed(torch.Generator(), seed, "init")}
         net["device"] = self.device
@@ -102,6 +105,9 @@ class TD3(Agent):
         return Acted(noisy, {**held_state, **noise_state}, {})
 
     def learn(self, batch: Batch) -> Learned:
+        if self.made is None:
+            self.made = int(self.groups["critic"].count[0])
+
         # Critics: Algorithm 1, with the clipped double Q of equation 10
         with torch.no_grad():
             next_action = self.smooth(torch.tanh(self.target_actor(batch.next_obs)))
@@ -116,8 +122,10 @@ class TD3(Agent):
         self.descend("critic", critic_loss)
         metrics = {"loss/critic": critic_loss, "q/mean": q, "q/target": y}
 
-        # Actor and all targets: every `delay`-th of the updates that the vector has counted
-        if self.groups["critic"].count[0] % self.delay == 0:
+        # Actor and all targets: every `delay`-th of its own updates. By the vector's count, which
+        # workers merge, a task might begin at each multiple of `delay` and end before the next
+        self.made += 1
+        if self.made % self.delay == 0:
             action = torch.tanh(self.actor(batch.obs))
             actor_loss = -self.first(torch.cat((batch.obs, action), -1)).mean()
             self.descend("actor", actor_loss)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from agents.base import State
+from agents.base import State, at_least, within
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,10 @@ class Warmup:
 
     steps: int
     after: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(0, "explore", steps=self.steps)
+        within(0, 1, "explore", after=self.after)
 
     def __call__(self, steps: int, index: int, count: int) -> float:
         """steps: own env steps x workers; index: this env among all `count` of them."""
@@ -38,6 +42,10 @@ class Epsilon:
     final: float = 0.05
     spread: float = 0.0
 
+    def __post_init__(self) -> None:
+        at_least(0, "explore", warmup=self.warmup, steps=self.steps, spread=self.spread)
+        within(0, 1, "explore", start=self.start, final=self.final)
+
     def __call__(self, steps: int, index: int, count: int) -> float:
         """steps: own env steps x workers; index: this env among all `count` of them."""
         if steps < self.warmup:
@@ -55,6 +63,7 @@ class HeldActions:
     """
 
     def __init__(self, size: int, steps: int) -> None:
+        at_least(1, hold=steps)
         self.size, self.steps = size, steps
 
     def initial_state(self, n: int) -> State:

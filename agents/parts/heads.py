@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from agents.base import above, at_least
 from agents.parts.distributions import categorical_projection, quantile_huber
 
 # B batch, K numbers an action
@@ -120,6 +121,8 @@ def make_head(
     device: torch.device | str = "cpu",
 ) -> Head:
     """The head named `value`, `categorical` or `quantile`."""
+    at_least(2 if name == "categorical" else 1, atoms=atoms)
+    above(0, huber=huber)
     if name == "value":
         return Value(huber)
     if name == "categorical":

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from agents.base import Agent, Group
+from agents.base import Agent, Group, at_least, within
 
 ALIGN = 16  # elements; shards and fused Adam give the same bits only when cut at multiples of 16
 
@@ -21,6 +21,9 @@ class Vector:
     """
 
     def __init__(self, agent: Agent) -> None:
+        within(0, 1, gamma=agent.gamma)
+        at_least(1, n_step=agent.n_step)
+        within(0, 1, "agent.follows", **{name: rate for name, (_, rate) in agent.follows.items()})
         self.agent = agent
         acting, judged = agent.parts["act"], agent.parts["evaluate"]
         sources = {**{name: g.tensors for name, g in agent.groups.items()}, **agent.slow}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.base import at_least
+
 
 @dataclass(frozen=True)
 class Line:
@@ -12,6 +14,13 @@ class Line:
     hold: float = 0.0
     final: float = 1.0
     end: float = 1.0
+
+    def __post_init__(self) -> None:
+        at_least(0, "lr_schedule", final=self.final)
+        if not 0 <= self.hold <= self.end:
+            raise ValueError(
+                f"lr_schedule.hold={self.hold} must lie in [0, lr_schedule.end={self.end}]"
+            )
 
     def __call__(self, share: float) -> float:
         """share: of the env-step budget that is done, 0..1."""

@@ -118,7 +118,6 @@ def test_losses_and_gradients_are_the_papers(options: dict[str, Any]) -> None:
     )
     data = batch()
     agent.rng.learn.manual_seed(7)
-    agent.groups["critic"].count += 1
     learned = agent.learn(data)
     assert learned.updates == 1
     critic_loss = reference.critic_loss(doubled(data), noise(7))
@@ -176,8 +175,8 @@ def test_nine_updates_are_the_references_with_torchs_adam(delay: int, fused: boo
             assert_allclose(one.detach(), two.detach(), atol=1e-5)
 
 
-def test_the_delay_is_counted_in_the_vector_and_so_survives_a_copy() -> None:
-    """Whoever goes on from another's vector goes on with its delay: resume, merging, hogwild."""
+def test_the_delay_begins_at_the_vectors_count_and_so_survives_a_resume() -> None:
+    """Whoever begins with another's vector goes on with its delay, to the bit."""
     agent, other = make(delay=3), make(delay=3)
     for number in range(4):
         agent.rng.learn.manual_seed(number)
@@ -191,16 +190,37 @@ def test_the_delay_is_counted_in_the_vector_and_so_survives_a_copy() -> None:
     assert agent.vector.counts.tolist() == other.vector.counts.tolist() == [9, 3]
 
 
-def test_two_agents_bound_to_one_vector_share_one_delay() -> None:
+def test_the_delay_is_an_agents_own_whatever_weights_and_counts_it_is_given() -> None:
+    """As dupdate does: every task begins with others' updates counted in."""
+    agent, given = make(delay=3), make(delay=3)
+    moved = []
+    for number in range(9):
+        given.vector.counts += 6
+        agent.vector.load("all", given.vector.floats, given.vector.counts)
+        agent.learn(batch(number))
+        moved.append(not torch.equal(agent.vector.flat("actor"), given.vector.flat("actor")))
+    assert moved == [False, False, True] * 3
+
+
+def test_two_agents_bound_to_one_vector_have_a_delay_each() -> None:
     agents = [make(delay=2), make(delay=2)]
     floats, counts = agents[0].vector.floats, agents[0].vector.counts
     agents[1].vector.bind(floats, counts)
     moved = []
-    for number in range(6):
+    for number in range(8):
         before = agents[0].vector.flat("actor").clone()
         agents[number % 2].learn(batch(number))
         moved.append(not torch.equal(before, agents[0].vector.flat("actor")))
-    assert moved == [False, True] * 3
+    assert moved[0::2] == [False, True, False, True]
+    assert moved[1::2] == [True, False, True, False], "it begins at a count of 1"
+
+
+def test_the_actor_moves_at_every_second_update_of_workers_that_are_merged() -> None:
+    """In a round both workers begin at one count. Where each makes one update that count is always
+    even, so that by the vector's count none would ever come to the actor."""
+    rounds = {"workers": 2, "envs": 1, "turn": 4, "ratio": 0.25}
+    ended = run(PARADIGMS["dupdate"], job(agent=td3, warmup=64, env_steps=96, **rounds))
+    assert ended.result.final.counts.tolist() == [8, 4]
 
 
 def test_follows_has_the_rate_of_one_update() -> None:
@@ -268,11 +288,6 @@ def test_a_column_of_rewards_is_refused() -> None:
     wrong["reward"] = wrong["reward"][:, None]
     with pytest.raises(AssertionError, match=r"q \(2, 32\), y \(32, 32\)"):
         make().learn(wrong)
-
-
-def test_a_delay_below_one_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"agent\.delay"):
-        make(delay=0)
 
 
 @pytest.mark.parametrize("options", [{}, DDPG], ids=["td3", "ddpg"])
