@@ -12,7 +12,7 @@ from benchmarks import cells
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # a second pytest, torch and Stable-Baselines3: a minute on a busy machine
+@pytest.mark.timeout(300)  # a second pytest and its imports: a minute on a busy machine
 def test_the_suites_run_at_a_tiny_size_and_store_nothing() -> None:
     before = sorted((cells.RESULTS / "bench").glob("*"))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "--quick", "benchmarks"]
