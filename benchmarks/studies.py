@@ -196,8 +196,8 @@ STUDIES: dict[str, Study] = {
         table="solved",
     ),
     "walks": Study(
-        question="Does PPO walk within two million env steps and ten minutes?",
-        variants={"ppo_walker": ("agent=ppo", "budget.env_steps=2000000")},
+        question="Does PPO walk within a million env steps and ten minutes?",
+        variants={"ppo_walker": ("agent=ppo", "budget.env_steps=1000000")},
         common=(
             "env=walker",
             "paradigm=sequential",
@@ -302,6 +302,7 @@ STUDIES: dict[str, Study] = {
             "workers=3",
             "slack=0",
             "replay=elite",
+            "replay.batch_size=128",
             "agent.hidden_sizes=[64,64]",
             "agent.average=0.005",
             "stop_when_solved=false",
