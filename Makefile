@@ -42,13 +42,13 @@ bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild 
 	$(BIN)/python -m benchmarks.report
 
 proofs: $(READY) ## the day set: missing cells of the studies behind the README (about 9 h, resumable)
-	$(BIN)/python -m benchmarks.study mcar lander workers pairs
-	$(BIN)/python -m benchmarks.study agents merges warmup chain overestimation elites --pack 2
+	$(BIN)/python -m benchmarks.study mcar lander workers pairs walks
+	$(BIN)/python -m benchmarks.study agents landers merges warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
 
 study: $(READY) ## the overnight set (resumable)
-	$(BIN)/python -m benchmarks.study mcar lander workers pairs overnight_lander overnight_walker
-	$(BIN)/python -m benchmarks.study agents merges warmup chain overestimation elites --pack 2
+	$(BIN)/python -m benchmarks.study mcar lander workers pairs walks overnight_lander overnight_walker
+	$(BIN)/python -m benchmarks.study agents landers merges warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
 
 report: $(READY) ## rewrites the README tables and the figures from the stored results

@@ -20,6 +20,7 @@ MERGES = {
     "mean": ("paradigm.merge=mean",),
 }
 QUIET = ("tensorboard=false", "checkpoint.at_end=false")
+GREEDY = ("explore.start=0", "explore.final=0")
 
 
 @dataclass(frozen=True)
@@ -233,16 +234,22 @@ STUDIES: dict[str, Study] = {
     "chain": Study(
         question="Do longer backups, priorities and noisy networks earn their place on a chain?",
         variants={
-            "n_step_1": ("agent.n_step=1",),
-            "n_step_3": ("agent.n_step=3",),
-            "n_step_8": ("agent.n_step=8",),
-            "n_step_3_prioritized": ("agent.n_step=3", "replay=prioritized"),
-            "noisy": ("agent.n_step=1", "agent.noisy=true", "explore.start=0", "explore.final=0"),
+            f"{name}{row}": (*chain, *options)
+            for name, chain in (
+                ("", ("env.kwargs.length=24",)),
+                ("short_", ("env.kwargs.length=12", "evaluation.every_seconds=0.2")),
+            )
+            for row, options in (
+                ("n_step_1", ("agent.n_step=1",)),
+                ("n_step_3", ("agent.n_step=3",)),
+                ("n_step_8", ("agent.n_step=8",)),
+                ("n_step_3_prioritized", ("agent.n_step=3", "replay=prioritized")),
+                ("noisy", ("agent.n_step=1", "agent.noisy=true", *GREEDY)),
+            )
         },
         common=(
             "agent=dqn",
             "env=chain",
-            "env.kwargs.length=24",
             "paradigm=sequential",
             "replay.batch_size=64",
             "budget.env_steps=20000",
