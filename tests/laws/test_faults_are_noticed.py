@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from paradigms import dcollect, dupdate
+from agents.base import Batch, Learned
+from paradigms import dcollect, dupdate, hogwild
 from paradigms.base import Job, Progress
 from paradigms.parts.crew import Crew, Failed
 from tests.counting import Counter
@@ -126,6 +128,24 @@ def test_a_worker_that_hangs_is_named_with_where_it_stands(
     assert caught.value.name == "worker-1"
     assert "has not reached link.go() for 2 s" in caught.value.cause
     assert "envs/toys.py" in caught.value.trace
+
+
+class Slow(Idler):
+    """A fragment of its updates takes longer than the heartbeat below."""
+
+    def learn(self, batch: Batch) -> Learned:
+        time.sleep(0.15)
+        return super().learn(batch)
+
+
+@pytest.mark.parametrize("module", [dcollect, hogwild], ids=["dcollect", "hogwild"])
+def test_a_fragment_of_many_slow_updates_is_no_hang(
+    module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Crew", functools.partial(Crew, heartbeat=1.5))
+    slow = job(agent=Slow, crew="process", env_steps=48, slack=0)
+    totals = run(PARADIGMS[module.__name__.split(".")[-1]], slow).totals
+    assert totals["updates"] == totals["env_steps"] - 32 > 16
 
 
 @FILES
