@@ -167,7 +167,7 @@ STUDIES: dict[str, Study] = {
         variants={
             name: (f"agent={agent}", f"env={world}", f"budget.env_steps={env_steps}")
             for name, agent, world, env_steps in (
-                ("dqn_cartpole", "dqn", "cartpole", 40_000),
+                ("dqn_cartpole", "dqn", "cartpole", 100_000),
                 ("rainbow_cartpole", "rainbow", "cartpole", 40_000),
                 ("sac_discrete_cartpole", "sac_discrete", "cartpole", 60_000),
                 ("actor_critic_cartpole", "actor_critic", "cartpole", 100_000),
@@ -220,7 +220,7 @@ STUDIES: dict[str, Study] = {
                 f"budget.env_steps={env_steps}",
             )
             for agent, world, env_steps in (
-                ("dqn", "cartpole", 40_000),
+                ("dqn", "cartpole", 100_000),
                 ("ppo", "cartpole", 60_000),
                 ("td3", "pendulum", 30_000),
             )
