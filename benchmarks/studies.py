@@ -174,7 +174,7 @@ STUDIES: dict[str, Study] = {
                 ("ppo_cartpole", "ppo", "cartpole", 60_000),
                 ("td3_pendulum", "td3", "pendulum", 30_000),
                 ("tqc_pendulum", "tqc", "pendulum", 30_000),
-                ("dqn_lander_discrete", "dqn", "lander_discrete", 150_000),
+                ("dqn_lander_discrete", "dqn", "lander_discrete", 200_000),
                 ("ppo_lander", "ppo", "lander", 500_000),
             )
         },
