@@ -168,7 +168,7 @@ STUDIES: dict[str, Study] = {
             name: (f"agent={agent}", f"env={world}", f"budget.env_steps={env_steps}")
             for name, agent, world, env_steps in (
                 ("dqn_cartpole", "dqn", "cartpole", 100_000),
-                ("rainbow_cartpole", "rainbow", "cartpole", 40_000),
+                ("rainbow_cartpole", "rainbow", "cartpole", 100_000),
                 ("sac_discrete_cartpole", "sac_discrete", "cartpole", 60_000),
                 ("actor_critic_cartpole", "actor_critic", "cartpole", 100_000),
                 ("ppo_cartpole", "ppo", "cartpole", 60_000),
