@@ -221,7 +221,7 @@ STUDIES: dict[str, Study] = {
             )
             for agent, world, env_steps in (
                 ("dqn", "cartpole", 100_000),
-                ("ppo", "cartpole", 60_000),
+                ("ppo", "cartpole", 100_000),
                 ("td3", "pendulum", 30_000),
             )
             for paradigm in ("dcollect", "dupdate", "hogwild")
