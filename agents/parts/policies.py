@@ -112,7 +112,9 @@ class Gaussian:
         self.dims, self.state_std, self.start = dims, state_std, log_std
         self.size = 2 * dims if state_std else dims
         self.extras = {"logp": Key(), "raw": Key((dims,))}
-        self.log_std = torch.full((dims,), log_std, device=device, requires_grad=not state_std)
+        self.log_std = torch.full(
+            (dims,), float(log_std), device=device, requires_grad=not state_std
+        )
         self.tensors = [] if state_std else [self.log_std]
 
     def greedy(self, x: np.ndarray) -> np.ndarray:

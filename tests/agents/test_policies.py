@@ -84,7 +84,7 @@ def test_draws_follow_the_distribution_and_the_generator_alone(name: str) -> Non
 
 def test_a_head_fits_its_action_space() -> None:
     obs = Box(-1.0, 1.0, (2,), np.float32)
-    box = make_head(Spec(obs, Box(-1.0, 1.0, (4,), np.float32)), log_std=0.0, state_std=False)
+    box = make_head(Spec(obs, Box(-1.0, 1.0, (4,), np.float32)), log_std=0, state_std=False)
     assert box.size == 4 and len(box.tensors) == 1
     assert make_head(Spec(obs, Discrete(6)), log_std=0.0, state_std=False).size == 6
     with pytest.raises(ValueError, match="MultiDiscrete"):
