@@ -197,8 +197,8 @@ STUDIES: dict[str, Study] = {
         table="solved",
     ),
     "walks": Study(
-        question="Does PPO walk within a million env steps and ten minutes?",
-        variants={"ppo_walker": ("agent=ppo", "budget.env_steps=1000000")},
+        question="Does PPO walk within two million env steps and ten minutes?",
+        variants={"ppo_walker": ("agent=ppo", "budget.env_steps=2000000")},
         common=(
             "env=walker",
             "paradigm=sequential",
