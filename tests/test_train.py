@@ -168,6 +168,27 @@ def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
     assert steps == sorted(steps)
 
 
+def test_a_signal_to_the_whole_group_saves_and_stops_too(tmp_path: Path) -> None:
+    long = [*SMALL, "paradigm=dcollect", "budget.env_steps=100000000", "tensorboard=false"]
+    run = subprocess.Popen(
+        command(*long, "env.threshold=-1000", "evaluation.every_seconds=0", "hydra.run.dir=run"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if "(1 of 3 in a row)" in line:
+                os.killpg(run.pid, signal.SIGTERM)
+                break
+        said = run.stdout.read()
+    assert run.returncode == 128 + signal.SIGTERM, said
+    assert result(tmp_path / "run")["stopped_by"] == "signal"
+    assert any((tmp_path / "run" / "checkpoints").iterdir())
+
+
 def test_sigterm_twice_ends_at_once_and_still_leaves_a_result(tmp_path: Path) -> None:
     run = subprocess.Popen(
         command(*SMALL, "budget.env_steps=100000000", "hydra.run.dir=run", "tensorboard=false"),

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-PRELOAD = ("torch", "numpy", "gymnasium", "paradigms.parts.child")
+PRELOAD = ("paradigms.parts.server", "torch", "numpy", "gymnasium", "paradigms.parts.child")
 _MAIN = ("init_main_from_name", "init_main_from_path")
 _lock = threading.Lock()
 
