@@ -1,6 +1,6 @@
 """The studies as data: a question, the rows of its table, its seeds. A cell is a row and a seed.
 
-Tuning used seeds 0-9; figures come from seeds 100 and up.
+Tuning used seeds below 100; figures come from seeds 100 and up.
 """
 
 from __future__ import annotations

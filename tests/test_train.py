@@ -189,6 +189,46 @@ def test_a_signal_to_the_whole_group_saves_and_stops_too(tmp_path: Path) -> None
     assert any((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("why", "first"),
+    [
+        ("solved", ["stop_when_solved=true", "env.threshold=-1000", "budget.env_steps=100000"]),
+        ("budget", ["budget.seconds=1.5", "budget.env_steps=100000000"]),
+    ],
+)
+def test_the_command_that_it_prints_goes_on(why: str, first: list[str], tmp_path: Path) -> None:
+    often = ["evaluation.every_seconds=0", "evaluation.confirm_episodes=5", "tensorboard=false"]
+    spoken(*SMALL, *first, *often, "hydra.run.dir=run", cwd=tmp_path)
+    before, text = result(tmp_path / "run"), (tmp_path / "run" / "log.txt").read_text()
+    assert before["stopped_by"] == why
+    (line,) = [line for line in text.splitlines() if "go on:" in line]
+    words = line.split("python train.py")[1].split()
+    little = f"budget.env_steps={before['env_steps'] + 64}"
+    spoken(*(little if w.startswith("budget.env_steps=") else w for w in words), cwd=tmp_path)
+    assert result(tmp_path / "run")["env_steps"] >= before["env_steps"] + 64
+
+
+def test_a_run_is_replayed_to_the_same_bits_or_refused(tmp_path: Path) -> None:
+    def replayed() -> tuple[int, str]:
+        words = [sys.executable, str(ROOT / "replay_run.py"), "run=run"]
+        run = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        return run.returncode, run.stdout + run.stderr
+
+    wiring = ["paradigm=dupdate", "workers=2", "tensorboard=false", "evaluation.every_seconds=null"]
+    spoken(*SMALL, *wiring, "hydra.run.dir=run", cwd=tmp_path)
+    code, said = replayed()
+    assert (code, "updates replayed: the same bits" in said) == (0, True), said
+    journal = tmp_path / "run" / "journal.bin"
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[: -len(whole) // 4])
+    code, said = replayed()
+    assert (code, "its journal is not whole" in said) == (2, True), said
+    journal.write_bytes(whole)
+    spoken("resume=run", "budget.env_steps=400", cwd=tmp_path)
+    code, said = replayed()
+    assert (code, "was resumed" in said) == (2, True), said
+
+
 def test_sigterm_twice_ends_at_once_and_still_leaves_a_result(tmp_path: Path) -> None:
     run = subprocess.Popen(
         command(*SMALL, "budget.env_steps=100000000", "hydra.run.dir=run", "tensorboard=false"),

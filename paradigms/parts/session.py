@@ -204,8 +204,9 @@ class Session:
         policy = (self.folder / "final.safetensors").exists()
         tensorboard = bool(self.values["tensorboard"])
         further = [f"budget.env_steps={max(2 * result['env_steps'], self.job.env_steps)}"]
-        further += ["stop_when_solved=false"] if self.values["stop_when_solved"] else []
-        further += ["budget.seconds=null"] if self.values["budget"]["seconds"] is not None else []
+        seconds = self.values["budget"]["seconds"]
+        further += ["stop_when_solved=false"] if self._stopped_by == "solved" else []
+        further += ["budget.seconds=null"] if seconds and self._seconds >= seconds else []
         for line in record.commands(self.folder, further, policy=policy, tensorboard=tensorboard):
             self.log.say(line)
         return result

@@ -88,7 +88,8 @@ class Weights:
         """What `take` makes of the newest slot, and its version; again if it was overwritten."""
         while True:
             serial = self._readable()
-            taken = take(slot := serial % self.slots)
+            slot = serial % self.slots
+            taken = take(slot)
             version = int(self._versions.array[slot])
             if self._whole(serial):
                 return taken, version

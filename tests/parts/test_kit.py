@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from paradigms.base import Job
+from paradigms.base import Copy, Job
 from paradigms.dupdate import DUpdate
 from paradigms.parts.elite import Elite
 from paradigms.parts.kit import make_kit, whose
@@ -77,3 +77,10 @@ def test_tasks_are_drawn_at_random_where_rows_stay(kind: Any) -> None:
     else:
         next(run)
         run.close()
+
+
+def test_what_a_run_resumes_from_is_taken_up_once_and_sent_to_nobody() -> None:
+    kit = made(Uniform, 1.0)
+    state = kit.save(Copy("all", kit.vector.floats, kit.vector.counts, 0))
+    resumed = make_kit(dataclasses.replace(job(Uniform, 1.0), resume=state), workers=2)
+    assert resumed.job.resume is None

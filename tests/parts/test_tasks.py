@@ -176,3 +176,11 @@ def test_the_sources_rule_draws_fixed_shares_after_the_warm_up(evaluate: bool) -
     assert {task.learns for task in trained} == {4}
     counters.count("added", -1, 50)
     assert rule(0) == Task(None)
+
+
+def test_the_source_rule_collects_first_even_without_a_warmup() -> None:
+    counters = pace(warmup=0)
+    rule = BySource(counters, 4, seed=3, evaluate=True)
+    assert {rule(0).kind for _ in range(20)} == {COLLECT}
+    counters.count("added", -1, 1)
+    assert TRAIN in {rule(0).kind for _ in range(20)}
