@@ -114,9 +114,9 @@ def of_rows_handed_out_once(values: Mapping[str, Any], chosen: str) -> None:
         raise Wrong(f"warmup={values['warmup']} would be thrown away: {once}; set warmup=0")
     if values["turn"] < 2:
         raise Wrong(f"turn={values['turn']} is too short a fragment for {chosen}; set turn=2")
-    if paradigm.get("rows") == "shared":
+    if (rows := paradigm.get("rows")) in ("shared", "sent"):
         raise Wrong(
-            f"paradigm.rows=shared needs a replay that keeps its rows: {once}, to whoever collected"
+            f"paradigm.rows={rows} needs a replay that keeps its rows: {once}, to whoever collected"
             " it; set paradigm.rows=own"
         )
     if paradigm.get("rule") == "source":

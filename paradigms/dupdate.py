@@ -1,7 +1,8 @@
 """The learner hands out tasks; workers collect or train; the learner merges what comes back.
 
 learner -- COLLECT --> worker i: pull `act`, Actor.collect -> shared Replay
-        -- TRAIN ----> worker i: pull `all`, learn on drawn batches, return its vector -> merge
+        -- TRAIN ----> worker i: pull `all`, learn on batches that it draws (or that the learner has
+                                 drawn and sent), return its vector -> merge
         -- EVALUATE -> worker i: pull `act`, one greedy episode
 """
 
@@ -19,6 +20,7 @@ from paradigms.parts.kit import (
     make_agent,
     make_kit,
     make_learner,
+    make_samples,
     note_collected,
     whose,
 )
@@ -26,6 +28,7 @@ from paradigms.parts.link import Link, Role
 from paradigms.parts.merge import Rule, finite, make_rule
 from paradigms.parts.pace import Pace
 from paradigms.parts.rows import Replay
+from paradigms.parts.samples import Samples
 from paradigms.parts.tasks import COLLECT, TRAIN, ByPace, BySource, Task, Tasks
 from paradigms.parts.weights import Weights
 
@@ -34,9 +37,11 @@ from paradigms.parts.weights import Weights
 class DUpdate:
     """merge: `delta`, `damped`, `elastic` or `mean` (see parts/merge.py); `damping` is damped's,
     `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at
-    most so many learns a TRAIN task. rows: train on everybody's rows (`shared`) or on one's `own`;
-    None is `shared` where the replay says so. rule: `pace` trains while something is owed,
-    `source` draws tasks by fixed shares, which needs a replay that keeps its rows."""
+    most so many learns a TRAIN task. rows: train on everybody's rows (`shared`), on one's `own`, or
+    on batches that the learner draws from everybody's (`sent`); None is what suits the replay:
+    `shared`, `sent` where one process draws, `own` where each row is handed out once. rule: `pace`
+    trains while something is owed, `source` draws tasks by fixed shares, which needs a replay that
+    keeps its rows."""
 
     merge: str = "delta"
     damping: float = 0.8
@@ -50,6 +55,10 @@ class DUpdate:
     needs = frozenset[str]()
 
     def __post_init__(self) -> None:
+        if self.rows not in (None, "shared", "own", "sent"):
+            raise ValueError(
+                f"paradigm.rows={self.rows} is unknown; choose shared, own, sent or null"
+            )
         make_rule(self.merge, damping=self.damping, scale=self.scale, workers=1)
         if self.rule not in ("pace", "source"):
             raise ValueError(f"paradigm.rule={self.rule} is unknown; choose pace or source")
@@ -61,6 +70,7 @@ class DUpdate:
         tasks = Tasks(job.workers, replay.streams, vector)
         tasks.know(replay.heads())  # of a resumed run
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
+        samples = make_samples(self.rows, job, replay, self.task_updates)
         if self.rule == "source" and replay.once:
             raise ValueError(
                 f"replay={replay.kind} hands out each row once, and paradigm.rule=source trains at"
@@ -70,17 +80,18 @@ class DUpdate:
             pace, self.task_updates, seed=job.seed, evaluate=job.evaluate_in_worker
         )
         crew = Crew(job.crew, job.order, journal=job.journal)
-        crew.add("learner", Merger, job, pace, weights, tasks, rule, by)
+        crew.add("learner", Merger, job, pace, weights, tasks, rule, by, samples)
         for rank in range(job.workers):
-            ranks = whose(self.rows, replay, rank)
-            args = (job, rank, replay, pace, weights, tasks, rule.keeps_own, ranks)
+            ranks = None if samples else whose(self.rows, replay, rank)
+            args = (job, rank, replay, pace, weights, tasks, rule.keeps_own, ranks, samples)
             crew.add(f"worker-{rank}", Worker, *args, rank=rank)
 
         def copy(part: str) -> Copy:
             return weights.copy(part, vector.size(part))
 
         def bytes_moved() -> int:
-            return weights.bytes_moved + 2 * pace.total("merges") * weights.nbytes
+            sent = samples.bytes_moved if samples else 0
+            return weights.bytes_moved + 2 * pace.total("merges") * weights.nbytes + sent
 
         return (yield from kit.follow(crew, copy, bytes_moved=bytes_moved))
 
@@ -98,15 +109,17 @@ class Worker(Role):
         tasks: Tasks,
         keeps_own: bool,
         ranks: tuple[int, ...] | None,
+        samples: Samples | None,
     ) -> None:
         self.job, self.rank, self.replay, self.pace = job, rank, replay, pace
         self.weights, self.tasks, self.keeps_own, self.ranks = weights, tasks, keeps_own, ranks
+        self.sent = None if samples is None else samples.of(rank)
 
     def run(self, link: Link) -> None:
         job, rank, tasks = self.job, self.rank, self.tasks
         self.agent = agent = make_agent(job)
         self.actor = make_actor(job, agent, self.replay, self.pace, rank)
-        self.learner = make_learner(job, agent, self.replay, ranks=self.ranks)
+        self.learner = make_learner(job, agent, self.sent or self.replay, ranks=self.ranks)
         self.trained = False
         self.examiner: Examiner | None = None
         told, metrics = 0.0, dict[str, float]()
@@ -147,6 +160,8 @@ class Worker(Role):
             with link.event("pull") as event:
                 base = event.read = self.weights.pull(vector)
         self.trained = True
+        if self.sent:
+            self.sent.rewind()
         self.tasks.base(rank).copy_(vector.floats)
         counts = vector.counts.clone()
         self.agent.optim.scale = self.job.scale(min(1.0, task.added / self.job.env_steps))
@@ -177,9 +192,10 @@ class Merger(Role):
         tasks: Tasks,
         rule: Rule,
         by: ByPace | BySource,
+        samples: Samples | None,
     ) -> None:
         self.job, self.pace, self.weights, self.tasks = job, pace, weights, tasks
-        self.rule, self.by = rule, by
+        self.rule, self.by, self.samples = rule, by, samples
 
     def run(self, link: Link) -> None:
         self.agent = make_agent(replace(self.job, device="cpu"))  # it never learns
@@ -218,6 +234,8 @@ class Merger(Role):
                 if finite(own):
                     self.rule(vector, self.tasks.base(rank), own, alone=base == version)
                     vector.counts += self.tasks.counts(rank)
+                    if self.samples:
+                        self.samples.hear(rank)
                 else:  # its updates count for nothing, and it begins anew from the learner's
                     made = 0
                     own.copy_(vector.floats)
@@ -229,4 +247,7 @@ class Merger(Role):
 
     def assign(self, rank: int) -> None:
         """Puts the next task on the board, or none when the budget is spent and nothing is owed."""
-        self.tasks.assign(rank, self.by(rank))
+        task = self.by(rank)
+        if self.samples and task.kind == TRAIN:
+            self.samples.send(rank, task.first, task.learns, heads=self.tasks.known)
+        self.tasks.assign(rank, task)

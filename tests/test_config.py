@@ -73,6 +73,7 @@ WRONG = [
     ("agent=ppo replay.capacity=0", "replay.capacity=0 must hold a sample"),
     ("agent=actor_critic replay=fifo replay.fragments=9", "replay.capacity=4 must hold a sample"),
     ("agent=ppo paradigm=hogwild paradigm.rows=shared", "set paradigm.rows=own"),
+    ("agent=ppo paradigm=dupdate paradigm.rows=sent", "set paradigm.rows=own"),
     ("agent=ppo paradigm=dupdate paradigm.rule=source", "set paradigm.rule=pace"),
     ("warmup=${nope}", "'nope' not found"),
     ("env=gym", "env.id has no value yet"),
@@ -139,7 +140,7 @@ def test_an_agent_brings_its_replay_and_what_is_typed_or_stored_wins() -> None:
     assert compose(["agent=ppo", "+experiment=diverse_lander"]).values["workers"] == 3
 
 
-@pytest.mark.parametrize("typed", ["rows=shared", "rows=own", "rule=source"])
+@pytest.mark.parametrize("typed", ["rows=shared", "rows=own", "rows=sent", "rule=source"])
 def test_rows_that_stay_may_be_anybodys_and_come_at_random_times(typed: str) -> None:
     check.command_line(["replay=prioritized", "paradigm=dupdate", f"paradigm.{typed}"])
 

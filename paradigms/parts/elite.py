@@ -115,20 +115,20 @@ class Elite(Uniform):
     def _kept(self, heads: np.ndarray, ranks: Sequence[int] | None) -> Kept:
         return self.best.kept(self._added(heads), None if self.pooled else ranks)
 
-    def _columns(
+    def columns(
         self,
         size: int,
         generator: torch.Generator,
         heads: np.ndarray,
-        ranks: Sequence[int] | None,
+        ranks: Sequence[int] | None = None,
     ) -> dict[str, np.ndarray]:
         count = size if heads.sum() >= self.tuned_from else round(self.share * size)
         best = self._best(count, generator, heads, ranks) if count else None
         if best is None:
-            return super()._columns(size, generator, heads, ranks)
+            return super().columns(size, generator, heads, ranks)
         if count == size:
             return best
-        others = super()._columns(size - count, generator, heads, ranks)
+        others = super().columns(size - count, generator, heads, ranks)
         return {name: np.concatenate((others[name], best[name])) for name in others}
 
     def _best(

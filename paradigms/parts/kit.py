@@ -16,11 +16,13 @@ from agents.parts.vector import Vector
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.actor import Actor
 from paradigms.parts.crew import Crew
-from paradigms.parts.learner import Learner
+from paradigms.parts.learner import Learner, Source
 from paradigms.parts.meter import Meter
 from paradigms.parts.pace import Once, Pace
+from paradigms.parts.replay import Uniform
 from paradigms.parts.rollout import Rollout
 from paradigms.parts.rows import Replay
+from paradigms.parts.samples import Samples
 
 CopyPart = Callable[[str], Copy]
 
@@ -176,7 +178,21 @@ def whose(rows: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None
     return None if rows == "shared" or (rows is None and replay.shared) else (rank,)
 
 
-def make_learner(job: Job, agent: Agent, replay: Replay, rank: int = 0, **options: Any) -> Learner:
+def make_samples(rows: str | None, job: Job, replay: Replay, batches: int) -> Samples | None:
+    """Room for `batches` of the learner's samples a worker, where `rows` is `sent`, or None and the
+    replay has one process that draws: rows that do not overlap would be other problems to solve."""
+    if rows != "sent" and (rows or replay.shared or replay.once):
+        return None
+    if not isinstance(replay, Uniform):
+        raise ValueError(
+            f"replay={replay.kind} hands out each row once, to whoever collected it:"
+            " set paradigm.rows=own"
+        )
+    sizes = {"workers": job.workers, "batches": batches, "size": job.batch_size or 0}
+    return Samples(replay, **sizes, seed=job.seed, device=job.device)
+
+
+def make_learner(job: Job, agent: Agent, replay: Source, rank: int = 0, **options: Any) -> Learner:
     """The learner of a process; rank 0 is the one that sequential has."""
     size = job.batch_size or 0
     return Learner(agent, replay, batch_size=size, seed=job.seed, rank=rank, **options)

@@ -4,13 +4,39 @@ telling."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from agents.base import Agent, Batch, Learned
 from agents.parts.draws import reseed
-from paradigms.parts.rows import Fragment, Replay
+from paradigms.parts.rows import Fragment
+
+
+class Source(Protocol):
+    """Where batches come from: a replay, or what the learner has sent (see samples.py)."""
+
+    @property
+    def streams(self) -> int: ...
+
+    def heads(self) -> np.ndarray: ...
+
+    def sample(
+        self,
+        size: int,
+        generator: torch.Generator,
+        *,
+        heads: np.ndarray | None = None,
+        ranks: Sequence[int] | None = None,
+    ) -> Batch: ...
+
+    def update(self, index: torch.Tensor, priority: torch.Tensor) -> None: ...
+
+
+def numbered(generator: torch.Generator, seed: int, number: int, rank: int = 0) -> None:
+    """Puts a generator where the draw for learn `number` of `rank` begins."""
+    reseed(generator, seed, "sample", rank, number)
 
 
 class Learner:
@@ -22,7 +48,7 @@ class Learner:
     def __init__(
         self,
         agent: Agent,
-        replay: Replay,
+        replay: Source,
         *,
         batch_size: int,
         seed: int,
@@ -39,7 +65,7 @@ class Learner:
 
     def update(self, number: int, *, heads: np.ndarray | None = None) -> int:
         """One batch, one `learn`; returns the updates it made, which may be many."""
-        reseed(self.generator, self.seed, "sample", self.rank, number)
+        numbered(self.generator, self.seed, number, self.rank)
         reseed(self.agent.rng.learn, self.seed, "learn", self.rank, number)
         batch = self.replay.sample(self.batch_size, self.generator, heads=heads, ranks=self.ranks)
         if self.seen is not None:

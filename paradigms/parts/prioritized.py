@@ -29,8 +29,9 @@ class Prioritized(Uniform):
     draw: who writes rows needs no lock, and draws depend on the heads, the generator and the
     updates made. The priorities themselves lie in shared memory, for whoever saves them.
 
-    Where several processes learn, each draws from its own rows unless paradigm.rows=shared is asked
-    for. That costs exactness: a process hears nothing of the priorities that others give to rows
+    Where several processes learn, the one that hands out tasks draws for all (paradigm.rows=sent),
+    or each draws from its own rows (`own`), or from everybody's (`shared`). The last costs
+    exactness: a process hears nothing of the priorities that others give to rows
     it holds already, and of new ones what stood there when it first saw them, so that lockstep and
     a replayed journal do not give the same bits.
     """

@@ -25,7 +25,7 @@ class Uniform:
         batch = replay.sample(256, generator)          # anywhere
         replay.update(batch.index, learned.priority)   # where it was sampled
 
-    A subclass that draws otherwise overrides `_draw`, one that has rows elsewhere `_columns`.
+    A subclass that draws otherwise overrides `_draw`, one that has rows elsewhere `columns`.
     """
 
     kind = "uniform"
@@ -125,20 +125,21 @@ class Uniform:
         `index` = serial number in the stream x streams + stream.
         """
         heads = self.heads() if heads is None else heads
-        columns = self._columns(size, generator, heads, ranks)
+        columns = self.columns(size, generator, heads, ranks)
         return Batch({k: torch.from_numpy(v).to(self.device) for k, v in columns.items()})
 
     def update(self, index: Tensor, priority: Tensor) -> None:
         """Does nothing: all rows are alike here."""
 
-    def _columns(
+    def columns(
         self,
         size: int,
         generator: torch.Generator,
         heads: np.ndarray,
-        ranks: Sequence[int] | None,
+        ranks: Sequence[int] | None = None,
     ) -> dict[str, np.ndarray]:
-        """A batch's columns; drawn again if a writer came round while they were read."""
+        """What `sample` puts into a batch (fields of `rows.drawn`); drawn again if a writer came
+        round while they were read."""
         while True:
             stream, serial, weight = self._draw(size, generator, heads, ranks)
             gathered = self._gather(stream, serial, heads[stream])

@@ -13,7 +13,8 @@ from agents.base import Batch, Spec
 
 
 class Rows:
-    """The NumPy dtypes of a row and of a fragment, from what the spec says that a row holds.
+    """The NumPy dtypes of a row, of a fragment and of a row drawn for a batch, from what the spec
+    says that a row holds.
 
     A row has obs, action, reward, terminated, truncated, is_first, version, the agent's
     extras, and `valid`, which is false on the steps that an autoreset makes up. `states` are the
@@ -29,6 +30,17 @@ class Rows:
         ]
         self.row = np.dtype([*step, ("valid", "bool")], align=True)
         self.obs = np.dtype((spec.keys["obs"].dtype, spec.keys["obs"].shape))
+        kept = [(name, self.row[name]) for name, *_ in step if name != "is_first"]
+        self.drawn = np.dtype(
+            [
+                *kept,
+                ("next_obs", self.obs),
+                ("discount", "float32"),
+                ("index", "int64"),
+                ("weight", "float32"),
+            ],
+            align=True,
+        )
         self.extras = [name for name, key in keys if key.per == "step"]
         self.states = [name for name, key in keys if key.per == "fragment"]
         self.fragment = np.dtype(

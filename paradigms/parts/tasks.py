@@ -30,7 +30,8 @@ class Task(NamedTuple):
 
 
 class Tasks:
-    """A row a worker in shared memory: what it shall do, how far it is, and its vectors.
+    """A row a worker in shared memory: what it shall do, how far it is, and its vectors. `known`
+    [streams] is what the replay held when the learner last took a result.
 
     The learner writes `assign` and `take`, the worker `report` and `finish`; each waits for the
     other's serial number, so a row has one writer at any time.
@@ -41,14 +42,14 @@ class Tasks:
         self._row = Shared((workers, 16), np.int64)
         self._heads = Shared((workers, streams), np.int64)
         self._seen = Shared((workers, streams), np.int64)
-        self._known = np.zeros(streams, np.int64)
+        self.known = np.zeros(streams, np.int64)
         self._base = Shared((workers, len(vector.floats)), np.float32)
         self._own = Shared((workers, len(vector.floats)), np.float32)
         self._counts = Shared((workers, len(vector.counts)), np.int64)
 
     def assign(self, rank: int, task: Task) -> None:
         row = self._row.array[rank]
-        self._heads.array[rank] = self._known
+        self._heads.array[rank] = self.known
         row[KIND], row[LEARNS], row[FIRST] = task.kind or 0, task.learns, task.first
         row[ADDED] = task.added
         if task.kind is not None:
@@ -93,9 +94,9 @@ class Tasks:
         """The learner: base version, count, heads of what the worker reported."""
         row, envs = self._row.array[rank], self.streams // self.workers
         mine = slice(rank * envs, (rank + 1) * envs)
-        self._known[mine] = np.maximum(self._known[mine], self._seen.array[rank, mine])
+        self.known[mine] = np.maximum(self.known[mine], self._seen.array[rank, mine])
         row[TAKEN] = row[DONE]
-        return int(row[BASE]), int(row[COUNT]), self._known
+        return int(row[BASE]), int(row[COUNT]), self.known
 
     def base(self, rank: int) -> torch.Tensor:
         """The vector that the worker's training started from."""
@@ -111,7 +112,7 @@ class Tasks:
 
     def know(self, heads: np.ndarray) -> None:
         """What a resumed run's replay holds."""
-        self._known[:] = heads
+        self.known[:] = heads
 
 
 class ByPace:

@@ -21,6 +21,7 @@ RECORDED: dict[str, Any] = {
     "dupdate delta": DUpdate(merge="delta"),
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate damped": DUpdate(merge="damped"),
+    "dupdate the learner's samples": DUpdate(rows="sent"),
 }
 
 

@@ -23,6 +23,7 @@ VARIANTS: dict[str, Any] = {
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate mean": DUpdate(merge="mean"),
     "dupdate own rows": DUpdate(rows="own"),
+    "dupdate the learner's samples": DUpdate(rows="sent"),
     "dupdate by the source's rule": DUpdate(merge="damped", rule="source"),
     "hogwild": Hogwild(),
     "hogwild own rows": Hogwild(rows="own"),
@@ -34,7 +35,8 @@ PAIRS = [
     (name, agent, slack)
     for name, agent in itertools.product(VARIANTS, AGENTS)
     for slack in ((0, 32) if agent in ("sac", "reinforce") else (32,))
-    if AGENTS[agent].changes.get("ratio", 1) or "source" not in name  # it trains at random times
+    if AGENTS[agent].changes.get("ratio", 1)  # or rows are handed out once, to whoever has them
+    or not ("source" in name or "samples" in name)
 ]
 
 

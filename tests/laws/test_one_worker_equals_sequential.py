@@ -4,6 +4,7 @@ for bit: all floats, counts, and everything that the replay holds."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,6 +113,26 @@ def test_so_it_does_with_every_replay(paradigm: Any, agent: str) -> None:
     )
     assert inline.totals["updates"] > 8
     inline.same_as(processes)
+
+
+def test_rows_that_are_sent_are_those_that_would_be_drawn() -> None:
+    for agent in ("sac", "sac, elite"):
+        shared, sent = (
+            run(DUpdate(rows=rows), AGENTS[agent].job(workers=3)) for rows in ("shared", "sent")
+        )
+        assert shared.totals["updates"] > 8
+        shared.same_as(sent)
+
+
+@pytest.mark.parametrize("crew", ["inline", "process"])
+def test_the_learner_hears_how_much_the_rows_that_it_sent_surprised(crew: str) -> None:
+    """Sequential draws with the priorities of all earlier batches: so does a task of one."""
+    few = AGENTS["sac, prioritized"].job(env_steps=160, crew=crew)
+    sequential = run(PARADIGMS["sequential"], few)
+    assert sequential.totals["updates"] > 64
+    one = DUpdate(merge="delta", scale=1.0, rows="sent", task_updates=1)
+    sequential.same_as(run(one, few))
+    assert not torch.equal(run(replace(one, task_updates=4), few).floats, sequential.floats)
 
 
 def test_damping_of_one_moves_nothing() -> None:

@@ -11,7 +11,7 @@ import pytest
 from paradigms.base import Copy, Job
 from paradigms.dupdate import DUpdate
 from paradigms.parts.elite import Elite
-from paradigms.parts.kit import make_kit, whose
+from paradigms.parts.kit import make_kit, make_samples, whose
 from paradigms.parts.pace import Once, Pace
 from paradigms.parts.prioritized import Prioritized
 from paradigms.parts.replay import Uniform
@@ -52,6 +52,25 @@ def test_who_learns_from_whose_rows(kind: Any) -> None:
         assert whose("shared", replay, 1) == EVERYBODYS
     with pytest.raises(ValueError, match="choose shared, own or null"):
         whose("everybodys", replay, 1)
+
+
+@pytest.mark.parametrize("kind", KEPT + ONCE)
+def test_the_learner_draws_for_all_where_one_process_has_to(kind: Any) -> None:
+    replay, two = made(kind, None if kind in ONCE else 1.0).replay, job(kind, None)
+    draws = {rows: make_samples(rows, two, replay, 4) for rows in (None, "shared", "own")}
+    assert (draws[None] is not None) == (kind is Prioritized)
+    assert draws["shared"] is None
+    assert draws["own"] is None
+    if kind in ONCE:
+        with pytest.raises(ValueError, match=r"set paradigm\.rows=own"):
+            make_samples("sent", two, replay, 4)
+    else:
+        assert make_samples("sent", two, replay, 4) is not None
+
+
+def test_rows_of_nobody_are_refused() -> None:
+    with pytest.raises(ValueError, match="choose shared, own, sent or null"):
+        DUpdate(rows="mine")
 
 
 class Late(Prioritized):
