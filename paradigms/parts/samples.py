@@ -55,7 +55,6 @@ class Samples:
             columns = self.replay.columns(self.size, generator, heads)
             for name in table.dtype.names or ():
                 table[name][k] = columns[name]
-        self._heard.array[rank] = 0
         self._sent.array[0] += learns
 
     def hear(self, rank: int) -> None:
