@@ -190,19 +190,26 @@ def test_a_signal_to_the_whole_group_saves_and_stops_too(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("why", "first"),
+    ("why", "lifted", "first"),
     [
-        ("solved", ["stop_when_solved=true", "env.threshold=-1000", "budget.env_steps=100000"]),
-        ("budget", ["budget.seconds=1.5", "budget.env_steps=100000000"]),
+        (
+            "solved",
+            "stop_when_solved=false",
+            ["stop_when_solved=true", "env.threshold=-1000", "budget.env_steps=100000"],
+        ),
+        ("budget", "budget.seconds=null", ["budget.seconds=1.5", "budget.env_steps=100000000"]),
     ],
 )
-def test_the_command_that_it_prints_goes_on(why: str, first: list[str], tmp_path: Path) -> None:
+def test_the_command_that_it_prints_goes_on(
+    why: str, lifted: str, first: list[str], tmp_path: Path
+) -> None:
     often = ["evaluation.every_seconds=0", "evaluation.confirm_episodes=5", "tensorboard=false"]
     spoken(*SMALL, *first, *often, "hydra.run.dir=run", cwd=tmp_path)
     before, text = result(tmp_path / "run"), (tmp_path / "run" / "log.txt").read_text()
     assert before["stopped_by"] == why
     (line,) = [line for line in text.splitlines() if "go on:" in line]
     words = line.split("python train.py")[1].split()
+    assert lifted in words
     little = f"budget.env_steps={before['env_steps'] + 64}"
     spoken(*(little if w.startswith("budget.env_steps=") else w for w in words), cwd=tmp_path)
     assert result(tmp_path / "run")["env_steps"] >= before["env_steps"] + 64
