@@ -20,6 +20,7 @@ MERGES = {
     "mean": ("paradigm.merge=mean",),
 }
 QUIET = ("tensorboard=false", "checkpoint.at_end=false")
+SELDOM = ("evaluation.every_seconds=5",)  # twenty long episodes take about as long
 GREEDY = ("explore.start=0", "explore.final=0")
 
 
@@ -165,8 +166,8 @@ STUDIES: dict[str, Study] = {
     "agents": Study(
         question="Does every agent learn, one process, within its budget of env steps?",
         variants={
-            name: (f"agent={agent}", f"env={world}", f"budget.env_steps={env_steps}")
-            for name, agent, world, env_steps in (
+            name: (f"agent={agent}", f"env={world}", f"budget.env_steps={env_steps}", *more)
+            for name, agent, world, env_steps, *more in (
                 ("dqn_cartpole", "dqn", "cartpole", 100_000),
                 ("rainbow_cartpole", "rainbow", "cartpole", 100_000),
                 ("sac_discrete_cartpole", "sac_discrete", "cartpole", 60_000),
@@ -174,7 +175,7 @@ STUDIES: dict[str, Study] = {
                 ("ppo_cartpole", "ppo", "cartpole", 60_000),
                 ("td3_pendulum", "td3", "pendulum", 30_000),
                 ("tqc_pendulum", "tqc", "pendulum", 30_000),
-                ("dqn_lander_discrete", "dqn", "lander_discrete", 200_000),
+                ("dqn_lander_discrete", "dqn", "lander_discrete", 200_000, *SELDOM),
                 ("ppo_lander", "ppo", "lander", 500_000),
             )
         },
@@ -190,7 +191,7 @@ STUDIES: dict[str, Study] = {
             "actor_critic_lander": ("agent=actor_critic", "budget.env_steps=500000"),
             "tqc_lander": ("agent=tqc", "budget.env_steps=160000"),
         },
-        common=("env=lander", "paradigm=sequential", "stop_when_solved=true", *QUIET),
+        common=("env=lander", "paradigm=sequential", "stop_when_solved=true", *SELDOM, *QUIET),
         seeds=_seeds(100, 102),
         cap=900,
         packable=True,
@@ -202,8 +203,10 @@ STUDIES: dict[str, Study] = {
         common=(
             "env=walker",
             "paradigm=sequential",
+            "env.engine=envpool",
             "budget.seconds=600",
             "stop_when_solved=true",
+            *SELDOM,
             *QUIET,
         ),
         seeds=_seeds(100, 102),
@@ -312,6 +315,7 @@ STUDIES: dict[str, Study] = {
             "replay.batch_size=128",
             "agent.hidden_sizes=[64,64]",
             "agent.average=0.005",
+            "evaluation.every_seconds=2",
             "stop_when_solved=false",
             *QUIET,
         ),
