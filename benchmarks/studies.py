@@ -311,6 +311,7 @@ STUDIES: dict[str, Study] = {
             "paradigm.merge=damped",
             "workers=3",
             "slack=0",
+            "crew=inline",  # the bits of three processes, on one core
             "replay=elite",
             "replay.batch_size=128",
             "agent.hidden_sizes=[64,64]",
