@@ -41,12 +41,14 @@ bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild 
 	$(BIN)/python -m pytest -q -p no:xdist -o python_files='bench_*.py' -o python_functions='bench_*' --timeout=1800 benchmarks $(ARGS)
 	$(BIN)/python -m benchmarks.report
 
-proofs: $(READY) ## the day set: missing cells of the studies behind the README (about 6 h, resumable)
+proofs: $(READY) ## the day set: missing cells of the studies behind the README (about 7 h, resumable)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[envpool]'
 	$(BIN)/python -m benchmarks.study mcar lander workers pairs walks
 	$(BIN)/python -m benchmarks.study agents landers merges warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
 
 study: $(READY) ## the overnight set (resumable)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[envpool]'
 	$(BIN)/python -m benchmarks.study mcar lander workers pairs walks overnight_lander overnight_walker
 	$(BIN)/python -m benchmarks.study agents landers merges warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
