@@ -175,7 +175,7 @@ class ActorCritic(Agent):
             self.descend("critic", critic_loss)
             metrics["loss/critic"] = critic_loss
         if self.normal is not None:  # after the last use of what the actors normalised with
-            self.normal.update(batch.obs[valid])
+            self.normal.update(batch.obs[valid], self.optim.scale)
         metrics |= {"policy/log_ratio": log_ratio[rows].abs(), "policy/rows": rows.float()}
         return Learned(1, {name: told.detach() for name, told in metrics.items()})
 

@@ -133,7 +133,7 @@ class PPO(Agent):
             if self.target_kl and float(torch.stack(divergences).mean()) > 1.5 * self.target_kl:
                 break
         if self.normal is not None:  # after the last use of what the actors normalised with
-            self.normal.update(batch.obs[batch.weight > 0])
+            self.normal.update(batch.obs[batch.weight > 0], self.optim.scale)
         return Learned(updates, told)
 
     @torch.no_grad()

@@ -54,11 +54,17 @@ class Normal:
         mean, std = (torch.from_numpy(m).to(x.device, x.dtype) for m in self.moments())
         return ((x - mean) / std).clamp_(-self.bound, self.bound)
 
-    def update(self, x: Tensor) -> None:
-        """Takes in rows x [N, size]."""
+    def update(self, x: Tensor, weight: float = 1.0) -> None:
+        """Takes in rows x [N, size], each as so much of a sample.
+
+        Where learning rates fall, so should the weight: inputs that go on drifting under weights
+        that stand still undo what was learned. (A walker whose rate had ended fell in 16 of 100
+        episodes with the moments of half a million env steps later, in 2 with its own.)
+        """
         x = x.double()
         count = x.new_full((1,), len(x))
-        total = self.sums.double().sum(0) + torch.cat((count, x.sum(0), x.square().sum(0)))
+        news = torch.cat((count, x.sum(0), x.square().sum(0)))
+        total = self.sums.double().sum(0) + weight * news
         self.sums[0].copy_(total)
         self.sums[1].copy_(total - self.sums[0])
 

@@ -45,6 +45,15 @@ def test_variances_far_from_zero_keep_their_digits() -> None:
         same(normal, torch.cat(batches), rtol=1e-3)
 
 
+def test_a_row_may_be_half_a_sample_or_none() -> None:
+    first, news = rows(40), rows(20, mean=5.0, seed=1)
+    normal = fed(first)
+    normal.update(torch.cat((news, news)), 0.5)
+    same(normal, torch.cat((first, news)))
+    normal.update(rows(20, mean=100.0), 0.0)
+    same(normal, torch.cat((first, news)))
+
+
 def test_nothing_seen_changes_nothing() -> None:
     x = rows(5)
     assert_array_equal(Normal(3)(x), x)

@@ -274,6 +274,9 @@ def test_statistics_move_after_the_last_epoch_only_and_travel_with_the_actor() -
     reader.vector.load("act", agent.vector.floats[: agent.vector.size("act")])
     obs = batch.obs[0].numpy()
     assert_array_equal(reader.act(obs, {}, None).action, agent.act(obs, {}, None).action)
+    settled, agent.optim.scale = agent.normal.sums.clone(), 0.0
+    agent.learn(batch)
+    assert torch.equal(agent.normal.sums, settled), "weights that stand still see what they saw"
 
 
 @WORLDS
