@@ -16,12 +16,12 @@ from agents.parts.vector import Vector
 from paradigms.base import Copy, Job, Progress, Result
 from paradigms.parts.actor import Actor
 from paradigms.parts.crew import Crew
-from paradigms.parts.learner import Learner, Source
+from paradigms.parts.learner import Learner
 from paradigms.parts.meter import Meter
 from paradigms.parts.pace import Once, Pace
 from paradigms.parts.replay import Uniform
 from paradigms.parts.rollout import Rollout
-from paradigms.parts.rows import Replay
+from paradigms.parts.rows import Replay, Source
 from paradigms.parts.samples import Samples
 
 CopyPart = Callable[[str], Copy]

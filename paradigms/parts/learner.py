@@ -4,34 +4,13 @@ telling."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from agents.base import Agent, Batch, Learned
 from agents.parts.draws import reseed
-from paradigms.parts.rows import Fragment
-
-
-class Source(Protocol):
-    """Where batches come from: a replay, or what the learner has sent (see samples.py)."""
-
-    @property
-    def streams(self) -> int: ...
-
-    def heads(self) -> np.ndarray: ...
-
-    def sample(
-        self,
-        size: int,
-        generator: torch.Generator,
-        *,
-        heads: np.ndarray | None = None,
-        ranks: Sequence[int] | None = None,
-    ) -> Batch: ...
-
-    def update(self, index: torch.Tensor, priority: torch.Tensor) -> None: ...
+from paradigms.parts.rows import Fragment, Source
 
 
 def numbered(generator: torch.Generator, seed: int, number: int, rank: int = 0) -> None:

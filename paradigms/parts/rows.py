@@ -91,7 +91,27 @@ class Fragment:
         self.data["steps"] = value
 
 
-class Replay(Protocol):
+class Source(Protocol):
+    """Where batches come from: a replay, or what the learner has sent (see samples.py)."""
+
+    @property
+    def streams(self) -> int: ...
+
+    def heads(self) -> np.ndarray: ...
+
+    def sample(
+        self,
+        size: int,
+        generator: torch.Generator,
+        *,
+        heads: np.ndarray | None = None,
+        ranks: Sequence[int] | None = None,
+    ) -> Batch: ...
+
+    def update(self, index: torch.Tensor, priority: torch.Tensor) -> None: ...
+
+
+class Replay(Source, Protocol):
     """What is remembered, and how it is handed out.
 
         pace.arrived(rank, replay.add(fragment))                # in the one process of this rank
@@ -107,7 +127,6 @@ class Replay(Protocol):
     """
 
     rows: Rows
-    streams: int
 
     @property
     def kind(self) -> str: ...
@@ -130,20 +149,7 @@ class Replay(Protocol):
     @property
     def nbytes(self) -> int: ...
 
-    def heads(self) -> np.ndarray: ...
-
     def add(self, fragment: Fragment) -> int: ...
-
-    def sample(
-        self,
-        size: int,
-        generator: torch.Generator,
-        *,
-        heads: np.ndarray | None = None,
-        ranks: Sequence[int] | None = None,
-    ) -> Batch: ...
-
-    def update(self, index: torch.Tensor, priority: torch.Tensor) -> None: ...
 
     def save(self) -> dict[str, Any]: ...
 
