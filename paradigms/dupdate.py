@@ -39,9 +39,9 @@ class DUpdate:
     `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at
     most so many learns a TRAIN task. rows: train on everybody's rows (`shared`), on one's `own`, or
     on batches that the learner draws from everybody's (`sent`); None is what suits the replay:
-    `shared`, `sent` where one process draws, `own` where each row is handed out once. rule: `pace`
-    trains while something is owed, `source` draws tasks by fixed shares, which needs a replay that
-    keeps its rows."""
+    `shared`, `sent` where one process draws for several, `own` where each row is handed out once.
+    rule: `pace` trains while something is owed, `source` draws tasks by fixed shares, which needs a
+    replay that keeps its rows."""
 
     merge: str = "delta"
     damping: float = 0.8

@@ -180,8 +180,8 @@ def whose(rows: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None
 
 def make_samples(rows: str | None, job: Job, replay: Replay, batches: int) -> Samples | None:
     """Room for `batches` of the learner's samples a worker, where `rows` is `sent`, or None and the
-    replay has one process that draws: rows that do not overlap would be other problems to solve."""
-    if rows != "sent" and (rows or replay.shared or replay.once):
+    replay has one process that draws for several: rows of their own would be other problems."""
+    if rows != "sent" and (rows or replay.shared or replay.once or job.workers == 1):
         return None
     if not isinstance(replay, Uniform):
         raise ValueError(
