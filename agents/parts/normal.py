@@ -58,8 +58,7 @@ class Normal:
         """Takes in rows x [N, size], each as so much of a sample.
 
         Where learning rates fall, so should the weight: inputs that go on drifting under weights
-        that stand still undo what was learned. (A walker whose rate had ended fell in 16 of 100
-        episodes with the moments of half a million env steps later, in 2 with its own.)
+        that stand still undo what was learned.
         """
         x = x.double()
         count = x.new_full((1,), len(x))

@@ -88,7 +88,7 @@ class Sent:
         self.next = 0
 
     def rewind(self) -> None:
-        """At a task's start, also of one that a worker begun and did not finish."""
+        """At a task's start."""
         self.next = 0
 
     def heads(self) -> np.ndarray:

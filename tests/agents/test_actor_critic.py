@@ -235,6 +235,16 @@ def test_wrong_choices_are_named() -> None:
         actor_critic(spec, 0, critic=False)
 
 
+def test_what_it_normalises_with_settles_as_its_rate_does() -> None:
+    agent = make("Counting", actor_critic, normalise=True)
+    (batch,) = played(agent, "Counting")
+    agent.learn(batch)
+    settled, agent.optim.scale = agent.normal.sums.clone(), 0.0
+    agent.learn(batch)
+    assert settled.any()
+    assert torch.equal(agent.normal.sums, settled)
+
+
 LEARNERS: dict[str, dict[str, Any]] = {
     "gae": {"entropy": 0.0, "lr": 1e-2, "normalise_advantage": True},
     "vtrace": {"entropy": 0.0, "lr": 1e-2, "returns": "vtrace", "normalise_advantage": True},

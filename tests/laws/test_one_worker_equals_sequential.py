@@ -166,6 +166,12 @@ def test_a_nan_moves_nothing_and_is_counted(damping: float) -> None:
     assert ended.totals["updates"] == 0, "refused ones do not count"
 
 
+def test_nothing_is_heard_of_batches_whose_updates_were_refused() -> None:
+    poisoned = replace(AGENTS["sac, prioritized"].job(workers=2), make_agent=Poisoned)
+    ended = run(DUpdate(rows="sent"), poisoned)
+    assert ended.totals["lost"] == ended.totals["merges"] > 4
+
+
 def test_an_elastic_worker_that_became_nan_begins_anew() -> None:
     ended = run(DUpdate(merge="elastic"), job(agent=PoisonedOnce))
     assert ended.totals["lost"] == 1
