@@ -14,12 +14,13 @@ from conf.sentences import Wrong
 
 @dataclass(frozen=True)
 class Setting:
-    """An annotation, the smallest allowed number (`above`: exclusive), and what the value is."""
+    """An annotation, the bounds of a number (`above`: exclusive), and what the value is."""
 
     kind: str
     meaning: str
     least: float | None = None
     above: float | None = None
+    most: float | None = None
 
     def check(self, key: str, value: Any) -> None:
         """Raises Wrong, in one sentence, for a value of another type or out of bounds."""
@@ -32,6 +33,8 @@ class Setting:
             raise Wrong(f"{key}={shown} must be at least {self.least:g}: {self.meaning}")
         if self.above is not None and value <= self.above:
             raise Wrong(f"{key}={shown} must be above {self.above:g}: {self.meaning}")
+        if self.most is not None and value > self.most:
+            raise Wrong(f"{key}={shown} must be at most {self.most:g}: {self.meaning}")
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -49,6 +52,7 @@ SETTINGS: Mapping[str, Setting] = {
     "stop_when_solved": Setting("bool", "whether three evaluations at the threshold end the run"),
     "evaluation.where": Setting("Literal['process', 'inline', 'worker']", "who evaluates"),
     "evaluation.every_seconds": Setting("float | None", "null is never, while training", least=0),
+    "evaluation.share": Setting("float", "the part of a core that it may take", above=0, most=1),
     "evaluation.episodes": Setting("int", "the episodes of an evaluation", least=1),
     "evaluation.confirm_episodes": Setting("int", "the episodes after training", least=0),
     "checkpoint.every_env_steps": Setting("int | None", "null is at the end only", least=1),

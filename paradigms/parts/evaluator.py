@@ -18,8 +18,6 @@ from paradigms.parts.crew import Crew, Link, Report, Role
 from paradigms.parts.memory import Shared
 from paradigms.parts.weights import load
 
-SHARE = 0.1  # of a core that evaluation may take on average
-
 
 class Returns(NamedTuple):
     """The undiscounted return [N] and the length in env steps [N] of N episodes."""
@@ -45,7 +43,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Plan:
-    """How to evaluate: `slots` episodes at a time, on seeds of the evaluation's own stream."""
+    """How to evaluate: `slots` episodes at a time, on seeds of the evaluation's own stream.
+
+    every_seconds, share: how often at most, and how much of a core it may take on average.
+    """
 
     make_agent: Callable[..., Agent]
     make_env: Callable[..., VectorEnv[Any, Any, Any]]
@@ -53,6 +54,7 @@ class Plan:
     slots: int = 20
     seed: int = 0
     every_seconds: float | None = 1.0
+    share: float = 0.1
 
     def build(self) -> tuple[Agent, VectorEnv[Any, Any, Any]]:
         agent = self.make_agent(self.spec, seed=self.seed, device="cpu")
@@ -101,8 +103,9 @@ class Evaluator:
         for evaluation in evaluator.poll(): ...
         evaluator.measure(copy, 100)                      # after training; blocks
 
-    The next evaluation waits for `every_seconds` and for ten times the CPU time of the last one,
-    except after a success: then it comes at once, until there are three in a row.
+    The next evaluation waits for `every_seconds`, and until the CPU time of the last one is `share`
+    of what has passed, except after a success: then it comes at once, until there are three in a
+    row.
     """
 
     def __init__(self, plan: Plan, *, size: int, where: str = "process", number: int = 0) -> None:
@@ -167,7 +170,8 @@ class Evaluator:
             self._ask(self._copy, self._waiting.pop(0))
             return []
         copy, self._copy = self._copy, None
-        self._earliest = max(self._earliest, time.monotonic() + self._desk.cpu / SHARE)
+        rest = self._desk.cpu * (1 / self.plan.share - 1)
+        self._earliest = max(self._earliest, time.monotonic() + rest)
         return [Evaluation(copy, *_joined(self._parts), self._confirming)]
 
     def finish(self) -> list[Evaluation]:

@@ -85,6 +85,7 @@ class Session:
                     slots=plan["episodes"],
                     seed=job.seed,
                     every_seconds=None if job.evaluate_in_worker else plan["every_seconds"],
+                    share=plan["share"],
                 ),
                 size=self._size,
                 where="inline" if plan["where"] == "inline" else "process",

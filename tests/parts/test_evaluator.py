@@ -151,7 +151,7 @@ def test_an_evaluation_comes_back_with_the_copy_it_judged() -> None:
     assert evaluation.mean == pytest.approx(evaluation.returns.mean())
 
 
-def test_the_next_one_waits_for_ten_times_the_cpu_time_unless_one_succeeded(
+def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
@@ -160,18 +160,28 @@ def test_the_next_one_waits_for_ten_times_the_cpu_time_unless_one_succeeded(
         evaluator.offer(copy(0.0))
         evaluator._desk.seconds.array[0] = 2.0
         evaluator.poll()
-        now = 119.0
+        now = 117.9
         assert not evaluator.due()
         assert evaluator.due(in_a_row=1)
         assert evaluator.due(in_a_row=2)
         assert not evaluator.due(in_a_row=3)
-        now = 120.0
+        now = 118.1
         assert evaluator.due()
         evaluator.offer(copy(0.0))
         evaluator._desk.seconds.array[0] = 0.001
         evaluator.poll()
-        now = 124.9
+        now = 123.0
         assert not evaluator.due()
+
+
+def test_with_a_core_of_its_own_it_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    options = {"every_seconds": 0.0, "share": 1.0}
+    with Evaluator(plan(**options), size=size(), where="inline") as evaluator:
+        evaluator.offer(copy(0.0))
+        evaluator._desk.seconds.array[0] = 2.0
+        evaluator.poll()
+        assert evaluator.due()
 
 
 def test_null_means_none_while_training() -> None:
