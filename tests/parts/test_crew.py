@@ -195,7 +195,7 @@ def test_a_state_that_does_not_come_is_asked_for_in_vain() -> None:
     crew.add("wait", roles.Wait)
     with crew:
         run = crew.run(tick=0.01)
-        assert next(run).kind == "tick"
+        next(r for r in run if r.kind == "metrics")  # it has begun, and answers nothing
         with pytest.raises(TimeoutError, match=r"no state from wait within 0\.1 s"):
             crew.save(seconds=0.1)
 
