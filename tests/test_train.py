@@ -286,6 +286,15 @@ def test_it_stops_when_it_is_solved(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "solving.safetensors").exists()
 
 
+def test_evaluation_takes_the_share_of_a_core_that_is_asked_for(tmp_path: Path) -> None:
+    def evaluations(share: float) -> int:
+        often = ["evaluation.every_seconds=0", f"evaluation.share={share}"]
+        return here(tmp_path / f"{share}", *often)["extra"]["evaluations"]
+
+    assert evaluations(1) > 5  # as often as the loop turns
+    assert evaluations(1e-9) == 1  # the second would wait for hours
+
+
 def test_it_stops_when_its_seconds_are_over(tmp_path: Path) -> None:
     stopped = here(tmp_path / "run", "budget.seconds=0.5", "budget.env_steps=100000000")
     assert stopped["stopped_by"] == "budget"
