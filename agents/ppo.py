@@ -42,6 +42,9 @@ class PPO(Agent):
     is clipped and Adam's eps is 1e-5 (openai/baselines);
     - `clip_value` limits how far a value moves as the ratio is limited (openai/baselines);
     - `target_kl` ends the epochs when the policy has gone that far (Spinning Up);
+    - the entropy's coefficient c_2 falls with the learning rate, as the clip does in the paper's
+    table 5, so that the noise is small when only the mean is left to act;
+    - `final_gamma` is where the discount ends, see `discount`;
     - `normalise` divides observations, and `scale_reward` rewards, by running deviations
     (Engstrom et al. 2020, arXiv:2005.12729); the returns behind the latter begin at 0 with each
     fragment, so that short ones underestimate it.
@@ -65,6 +68,7 @@ class PPO(Agent):
         eps: float = 1e-5,
         clip: float | None = 0.5,
         gamma: float = 0.99,
+        final_gamma: float | None = None,
         lam: float = 0.95,
         epochs: int = 10,
         minibatches: int = 16,
@@ -81,9 +85,9 @@ class PPO(Agent):
         at_least(0, critic_lr=critic_lr)
         at_least(1, epochs=epochs, minibatches=minibatches)
         above(0, clip_ratio=clip_ratio, clip_value=clip_value, target_kl=target_kl)
-        within(0, 1, lam=lam)
+        within(0, 1, final_gamma=final_gamma, lam=lam)
         (obs_size,) = spec.observation_space.shape or ()
-        self.gamma, self.lam = gamma, lam
+        self.gamma, self.final_gamma, self.lam = gamma, final_gamma, lam
         self.epochs, self.minibatches = epochs, minibatches
         self.clip_ratio, self.clip_value, self.entropy = clip_ratio, clip_value, entropy
         self.target_kl = target_kl
@@ -150,10 +154,21 @@ class PPO(Agent):
         if self.normal is not None:
             obs, next_obs = self.normal(obs), self.normal(next_obs)
         value, next_value = (self.critic(x).squeeze(-1) for x in (obs, next_obs))
-        advantage, target = gae(reward, batch.discount, value, next_value, cut, self.lam)
+        discount = self.discount() * ~batch.terminated
+        advantage, target = gae(reward, discount, value, next_value, cut, self.lam)
         columns = {"obs": obs, "advantage": advantage, "target": target, "value": value}
         columns |= {name: batch[name] for name in ("action", *self.extras)}
         return Batch({name: column[valid] for name, column in columns.items()})
+
+    def discount(self) -> float:
+        """gamma, which nears `final_gamma` as the learning rate nears 0: in equal ratios the
+        horizon 1 / (1 - gamma) goes from the one's to the other's (a growing discount:
+        Francois-Lavet et al. 2015, arXiv:1512.02011). The scale of rewards stays that of `gamma`.
+        """
+        if self.final_gamma is None:
+            return self.gamma
+        done = 1 - self.optim.scale
+        return 1 - (1 - self.gamma) ** (1 - done) * (1 - self.final_gamma) ** done
 
     def shuffled(self, rows: Batch) -> Iterator[Batch]:
         """All rows once, in minibatches of sizes that differ by one at most."""
@@ -173,7 +188,7 @@ class PPO(Agent):
         limited = ratio.clamp(1 - self.clip_ratio, 1 + self.clip_ratio)
         surrogate = torch.minimum(ratio * advantage, limited * advantage).mean()
         entropy = self.head.entropy(x).mean()
-        self.descend("actor", -surrogate - self.entropy * entropy)
+        self.descend("actor", -surrogate - self.entropy * self.optim.scale * entropy)
 
         # Critic: the squared error of equation 9
         value = self.critic(rows.obs).squeeze(-1)

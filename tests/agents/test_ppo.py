@@ -155,7 +155,7 @@ class Reference:
 @pytest.mark.parametrize("clip_value", [None, 0.1], ids=["", "values clipped"])
 @WORLDS
 def test_losses_and_gradients_are_the_papers(name: str, clip_value: float | None) -> None:
-    options = {"entropy": 0.03, "clip_value": clip_value, "epochs": 1, "minibatches": 1}
+    options = {"entropy": 0.06, "clip_value": clip_value, "epochs": 1, "minibatches": 1}
     agent = make(name, **options)
     (batch,) = played(agent, name)
     batch["reward"] *= 0.01
@@ -163,6 +163,7 @@ def test_losses_and_gradients_are_the_papers(name: str, clip_value: float | None
     reference = Reference(agent, clip_value=clip_value, entropy=0.03)
     rows = reference.prepare(batch)
     agent.optim = Still(agent)
+    agent.optim.scale = 0.5  # of the learning rate, with which the entropy's coefficient falls
     prepare = agent.prepare
 
     def moved(batch: Batch) -> Batch:  # so that some values are, too
@@ -255,6 +256,23 @@ def test_the_epochs_end_when_the_policy_has_gone_far() -> None:
     agent, other = make("Counting", lr=0.05, target_kl=1e-4), make("Counting", lr=0.05)
     assert agent.learn(played(agent, "Counting")[0]).updates == 3
     assert other.learn(played(other, "Counting")[0]).updates == 6
+
+
+def test_the_discount_grows_as_the_rate_falls() -> None:
+    agent = make("Counting", gamma=0.9, final_gamma=0.999)
+    (batch,) = played(agent, "Counting")
+    for scale, gamma in ((1.0, 0.9), (0.5, 0.99), (0.0, 0.999)):
+        agent.optim.scale = scale
+        fixed = make("Counting", gamma=gamma)
+        fixed.optim.scale = scale
+        assert agent.discount() == pytest.approx(gamma)
+        told, wanted = agent.prepare(batch), fixed.prepare(played(fixed, "Counting")[0])
+        for name in ("advantage", "target"):
+            assert_allclose(told[name], wanted[name], rtol=1e-4, atol=1e-4)
+    endless = make("Counting", gamma=0.9, final_gamma=1.0)
+    assert endless.discount() == pytest.approx(0.9)
+    endless.optim.scale = 0.0
+    assert endless.discount() == 1.0
 
 
 def test_statistics_move_after_the_last_epoch_only_and_travel_with_the_actor() -> None:

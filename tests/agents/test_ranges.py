@@ -91,6 +91,7 @@ REFUSED: dict[type[Agent], list[tuple[dict[str, Any], str]]] = {
     ],
     PPO: [
         *(*ALL, *ADAM, *CRITIC_LR, *LAM),
+        ({"final_gamma": 1.5}, "agent.final_gamma=1.5 must lie in [0, 1]"),
         ({"epochs": 0}, "agent.epochs=0 must be 1 or more"),
         ({"minibatches": 0}, "agent.minibatches=0 must be 1 or more"),
         ({"clip_ratio": 0.0}, "agent.clip_ratio=0.0 must be above 0"),
