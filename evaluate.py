@@ -134,7 +134,7 @@ def film(plan: Plan, copy: Copy, target: Path) -> None:
     obs, _ = env.reset(seed=plan.seeds("film", 0, 1))
     state, over = agent.initial_state(1), False
     first = np.asarray(env.render()[0])
-    rate = env.envs[0].metadata.get("render_fps", 30)
+    rate = env.envs[0].metadata.get("render_fps", 30) / plan.spec.action_repeat
     video = imageio_ffmpeg.write_frames(
         str(target), (first.shape[1], first.shape[0]), fps=rate, macro_block_size=1, quality=7
     )

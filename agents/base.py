@@ -42,13 +42,15 @@ class Spec:
     """What one env and one agent say about themselves; built once, in the parent.
 
     `keys` lists what a row holds beside `obs` and `action`: the actor's own columns (see `ROW`) and
-    the extras the agent emits. `action_space` is the agent's: a Box is always [-1, 1].
+    the extras the agent emits. `action_space` is the agent's: a Box is always [-1, 1]. An action,
+    and so a row, is `action_repeat` env steps; `max_episode_steps` is in env steps.
     """
 
     observation_space: Space[Any]
     action_space: Space[Any]
     threshold: float | None = None
     max_episode_steps: int | None = None
+    action_repeat: int = 1
     rules: Any = None
     keys: Mapping[str, Key] = field(default_factory=dict)
 

@@ -87,7 +87,8 @@ def trained(job: Job, paradigm: Paradigm) -> SAC:
 def played(job: Job, agent: SAC, episodes: int) -> dict[str, Tensor]:
     """One episode a slot by the stochastic policy: q, logp, reward, terminated, valid, all [T, B].
     What follows an episode's end is not valid."""
-    steps = (job.spec.max_episode_steps or 0) + horizon(agent.gamma)
+    beyond = horizon(agent.gamma) * job.spec.action_repeat
+    steps = (job.spec.max_episode_steps or 0) + beyond
     env = job.make_env(num_envs=episodes, seed=job.seed, rank=None, max_episode_steps=steps)
     obs, _ = env.reset()
     valid, rows = np.ones(episodes, bool), list[tuple[Tensor, ...]]()

@@ -37,6 +37,7 @@ class Pool(VectorEnv):
     - NEXT_STEP is all it knows, as Gymnasium means it (reward 0, action ignored): the other modes
       are made of resets of single slots;
     - rewards are float32: they become float64; its infos number slots: they are left out;
+    - it knows no repeated actions: slots whose episodes go on are stepped again;
     - an episode that terminates on the last step of its time limit says only that it was truncated:
       that stays, and the value of such a state is bootstrapped.
     Raises ValueError, in one sentence, if there is no such pool.
@@ -47,6 +48,7 @@ class Pool(VectorEnv):
         like: gym.Env,
         *,
         seeds: np.ndarray,
+        action_repeat: int = 1,
         autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
         threads: int = 1,
     ) -> None:
@@ -59,7 +61,9 @@ class Pool(VectorEnv):
         taken, seen = like.action_space, standard(like)
         self._onto = onto(taken) if isinstance(taken, spaces.Box) else np.asarray
         self.spec, self.num_envs, self.mode = like.spec, len(seeds), autoreset_mode
-        self.metadata = {**like.metadata, "autoreset_mode": autoreset_mode}
+        self.repeat, self.over = action_repeat, np.zeros(len(seeds), bool)
+        said = {"autoreset_mode": autoreset_mode, "action_repeat": action_repeat}
+        self.metadata = {**like.metadata, **said}
         self.single_observation_space = seen.observation_space
         self.single_action_space = seen.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
@@ -84,24 +88,42 @@ class Pool(VectorEnv):
             self._restart(options["reset_mask"])
         else:
             self.obs = self._seen(self.pool.reset()[0])
+            self.over[:] = False
         return self.obs, {}
 
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        obs, reward, terminated, truncated, _ = self.pool.step(self._onto(actions))
+        obs, reward, terminated, truncated = self._play(self._onto(actions))
         self.obs, info, over = self._seen(obs), {}, terminated | truncated
+        self.over = over.copy()
         if self.mode == AutoresetMode.SAME_STEP and over.any():
             info = {"final_obs": self.obs, "_final_obs": over}
             self._restart(over)
-        return self.obs, reward.astype(np.float64), terminated, truncated, info
+        return self.obs, reward, terminated, truncated, info
 
     def close_extras(self, **kwargs: Any) -> None:
         self.pool.close()
 
+    def _play(self, actions: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Obs, reward, terminated and truncated of an action, which is repeated in the slots whose
+        episodes go on: not in those that it ends, nor in those where it only begins another."""
+        obs, reward, terminated, truncated = map(np.array, self.pool.step(actions)[:4])
+        reward, going = reward.astype(np.float64), ~self.over
+        for _ in range(self.repeat - 1):
+            going &= ~(terminated | truncated)
+            slots = np.flatnonzero(going).astype(np.int32)
+            if not len(slots):
+                break
+            obs[slots], more, terminated[slots], truncated[slots], _ = self.pool.step(
+                actions[slots], slots
+            )
+            reward[slots] += more
+        return obs, reward, terminated, truncated
+
     def _restart(self, mask: np.ndarray) -> None:
         """New episodes in some slots, for which alone EnvPool answers; what others show stays."""
-        self.obs = self.obs.copy()
+        self.obs, self.over = self.obs.copy(), self.over & ~mask
         self.obs[mask] = self._seen(self.pool.reset(np.flatnonzero(mask).astype(np.int32))[0])
 
     def _seen(self, obs: np.ndarray) -> np.ndarray:

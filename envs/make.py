@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import envs.toys as toys  # noqa: F401  (registers them)
 from envs import engines
-from envs.wrappers import standard
+from envs.wrappers import ActionRepeat, standard
 
 if TYPE_CHECKING:
     from agents.base import Spec
@@ -30,6 +30,7 @@ def make_env(
     max_episode_steps: int | None = None,
     kwargs: Mapping[str, Any] | None = None,
     per_worker: Sequence[Mapping[str, Any]] | None = None,
+    action_repeat: int = 1,
     engine: Literal["gymnasium", "envpool"] = "gymnasium",
     threads: int = 1,
     autoreset: str = "next_step",
@@ -40,6 +41,7 @@ def make_env(
     `id` may be "module:EnvId": the module is imported first. Worker `rank` gets
     `per_worker[rank % len(per_worker)]` over `kwargs`. Rank None is the reference env: without it,
     and of Gymnasium whatever the `engine`. `threads` are EnvPool's.
+    Each action is played for `action_repeat` steps, in the reference env too; rewards are summed.
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
     from there. With `copy=False` the observations of a step may be overwritten by the next one.
     Raises ValueError, in one sentence, for an id, a module or keywords that do not work.
@@ -50,6 +52,10 @@ def make_env(
         raise ValueError(f"env.make.autoreset={autoreset!r} is not one of {', '.join(modes)}")
     if num_envs < 1:
         raise ValueError(f"envs={num_envs} must be at least 1, the number of envs of a worker")
+    if action_repeat < 1:
+        raise ValueError(
+            f"env.action_repeat={action_repeat} must be at least 1, the steps of an action"
+        )
     spec = look_up(id)
     arguments = dict(kwargs or {})
     if per_worker and rank is not None:
@@ -61,10 +67,16 @@ def make_env(
         return build_one(spec, arguments, max_episode_steps)
 
     if engine == "envpool" and rank is not None:
-        return engines.Pool(bare(), seeds=seeds, autoreset_mode=mode, threads=threads)
-    return SeededVectorEnv(
-        [lambda: standard(bare())] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode
-    )
+        return engines.Pool(
+            bare(), seeds=seeds, action_repeat=action_repeat, autoreset_mode=mode, threads=threads
+        )
+
+    def one() -> gym.Env:
+        return standard(bare() if action_repeat == 1 else ActionRepeat(bare(), action_repeat))
+
+    made = SeededVectorEnv([one] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode)
+    made.metadata = {**made.metadata, "action_repeat": action_repeat}
+    return made
 
 
 class SeededVectorEnv(SyncVectorEnv):
@@ -168,6 +180,7 @@ def describe(make_env: Callable[..., VectorEnv], threshold: float | None = None)
             for key, space in spaces.items()
         }
         limit = env.spec.max_episode_steps if env.spec is not None else None
+        repeat = env.metadata.get("action_repeat", 1)
     finally:
         env.close()
     return Spec(
@@ -175,5 +188,6 @@ def describe(make_env: Callable[..., VectorEnv], threshold: float | None = None)
         action_space=spaces["action"],
         threshold=threshold,
         max_episode_steps=limit,
+        action_repeat=repeat,
         keys={**ROW, **keys},
     )

@@ -1,17 +1,37 @@
 """What every env gets: float32 observations, flat unless they are images, and actions in [-1, 1].
 
-The wrappers are Gymnasium's own. Its ClipAction and RescaleAction do not stack to a Box(-1, 1) that
-is also clipped (the first one makes the bounds infinite), so one TransformAction does both.
+The wrappers are Gymnasium's own, but for the repeated action. Its ClipAction and RescaleAction do
+not stack to a Box(-1, 1) that is also clipped (the first one makes the bounds infinite), so one
+TransformAction does both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObservation
+
+
+class ActionRepeat(gym.Wrapper):
+    """Plays every action `times` steps, or to the episode's end: one step, of summed reward, to
+    whoever looks from outside (Gymnasium's own, for Atari, takes the maximum of two frames)."""
+
+    def __init__(self, env: gym.Env, times: int) -> None:
+        super().__init__(env)
+        self.times = times
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        total = 0.0
+        for _ in range(self.times):
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated:
+                break
+        return obs, total, terminated, truncated, info
 
 
 def standard(env: gym.Env) -> gym.Env:

@@ -21,7 +21,8 @@ class Actor:
     All three autoreset modes of Gymnasium give the same rows: NEXT_STEP's made-up steps are marked
     invalid, SAME_STEP's last observation is read from `final_obs`, DISABLED is reset by mask.
     Draws depend on (seed, rank, number of the fragment), not on timing. `episodes` collects
-    (return, length) of finished episodes until somebody takes them. Every `renew_every` env steps
+    (return, length) of finished episodes until somebody takes them. Steps are env steps, of which a
+    row may be several (`Spec.action_repeat`). Every `renew_every` env steps
     (over all workers) running episodes are given up and `renew` builds fresh envs, so that a run
     resumed from a checkpoint of that moment goes on as the unbroken one does.
     """
@@ -42,6 +43,7 @@ class Actor:
         self.env, self.agent, self.rows = env, agent, rows
         self.explore, self.seed, self.rank, self.workers = explore, seed, rank, workers
         self.renew, self.renew_every, self.renewed = renew, renew_every, 0
+        self.repeat = agent.spec.action_repeat
         self.number = self.steps = 0
         self.episodes: list[tuple[float, int]] = []
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
@@ -82,11 +84,11 @@ class Actor:
                 row[name] = value
             self.state, self.first = acted.state, self.fake
             self.returns += np.where(valid, reward, 0)
-            self.lengths += valid
+            self.lengths += self.repeat * valid
             self.obs = np.array(obs)
             if ended.any() or self.fake.any():
                 self._end(fragment, t, ended, info)
-            self.steps += int(valid.sum())
+            self.steps += self.repeat * int(valid.sum())
         rows["version"] = version
         fragment.next_obs[...] = self.obs
         fragment.number, fragment.steps = self.number, int(rows["valid"].sum())

@@ -92,7 +92,7 @@ def play(
         running &= ~(terminated | truncated)
         if lengths.max() % 64 == 0 and not going():
             return None
-    return Returns(returns[:count], lengths[:count])
+    return Returns(returns[:count], lengths[:count] * agent.spec.action_repeat)
 
 
 class Evaluator:

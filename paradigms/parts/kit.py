@@ -129,7 +129,8 @@ def make_kit(job: Job, *, workers: int) -> Kit:
 
 def make_pace(job: Job, replay: Replay, workers: int) -> Pace:
     """The pace that is held: a ratio's, or that of a replay which hands out each row once."""
-    limits: dict[str, int] = {"slack": job.slack, "workers": workers, "limit": job.env_steps}
+    limits = {"slack": job.slack, "workers": workers, "limit": job.env_steps}
+    limits["repeat"] = job.spec.action_repeat
     if job.ratio is not None and not replay.once:
         return Pace(ratio=job.ratio, warmup=job.warmup, **limits)
     if job.ratio is None and replay.once:
@@ -198,11 +199,11 @@ def make_learner(job: Job, agent: Agent, replay: Source, rank: int = 0, **option
     return Learner(agent, replay, batch_size=size, seed=job.seed, rank=rank, **options)
 
 
-def note_collected(actor: Actor, pace: Pace, rank: int, steps: int) -> dict[str, float]:
-    """Counts a fragment's env steps and finished episodes; returns the last episode's numbers."""
+def note_collected(actor: Actor, pace: Pace, rank: int, rows: int) -> dict[str, float]:
+    """Counts a fragment of so many valid rows and finished episodes; returns the numbers of the
+    latter."""
     episodes = actor.take_episodes()
-    pace.count("collected", rank, steps)
-    pace.count("fragments", rank)
+    pace.collected(rank, rows)
     pace.count("episodes", rank, len(episodes))
     pace.count("length", rank, sum(length for _, length in episodes))
     if not episodes:

@@ -31,16 +31,18 @@ class Pace:
 
     ratio: updates per env step, after `warmup` env steps over all workers. slack: how many owed
     updates the actors may be ahead; 0 is lockstep: a worker begins its next fragment when the round
-    of the last one is done. limit: the budget in env steps. The table has a row a worker (rank 0..)
-    and one for the learner (rank -1). What is claimed are calls of `learn`; with a ratio each is
-    taken for one update.
+    of the last one is done. limit: the budget in env steps. repeat: env steps of a stored row. The
+    table has a row a worker (rank 0..) and one for the learner (rank -1). What is claimed are calls
+    of `learn`; with a ratio each is taken for one update.
     """
 
-    def __init__(self, *, ratio: float, warmup: int, slack: int, workers: int, limit: int) -> None:
+    def __init__(
+        self, *, ratio: float, warmup: int, slack: int, workers: int, limit: int, repeat: int = 1
+    ) -> None:
         if ratio < 0 or slack < 0:
             raise ValueError("updates_per_env_step and slack must be 0 or more")
         self.ratio, self.warmup, self.slack = ratio, warmup, slack
-        self.workers, self.limit = workers, limit
+        self.workers, self.limit, self.repeat = workers, limit, repeat
         self._table = Shared((workers + 1, 16), np.int64)  # two cache lines a row
 
     def total(self, column: str) -> int:
@@ -54,11 +56,16 @@ class Pace:
     def own(self, column: str, rank: int) -> int:
         return int(self._table.array[rank, COLUMNS.index(column)])
 
+    def collected(self, rank: int, rows: int) -> None:
+        """Counts a fragment that the worker has collected, and the env steps of its valid rows."""
+        self.count("fragments", rank)
+        self.count("collected", rank, rows * self.repeat)
+
     def arrived(self, rank: int, rows: int) -> None:
-        """Counts a fragment of that worker which has reached the replay, and its rows; none if it
-        had been there before. Called by whoever decides what is learned from it."""
+        """Counts a fragment of that worker which has reached the replay, and its env steps; none if
+        it had been there before. Called by whoever decides what is learned from it."""
         self.count("arrived", rank, int(rows > 0))
-        self.count("added", rank, rows)
+        self.count("added", rank, rows * self.repeat)
 
     def learned(self, rank: int, updates: int, learns: int = 1) -> None:
         """Counts what the caller has learned: so many calls of `learn`, and the updates made."""
@@ -138,8 +145,11 @@ class Once(Pace):
     and no warm-up, and slack says no more than whether it is lockstep.
     """
 
-    def __init__(self, replay: Rollout, *, slack: int, workers: int, limit: int) -> None:
-        super().__init__(ratio=0.0, warmup=0, slack=slack, workers=workers, limit=limit)
+    def __init__(
+        self, replay: Rollout, *, slack: int, workers: int, limit: int, repeat: int = 1
+    ) -> None:
+        limits = {"slack": slack, "workers": workers, "limit": limit, "repeat": repeat}
+        super().__init__(ratio=0.0, warmup=0, **limits)
         self.replay = replay
 
     def claim(self, most: int, rank: int = -1) -> int:

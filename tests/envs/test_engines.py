@@ -57,13 +57,14 @@ class Manners:
         slots = range(len(self.worlds)) if env_id is None else env_id
         return np.stack([self._start(slot) for slot in slots]), {"env_id": slots}
 
-    def step(self, actions: np.ndarray) -> tuple[Any, ...]:
+    def step(self, actions: np.ndarray, env_id: np.ndarray | None = None) -> tuple[Any, ...]:
         rows = []
-        for slot, world in enumerate(self.worlds):
+        slots = range(len(self.worlds)) if env_id is None else env_id
+        for action, slot in zip(actions, slots, strict=True):
             if self.over[slot]:
                 rows.append((self._start(slot), 0.0, False, False))
                 continue
-            obs, reward, terminated, truncated, _ = world.step(actions[slot])
+            obs, reward, terminated, truncated, _ = self.worlds[slot].step(action)
             rows.append((obs, reward, terminated and not truncated, truncated))
             self.over[slot] = terminated or truncated
         obs, reward, terminated, truncated = map(np.array, zip(*rows, strict=True))
@@ -109,13 +110,17 @@ def actions_for(env: gym.vector.VectorEnv, steps: int) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("repeat", [1, 3])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("id", ["Pendulum-v1", "CartPole-v1"])
-def test_the_same_worlds_give_the_same_steps_through_either_engine(id: str, mode: str) -> None:
+def test_the_same_worlds_give_the_same_steps_through_either_engine(
+    id: str, mode: str, repeat: int
+) -> None:
     options: dict[str, Any] = {"num_envs": 3, "seed": 4, "rank": 2, "max_episode_steps": 13}
-    options["autoreset"] = mode
+    options |= {"autoreset": mode, "action_repeat": repeat}
     ours, plain = pool(id, **options), make_env(id, **options)
-    assert ours.metadata["autoreset_mode"] == plain.metadata["autoreset_mode"]
+    for said in ("autoreset_mode", "action_repeat"):
+        assert ours.metadata[said] == plain.metadata[said]
     np.testing.assert_array_equal(ours.reset()[0], plain.reset()[0])
     ends = 0
     for action in actions_for(ours, 60):

@@ -5,6 +5,7 @@ import sys
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import hydra
@@ -126,6 +127,31 @@ def test_training_envs_carry_no_checking_wrappers() -> None:
     assert gym.spec("CartPole-v1").order_enforce, "the registry was changed"
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_repeated_action_is_as_many_steps_and_the_sum_of_their_rewards(mode: str) -> None:
+    options: dict[str, Any] = {"num_envs": 3, "seed": 4, "max_episode_steps": 7}
+    options["autoreset"] = mode
+    ours = make_env("Pendulum-v1", action_repeat=3, **options)
+    plain = make_env("Pendulum-v1", **options)
+    np.testing.assert_array_equal(ours.reset()[0], plain.reset()[0])
+    fake, ends = False, 0
+    for action in some_actions(ours, 20):
+        obs, reward, _, over, info = ours.step(action)
+        total, last, steps = np.zeros(3), False, 0
+        while steps < (1 if fake else 3) and not last:
+            shown, more, _, ended, told = plain.step(action)
+            total, last, steps = total + more, bool(ended.all()), steps + 1
+        np.testing.assert_array_equal(obs, shown)
+        np.testing.assert_array_equal(reward, total)
+        assert (over == last).all() and ("final_obs" in info) == ("final_obs" in told)
+        assert (steps, last) in {(3, False), (1, True), (1, False)}  # 7 = 3 + 3 + 1
+        fake, ends = last and mode == "next_step", ends + last
+        if last and mode == "disabled":
+            begun = [env.reset(options={"reset_mask": over})[0] for env in (ours, plain)]
+            np.testing.assert_array_equal(*begun)
+    assert ends >= 5
+
+
 def test_describe_reads_spaces_time_limit_and_keys() -> None:
     spec = describe(partial(make_env, id="MountainCarContinuous-v0"), threshold=90)
     assert spec.action_space == gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -133,7 +159,9 @@ def test_describe_reads_spaces_time_limit_and_keys() -> None:
     assert spec.keys == {**ROW, "obs": Key((2,)), "action": Key((1,))}
     spec = describe(partial(make_env, id="CartPole-v1", max_episode_steps=30))
     assert spec.max_episode_steps == 30 and spec.keys["action"] == Key((), "int64")
+    assert spec.action_repeat == 1
     assert describe(partial(make_env, id="paceline/Recall-v0")).max_episode_steps is None
+    assert describe(partial(make_env, id="CartPole-v1", action_repeat=4)).action_repeat == 4
 
 
 def test_an_id_may_name_its_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -158,6 +186,7 @@ def test_an_id_may_name_its_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ({"id": "paceline/Fault-v0", "kwargs": {"kind": "rust"}}, ["'rust'", "hang"]),
         ({"id": "CartPole-v1", "autoreset": "never"}, ["never", "same_step"]),
         ({"id": "CartPole-v1", "num_envs": 0}, ["envs=0"]),
+        ({"id": "CartPole-v1", "action_repeat": 0}, ["env.action_repeat=0", "at least 1"]),
     ],
 )
 def test_what_does_not_work_is_said_in_one_sentence(options: dict, words: list[str]) -> None:

@@ -62,6 +62,31 @@ def test_updates_are_owed_and_few_are_outstanding(
     assert owed - workers < ended.totals["updates"] == seen[-1]
 
 
+@pytest.mark.parametrize("name", PARADIGMS)
+def test_a_repeated_action_counts_as_many_env_steps(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the env steps of everything, and half the updates an env step: the same rows."""
+    ended, paces, explored = [], counters(monkeypatch), list[list[int]]()
+    for repeat in (1, 2):
+        explored.append([])
+
+        def explore(steps: int, index: int, count: int) -> float:
+            explored[-1].append(steps)
+            return 1.0
+
+        asked = {"ratio": 1 / repeat, "warmup": 32 * repeat, "env_steps": 128 * repeat}
+        worlds = world(action_repeat=repeat, kwargs={"length": 12 * repeat})
+        ended.append(run(PARADIGMS[name], job(worlds, Idler, explore=explore, **asked)))
+    one, two = ended
+    assert two.totals["env_steps"] == 2 * one.totals["env_steps"] >= 256
+    assert two.totals["updates"] == one.totals["updates"] >= 96
+    assert [len(rows) for rows in two.stored()] == [len(rows) for rows in one.stored()]
+    assert explored[1] == [2 * steps for steps in explored[0]]
+    lengths = [pace.total("length") / pace.total("episodes") for pace in paces]
+    assert lengths == [12, 24]
+
+
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
 def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = counters(monkeypatch)

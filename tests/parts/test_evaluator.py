@@ -100,6 +100,14 @@ def test_every_slot_plays_one_episode_and_stops_counting() -> None:
     assert fewer.lengths.tolist() == [1]
 
 
+def test_lengths_are_env_steps_however_many_an_action_is_played_for() -> None:
+    env = functools.partial(make_env, id="paceline/Identity-v0", action_repeat=5)
+    agent, world = Plan(Constant, env, describe(env), slots=2).build()
+    played = play(agent, world, [7, 8])
+    assert played is not None
+    assert played.lengths.tolist() == [10, 10]
+
+
 def test_the_same_seeds_give_the_same_episodes_and_others_others() -> None:
     with Evaluator(plan(), size=size(), where="inline") as evaluator:
         first, again = evaluator.measure(copy(0.1), 10), evaluator.measure(copy(0.1), 10)
