@@ -45,9 +45,9 @@ class PPO(Agent):
     - the entropy's coefficient c_2 falls with the learning rate, as the clip does in the paper's
     table 5, so that the noise is small when only the mean is left to act;
     - `final_gamma` is where the discount ends, see `discount`;
-    - `normalise` divides observations, and `scale_reward` rewards, by running deviations
-    (Engstrom et al. 2020, arXiv:2005.12729); the returns behind the latter begin at 0 with each
-    fragment, so that short ones underestimate it.
+    - `normalise` divides observations, and `scale_reward` rewards, by running deviations, and
+    `clip_reward` limits what a reward then is (Engstrom et al. 2020, arXiv:2005.12729); the returns
+    behind the scale begin at 0 with each fragment, so that short ones underestimate it.
     Rows of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
     is more than `replay.capacity` learns old (1 by default), besides what other workers learned.
     """
@@ -78,19 +78,21 @@ class PPO(Agent):
         target_kl: float | None = None,
         normalise: bool = False,
         scale_reward: bool = False,
+        clip_reward: float | None = None,
         log_std: float = 0.0,
         state_std: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
         at_least(0, critic_lr=critic_lr)
         at_least(1, epochs=epochs, minibatches=minibatches)
-        above(0, clip_ratio=clip_ratio, clip_value=clip_value, target_kl=target_kl)
+        above(0, clip_ratio=clip_ratio, clip_value=clip_value, clip_reward=clip_reward)
+        above(0, target_kl=target_kl)
         within(0, 1, final_gamma=final_gamma, lam=lam)
         (obs_size,) = spec.observation_space.shape or ()
         self.gamma, self.final_gamma, self.lam = gamma, final_gamma, lam
         self.epochs, self.minibatches = epochs, minibatches
         self.clip_ratio, self.clip_value, self.entropy = clip_ratio, clip_value, entropy
-        self.target_kl = target_kl
+        self.clip_reward, self.target_kl = clip_reward, target_kl
 
         net: dict[str, Any] = {
             "generator": reseed(torch.Generator(), seed, "init"),
@@ -150,6 +152,8 @@ class PPO(Agent):
         if self.scale is not None:
             self.scale.update(reward, cut, valid)  # nobody acts on it: it may come first
             reward = self.scale(reward)
+        if self.clip_reward is not None:
+            reward = reward.clamp(-self.clip_reward, self.clip_reward)
         obs, next_obs = batch.obs, batch.next_obs
         if self.normal is not None:
             obs, next_obs = self.normal(obs), self.normal(next_obs)

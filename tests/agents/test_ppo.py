@@ -258,6 +258,21 @@ def test_the_epochs_end_when_the_policy_has_gone_far() -> None:
     assert other.learn(played(other, "Counting")[0]).updates == 6
 
 
+def test_a_reward_is_clipped_after_it_is_scaled() -> None:
+    agent = make("Counting", scale_reward=True, clip_reward=0.4)
+    (batch,) = played(agent, "Counting")
+    told = agent.prepare(batch)
+    assert agent.scale is not None
+    scaled = batch.reward / agent.scale.normal.moments()[1][0]
+    assert (scaled > 0.5).any() and (scaled < 0.3).any()
+    plain = make("Counting")
+    (batch,) = played(plain, "Counting")
+    batch["reward"] = scaled.minimum(torch.tensor(0.4))
+    wanted = plain.prepare(batch)
+    for name in ("advantage", "target"):
+        assert_allclose(told[name], wanted[name])
+
+
 def test_the_discount_grows_as_the_rate_falls() -> None:
     agent = make("Counting", gamma=0.9, final_gamma=0.999)
     (batch,) = played(agent, "Counting")
