@@ -129,8 +129,12 @@ def make_kit(job: Job, *, workers: int) -> Kit:
 
 def make_pace(job: Job, replay: Replay, workers: int) -> Pace:
     """The pace that is held: a ratio's, or that of a replay which hands out each row once."""
-    limits = {"slack": job.slack, "workers": workers, "limit": job.env_steps}
-    limits["repeat"] = job.spec.action_repeat
+    limits = {
+        "slack": job.slack,
+        "workers": workers,
+        "limit": job.env_steps,
+        "repeat": job.spec.action_repeat,
+    }
     if job.ratio is not None and not replay.once:
         return Pace(ratio=job.ratio, warmup=job.warmup, **limits)
     if job.ratio is None and replay.once:

@@ -261,13 +261,14 @@ def test_the_epochs_end_when_the_policy_has_gone_far() -> None:
 def test_a_reward_is_clipped_after_it_is_scaled() -> None:
     agent = make("Counting", scale_reward=True, clip_reward=0.4)
     (batch,) = played(agent, "Counting")
+    batch["reward"][::2] *= -1
     told = agent.prepare(batch)
     assert agent.scale is not None
     scaled = batch.reward / agent.scale.normal.moments()[1][0]
-    assert (scaled > 0.5).any() and (scaled < 0.3).any()
+    assert (scaled > 0.5).any() and (scaled < -0.5).any() and (scaled.abs() < 0.3).any()
     plain = make("Counting")
     (batch,) = played(plain, "Counting")
-    batch["reward"] = scaled.minimum(torch.tensor(0.4))
+    batch["reward"] = torch.where(scaled.abs() > 0.4, 0.4 * scaled.sign(), scaled)
     wanted = plain.prepare(batch)
     for name in ("advantage", "target"):
         assert_allclose(told[name], wanted[name])

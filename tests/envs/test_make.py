@@ -212,10 +212,12 @@ def test_every_env_yaml_makes_its_env(path: Path) -> None:
     node = OmegaConf.create({"env": OmegaConf.load(path)})
     if path.stem == "gym":
         node.env.id = "Acrobot-v1"
+    node.env.action_repeat = 3
     make = hydra.utils.instantiate(node.env.make, _convert_="all")
     spec = describe(make, threshold=node.env.threshold)
     env = make(num_envs=2, seed=3, rank=1)
     assert env.single_observation_space == spec.observation_space
+    assert spec.action_repeat == env.metadata["action_repeat"] == 3
     assert node.env.name == path.stem
     assert node.env.threshold is None or node.env.threshold > node.env.random_return
     env.close()

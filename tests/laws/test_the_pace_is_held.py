@@ -3,6 +3,7 @@ envs at every moment, and no two workers share their first 100 actions."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from paradigms.base import Progress
 from paradigms.parts import kit
 from paradigms.parts.pace import Pace
-from tests.jobs import PARADIGMS, Idler, counters, job, run, sac, world
+from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
 FRAGMENT = 16  # env steps: a turn of 8 with 2 envs
 MANY = ("dcollect", "dupdate", "hogwild", "locked")
@@ -85,6 +86,18 @@ def test_a_repeated_action_counts_as_many_env_steps(
     assert explored[1] == [2 * steps for steps in explored[0]]
     lengths = [pace.total("length") / pace.total("episodes") for pace in paces]
     assert lengths == [12, 24]
+
+
+@pytest.mark.parametrize("name", PARADIGMS)
+def test_so_it_does_where_the_replay_sets_the_pace(name: str) -> None:
+    ended = []
+    for repeat in (1, 2):
+        worlds = world(action_repeat=repeat, kwargs={"length": 12 * repeat})
+        pupil = dataclasses.replace(AGENTS["reinforce"], world=worlds)
+        ended.append(run(PARADIGMS[name], pupil.job(env_steps=128 * repeat)).totals)
+    one, two = ended
+    assert two["env_steps"] == 2 * one["env_steps"] >= 256
+    assert two["updates"] == one["updates"] > 30
 
 
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])

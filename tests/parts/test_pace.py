@@ -194,8 +194,7 @@ def collect(pace: Once, rank: int) -> None:
     fragment = pace.replay.rows.empty(rank)
     fragment.number, fragment.steps = pace.own("fragments", rank), 4
     fragment.rows["valid"] = True
-    pace.count("fragments", rank)
-    pace.count("collected", rank, 4)
+    pace.collected(rank, 4)
     pace.arrived(rank, pace.replay.add(fragment))
 
 
