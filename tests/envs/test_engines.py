@@ -142,6 +142,15 @@ def test_the_same_worlds_give_the_same_steps_through_either_engine(
     assert ends > 9
 
 
+def test_after_a_reset_of_all_slots_their_first_action_is_repeated(pools: str) -> None:
+    """The pool's limit ends episodes with the first action; the next step would begin others."""
+    env = pool(num_envs=2, max_episode_steps=3, action_repeat=3)
+    for _ in range(2):
+        env.reset()
+        assert env.step(np.zeros((2, 1), np.float32))[3].all()
+    env.close()
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_short_episodes_end_and_begin_where_they_should(pools: str, mode: str) -> None:
     """A Pendulum of 3 steps: its speed cannot jump within an episode, its start is random."""
