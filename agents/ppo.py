@@ -45,9 +45,12 @@ class PPO(Agent):
     - the entropy's coefficient c_2 falls with the learning rate, as the clip does in the paper's
     table 5, so that the noise is small when only the mean is left to act;
     - `final_gamma` is where the discount ends, see `discount`;
+    - `final_log_std` is where the largest log std ends: the mean is what is kept, and what an
+    action costs shows in its gradient only where the noise is not larger than the action;
     - `normalise` divides observations, and `scale_reward` rewards, by running deviations, and
-    `clip_reward` limits what a reward then is (Engstrom et al. 2020, arXiv:2005.12729); the returns
-    behind the scale begin at 0 with each fragment, so that short ones underestimate it.
+    `clip_reward` limits what a reward then is (Engstrom et al. 2020, arXiv:2005.12729), until it
+    ends at `final_clip_reward`, see `most_reward`; the returns behind the scale begin at 0 with
+    each fragment, so that short ones underestimate it.
     Rows of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
     is more than `replay.capacity` learns old (1 by default), besides what other workers learned.
     """
@@ -79,20 +82,28 @@ class PPO(Agent):
         normalise: bool = False,
         scale_reward: bool = False,
         clip_reward: float | None = None,
+        final_clip_reward: float | None = None,
         log_std: float = 0.0,
+        final_log_std: float | None = None,
         state_std: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
         at_least(0, critic_lr=critic_lr)
         at_least(1, epochs=epochs, minibatches=minibatches)
-        above(0, clip_ratio=clip_ratio, clip_value=clip_value, clip_reward=clip_reward)
-        above(0, target_kl=target_kl)
+        above(0, clip_ratio=clip_ratio, clip_value=clip_value, target_kl=target_kl)
+        above(0, clip_reward=clip_reward, final_clip_reward=final_clip_reward)
         within(0, 1, final_gamma=final_gamma, lam=lam)
+        if clip_reward is None and final_clip_reward is not None:
+            raise ValueError(f"agent.final_clip_reward={final_clip_reward} needs agent.clip_reward")
+        if state_std and final_log_std is not None:
+            raise ValueError(f"agent.final_log_std={final_log_std} needs agent.state_std=false")
         (obs_size,) = spec.observation_space.shape or ()
         self.gamma, self.final_gamma, self.lam = gamma, final_gamma, lam
         self.epochs, self.minibatches = epochs, minibatches
         self.clip_ratio, self.clip_value, self.entropy = clip_ratio, clip_value, entropy
-        self.clip_reward, self.target_kl = clip_reward, target_kl
+        self.clip_reward, self.final_clip_reward = clip_reward, final_clip_reward
+        self.target_kl = target_kl
+        self.log_std, self.final_log_std = log_std, final_log_std
 
         net: dict[str, Any] = {
             "generator": reseed(torch.Generator(), seed, "init"),
@@ -138,6 +149,8 @@ class PPO(Agent):
                 updates += 1
             if self.target_kl and float(torch.stack(divergences).mean()) > 1.5 * self.target_kl:
                 break
+        if self.final_log_std is not None:
+            self.head.limit(self.log_std + self.done() * (self.final_log_std - self.log_std))
         if self.normal is not None:  # after the last use of what the actors normalised with
             self.normal.update(batch.obs[batch.weight > 0], self.optim.scale)
         return Learned(updates, told)
@@ -152,8 +165,8 @@ class PPO(Agent):
         if self.scale is not None:
             self.scale.update(reward, cut, valid)  # nobody acts on it: it may come first
             reward = self.scale(reward)
-        if self.clip_reward is not None:
-            reward = reward.clamp(-self.clip_reward, self.clip_reward)
+        if (most := self.most_reward()) is not None:
+            reward = reward.clamp(-most, most)
         obs, next_obs = batch.obs, batch.next_obs
         if self.normal is not None:
             obs, next_obs = self.normal(obs), self.normal(next_obs)
@@ -171,8 +184,18 @@ class PPO(Agent):
         """
         if self.final_gamma is None:
             return self.gamma
-        done = 1 - self.optim.scale
-        return 1 - (1 - self.gamma) ** (1 - done) * (1 - self.final_gamma) ** done
+        return 1 - between(1 - self.gamma, 1 - self.final_gamma, self.done())
+
+    def most_reward(self) -> float | None:
+        """`clip_reward`, which nears `final_clip_reward` in equal ratios as the learning rate nears
+        0: what a failure costs at first is little enough to be risked."""
+        if self.clip_reward is None or self.final_clip_reward is None:
+            return self.clip_reward
+        return between(self.clip_reward, self.final_clip_reward, self.done())
+
+    def done(self) -> float:
+        """How far the learning rate has fallen, in [0, 1]."""
+        return 1 - self.optim.scale
 
     def shuffled(self, rows: Batch) -> Iterator[Batch]:
         """All rows once, in minibatches of sizes that differ by one at most."""
@@ -207,3 +230,8 @@ class PPO(Agent):
         metrics = {"loss/actor": -surrogate, "loss/critic": critic_loss, "policy/entropy": entropy}
         metrics |= {"policy/kl": (ratio - 1 - log_ratio).mean(), "policy/clipped": outside.float()}
         return {name: value.detach() for name, value in metrics.items()}
+
+
+def between(first: float, last: float, share: float) -> float:
+    """From `first` to `last` in equal ratios."""
+    return first ** (1 - share) * last**share

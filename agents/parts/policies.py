@@ -54,6 +54,10 @@ class Head(Protocol):
         """In nats, [...]."""
         ...
 
+    def limit(self, log_std: float) -> None:
+        """Lowers deviations of its own that are above exp(log_std), in place."""
+        ...
+
 
 def make_head(
     spec: Spec, *, log_std: float, state_std: bool, device: torch.device | str = "cpu"
@@ -95,6 +99,9 @@ class Categorical:
     def entropy(self, x: Tensor) -> Tensor:
         logp = x.log_softmax(-1)
         return -(logp.exp() * logp).sum(-1)
+
+    def limit(self, log_std: float) -> None:
+        pass
 
 
 class Gaussian:
@@ -142,6 +149,11 @@ class Gaussian:
     def entropy(self, x: Tensor) -> Tensor:
         mean, log_std = self.split(x)
         return log_std.expand_as(mean).sum(-1) + 0.5 * self.dims * (1 + LOG_2PI)
+
+    @torch.no_grad()
+    def limit(self, log_std: float) -> None:
+        for tensor in self.tensors:
+            tensor.clamp_(max=log_std)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log std, each [..., A] ([A] where it is a parameter)."""

@@ -7,6 +7,7 @@ torch.optim, none of the agent's own parts; its advantages come from a plain loo
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -274,6 +275,20 @@ def test_a_reward_is_clipped_after_it_is_scaled() -> None:
         assert_allclose(told[name], wanted[name])
 
 
+def test_the_largest_reward_grows_as_the_rate_falls() -> None:
+    agent = make("Counting", clip_reward=0.5, final_clip_reward=8)
+    (batch,) = played(agent, "Counting")
+    batch["reward"] = torch.randn(batch.reward.shape) * 8
+    for scale, most in ((1.0, 0.5), (0.5, 2.0), (0.0, 8.0)):
+        agent.optim.scale = scale
+        fixed = make("Counting", clip_reward=most)
+        wanted, told = fixed.prepare(batch), agent.prepare(batch)
+        for name in ("advantage", "target"):
+            assert_allclose(told[name], wanted[name], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"agent\.final_clip_reward=8 needs agent\.clip_reward"):
+        make("Counting", final_clip_reward=8)
+
+
 def test_the_discount_grows_as_the_rate_falls() -> None:
     agent = make("Counting", gamma=0.9, final_gamma=0.999)
     (batch,) = played(agent, "Counting")
@@ -289,6 +304,19 @@ def test_the_discount_grows_as_the_rate_falls() -> None:
     assert endless.discount() == pytest.approx(0.9)
     endless.optim.scale = 0.0
     assert endless.discount() == 1.0
+
+
+def test_the_deviation_is_at_most_what_the_rate_allows() -> None:
+    agent = make("Counting", log_std=-0.5, final_log_std=-2.5, lr=0.0)
+    for scale, log_std in ((1.0, -0.5), (0.75, -1.0), (0.0, -2.5), (1.0, -2.5)):
+        agent.optim.scale = scale
+        agent.learn(played(agent, "Counting")[0])
+        assert_allclose(agent.head.log_std.detach(), torch.full_like(agent.head.log_std, log_std))
+    (batch,) = played(agent, "Counting")
+    drawn = batch["raw"] - torch.from_numpy(agent.actor.fast(batch.obs.numpy()))
+    assert float(drawn.abs().max()) < 5 * math.exp(-2.5)
+    with pytest.raises(ValueError, match=r"agent\.final_log_std=-1 needs agent\.state_std=false"):
+        make("Counting", final_log_std=-1, state_std=True)
 
 
 def test_statistics_move_after_the_last_epoch_only_and_travel_with_the_actor() -> None:

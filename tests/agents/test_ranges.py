@@ -92,6 +92,10 @@ REFUSED: dict[type[Agent], list[tuple[dict[str, Any], str]]] = {
     PPO: [
         *(*ALL, *ADAM, *CRITIC_LR, *LAM),
         ({"clip_reward": 0}, "agent.clip_reward=0 must be above 0"),
+        (
+            {"clip_reward": 1, "final_clip_reward": 0},
+            "agent.final_clip_reward=0 must be above 0",
+        ),
         ({"final_gamma": 1.5}, "agent.final_gamma=1.5 must lie in [0, 1]"),
         ({"epochs": 0}, "agent.epochs=0 must be 1 or more"),
         ({"minibatches": 0}, "agent.minibatches=0 must be 1 or more"),
