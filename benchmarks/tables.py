@@ -155,12 +155,15 @@ def solved(study: Study, records: Sequence[Record]) -> str:
             rows.append([name, *[""] * (len(head) - 1)])
             continue
         found = known(runs, "seconds_to_threshold")
-        steps = [math.inf if n is None else n for n in column(runs, "env_steps_to_threshold")]
+        steps, seconds, updates = (
+            [math.inf if n is None else n for n in column(runs, f"{unit}_to_threshold")]
+            for unit in ("env_steps", "seconds", "updates")
+        )
         row = [name, str(len(runs)), f"{len(found)}/{len(runs)}"]
         row += [number(statistics.median(steps, math.inf), 0), number(max(steps), 0)]
         row.append(_setting((*overrides, *study.common), "budget.env_steps"))
-        row += [number(median(column(runs, "seconds_to_threshold")))]
-        row += [number(median(column(runs, "updates_to_threshold")), 0)]
+        row += [number(statistics.median(seconds, math.inf))]
+        row += [number(statistics.median(updates, math.inf), 0)]
         row += [number(median(column(runs, "policy_lag_mean")), 1)]
         rows.append([*row, number(median(column(runs, "confirmed_return")))])
     return "\n\n".join([markdown(head, rows), footnote(records)])

@@ -151,6 +151,15 @@ def test_rows_that_shall_reach_a_threshold_within_env_steps() -> None:
     assert found["`ppo`"][1:5] == ["0/1", "never", "never", "900"]
 
 
+def test_medians_of_a_row_count_the_unsolved_run_in_every_column() -> None:
+    runs = [solved("dcollect", seed, 10 * seed, 100 * seed, 5.0) for seed in (1, 2)]
+    found = rows(tables.solved(STUDY, [*runs, unsolved("dcollect", 3, 900, 5.0)]))
+    assert found["`dcollect`"][:4] == ["3", "2/3", "20,000", "never"]
+    assert found["`dcollect`"][5:7] == ["20.0", "200"]
+    lost = [unsolved("dcollect", seed, 900, 5.0) for seed in (3, 4, 5)]
+    assert rows(tables.solved(STUDY, [*runs, *lost]))["`dcollect`"][5:7] == ["never", "never"]
+
+
 def test_time_by_role_is_a_mean_over_runs_and_workers() -> None:
     spent = {
         "learner": {"seconds": 9.0, "busy": 0.9, "fragment": 0.1},
