@@ -18,7 +18,7 @@ from conf.settings import EVALUATION
 
 if TYPE_CHECKING:
     from paradigms.base import Copy
-    from paradigms.parts.evaluator import Plan, Returns
+    from paradigms.session.evaluator import Plan, Returns
 
 POLICIES = ("solving", "best", "final")
 
@@ -51,11 +51,11 @@ def evaluate(v: dict[str, Any]) -> None:
     path = find(Path(v["run"]), v["policy"])
     if v["video"] and find_spec("imageio_ffmpeg") is None:
         raise Wrong("video=true needs the extra video: pip install 'paceline[video]'")
-    import paradigms.parts.machine as machine  # before torch: it sets the number of threads
+    import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
-    from paradigms.parts.checkpoint import Damaged, load_policy
-    from paradigms.parts.evaluator import Evaluator
+    from paradigms.session.checkpoint import Damaged, load_policy
+    from paradigms.session.evaluator import Evaluator
 
     try:
         copy, about = load_policy(path)
@@ -105,7 +105,7 @@ def rebuild(about: dict[str, Any], *, slots: int, seed: int) -> Plan:
     from hydra.utils import instantiate
 
     from envs.make import describe
-    from paradigms.parts.evaluator import Plan
+    from paradigms.session.evaluator import Plan
 
     nodes = {"agent": about["agent"], "env.make": about["env"]["make"]}
     for key, value in flatten(nodes):
@@ -122,7 +122,7 @@ def film(plan: Plan, copy: Copy, target: Path) -> None:
     import imageio_ffmpeg
     import numpy as np
 
-    from paradigms.parts.weights import load
+    from paradigms.weights.published import load
 
     made: Any = plan.make_env
     agent, world = plan.build()

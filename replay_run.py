@@ -37,14 +37,14 @@ def replay(folder: Path) -> bool:
     values: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
     if values["resume"]:
         raise Wrong(f"run={folder} was resumed, so no journal tells its beginning: replay another")
-    import paradigms.parts.machine as machine  # before torch: it sets the number of threads
+    import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
     import torch
 
-    from paradigms.parts.checkpoint import Checkpoints, Damaged
-    from paradigms.parts.journal import Journal
-    from paradigms.parts.order import Diverged, Recorded
+    from paradigms.runtime.journal import Journal
+    from paradigms.runtime.order import Diverged, Recorded
+    from paradigms.session.checkpoint import Checkpoints, Damaged
 
     journal = Journal.read(folder / "journal.bin")
     if not journal.complete():

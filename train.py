@@ -22,7 +22,7 @@ from conf.sentences import Wrong, line
 
 if TYPE_CHECKING:
     from paradigms.base import Job, Paradigm
-    from paradigms.parts.session import Session
+    from paradigms.session.session import Session
 
 
 def main() -> None:
@@ -58,16 +58,19 @@ def app(config: DictConfig) -> float:
 
 def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     """Everything a run needs, from plain values. Raises Wrong for what only now can be known."""
-    from paradigms.parts import machine, start  # before torch: machine sets the number of threads
+    from paradigms.runtime import (
+        machine,
+        start,  # before torch: machine sets the number of threads
+    )
 
     if setup.values["crew"] == "process":
         start.warm()  # its server loads torch while this process does
     machine.prepare()
     import torch
 
-    from paradigms.parts.checkpoint import Damaged
-    from paradigms.parts.clock import run_began
-    from paradigms.parts.session import Session
+    from paradigms.session.checkpoint import Damaged
+    from paradigms.session.clock import run_began
+    from paradigms.session.session import Session
 
     v = setup.values
     if v["device"] != "cpu" and not torch.cuda.is_available():

@@ -22,10 +22,10 @@ from agents.parts.vector import Vector
 from agents.sac import SAC
 from benchmarks import rounds
 from envs.make import describe, make_env
-from paradigms.parts import machine
-from paradigms.parts.channel import Channel
-from paradigms.parts.rows import Rows
-from paradigms.parts.weights import Weights
+from paradigms.experience.channel import Channel
+from paradigms.experience.layout import Rows
+from paradigms.runtime import machine
+from paradigms.weights.published import Weights
 
 TURN = 16
 

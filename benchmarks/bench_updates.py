@@ -26,11 +26,11 @@ from agents.sac import SAC
 from benchmarks import rounds
 from envs.make import describe, make_env
 from paradigms.base import Job
-from paradigms.parts import machine
-from paradigms.parts.actor import Actor
-from paradigms.parts.learner import Learner
-from paradigms.parts.replay import Uniform
-from paradigms.parts.rows import Fragment
+from paradigms.experience.layout import Fragment
+from paradigms.experience.uniform import Uniform
+from paradigms.loop.actor import Actor
+from paradigms.loop.learner import Learner
+from paradigms.runtime import machine
 from paradigms.sequential import Sequential
 
 BATCH, WARMUP, CAPACITY = 256, 1_000, 100_000

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.studies import Cell, Study
-from paradigms.parts import checkpoint
-from paradigms.parts.record import git
+from paradigms.session import checkpoint
+from paradigms.session.origin import git
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"

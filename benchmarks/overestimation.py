@@ -37,9 +37,9 @@ from conf import check
 from conf.compose import compose
 from conf.sentences import Wrong
 from paradigms.base import Job, Paradigm
-from paradigms.parts import machine
-from paradigms.parts.kit import make_agent
-from paradigms.parts.weights import load
+from paradigms.loop.build import make_agent
+from paradigms.runtime import machine
+from paradigms.weights.published import load
 from train import assemble, refuse
 
 FORGOTTEN = 5.0  # returns are cut off where exp(-5) of a reward's weight is left

@@ -21,7 +21,7 @@ from benchmarks.values import (
     of,
     spread,
 )
-from paradigms.parts.outcome import retention
+from paradigms.session.outcome import retention
 
 BASELINE = "sequential"
 

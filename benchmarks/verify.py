@@ -20,7 +20,7 @@ from typing import NamedTuple
 import evaluate
 from benchmarks import cells
 from benchmarks.studies import STUDIES
-from paradigms.parts import machine
+from paradigms.runtime import machine
 
 ERRORS = 4.0
 SEED = 1_000_000  # no run has it
@@ -46,8 +46,8 @@ def compare(policy: cells.Record, returns: Sequence[float]) -> Check:
 
 def play(file: Path, episodes: int, seed: int = SEED) -> list[float]:
     """Returns of greedy episodes on the reference env."""
-    from paradigms.parts.checkpoint import load_policy
-    from paradigms.parts.evaluator import Evaluator
+    from paradigms.session.checkpoint import load_policy
+    from paradigms.session.evaluator import Evaluator
 
     copy, about = load_policy(file)
     plan = evaluate.rebuild(about, slots=min(20, episodes), seed=seed)

@@ -11,14 +11,15 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from paradigms.base import Copy, Job, Progress, Result
-from paradigms.parts.channel import Channel
-from paradigms.parts.crew import Crew
-from paradigms.parts.examiner import Examiner
-from paradigms.parts.kit import make_actor, make_agent, make_kit, make_learner, note_collected
-from paradigms.parts.link import Link, Role
-from paradigms.parts.pace import Pace
-from paradigms.parts.rows import Replay
-from paradigms.parts.weights import Weights
+from paradigms.experience.channel import Channel
+from paradigms.experience.replay import Replay
+from paradigms.loop.build import make_actor, make_agent, make_learner, note_collected
+from paradigms.loop.drive import make_kit
+from paradigms.loop.episodes import Examiner
+from paradigms.loop.pace import Pace
+from paradigms.runtime.crew import Crew
+from paradigms.runtime.link import Link, Role
+from paradigms.weights.published import Weights
 
 
 @dataclass(frozen=True)

@@ -13,24 +13,24 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from paradigms.base import Copy, Job, Progress, Result
-from paradigms.parts.crew import Crew
-from paradigms.parts.examiner import Examiner
-from paradigms.parts.kit import (
+from paradigms.experience.batches import Samples
+from paradigms.experience.replay import Replay
+from paradigms.loop.build import (
     make_actor,
     make_agent,
-    make_kit,
     make_learner,
     make_samples,
     note_collected,
     whose,
 )
-from paradigms.parts.link import Link, Role
-from paradigms.parts.merge import Rule, finite, make_rule
-from paradigms.parts.pace import Pace
-from paradigms.parts.rows import Replay
-from paradigms.parts.samples import Samples
-from paradigms.parts.tasks import COLLECT, TRAIN, ByPace, BySource, Task, Tasks
-from paradigms.parts.weights import Weights
+from paradigms.loop.drive import make_kit
+from paradigms.loop.episodes import Examiner
+from paradigms.loop.pace import Pace
+from paradigms.loop.tasks import COLLECT, TRAIN, ByPace, BySource, Task, Tasks
+from paradigms.runtime.crew import Crew
+from paradigms.runtime.link import Link, Role
+from paradigms.weights.merge import Rule, finite, make_rule
+from paradigms.weights.published import Weights
 
 
 @dataclass(frozen=True)

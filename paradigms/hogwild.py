@@ -14,20 +14,14 @@ from dataclasses import dataclass
 
 from agents.parts.optim import Local, Locked
 from paradigms.base import Copy, Job, Progress, Result
-from paradigms.parts.crew import Crew
-from paradigms.parts.kit import (
-    make_actor,
-    make_agent,
-    make_kit,
-    make_learner,
-    note_collected,
-    whose,
-)
-from paradigms.parts.link import Link, Role
-from paradigms.parts.pace import Pace
-from paradigms.parts.rows import Replay
-from paradigms.parts.start import context
-from paradigms.parts.weights import Bound
+from paradigms.experience.replay import Replay
+from paradigms.loop.build import make_actor, make_agent, make_learner, note_collected, whose
+from paradigms.loop.drive import make_kit
+from paradigms.loop.pace import Pace
+from paradigms.runtime.crew import Crew
+from paradigms.runtime.link import Link, Role
+from paradigms.runtime.start import context
+from paradigms.weights.bound import Bound
 
 
 @dataclass(frozen=True)

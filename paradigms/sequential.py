@@ -10,7 +10,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from paradigms.base import Copy, Job, Progress, Result
-from paradigms.parts.kit import make_actor, make_kit, make_learner, note_collected
+from paradigms.loop.build import make_actor, make_learner, note_collected
+from paradigms.loop.drive import make_kit
 
 
 @dataclass(frozen=True)

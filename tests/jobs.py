@@ -19,6 +19,7 @@ from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State
 from agents.dqn import DQN
 from agents.parts.explore import Warmup
 from agents.parts.optim import Local
+from agents.parts.schedule import Line
 from agents.parts.vector import Vector
 from agents.ppo import PPO
 from agents.sac import SAC
@@ -28,15 +29,15 @@ from envs.make import describe, make_env
 from paradigms.base import Job, Progress, Result
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.experience.elite import Elite
+from paradigms.experience.layout import Rows
+from paradigms.experience.prioritized import Prioritized
+from paradigms.experience.rollout import Fifo, Rollout
+from paradigms.experience.uniform import Uniform
 from paradigms.hogwild import Hogwild
-from paradigms.parts import kit, machine
-from paradigms.parts.elite import Elite
-from paradigms.parts.pace import Once, Pace
-from paradigms.parts.prioritized import Prioritized
-from paradigms.parts.replay import Uniform
-from paradigms.parts.rollout import Fifo, Rollout
-from paradigms.parts.rows import Rows
-from paradigms.parts.schedule import Line
+from paradigms.loop import build as kit
+from paradigms.loop.pace import Once, Pace
+from paradigms.runtime import machine
 from paradigms.sequential import Sequential
 
 if TYPE_CHECKING:

@@ -320,7 +320,7 @@ def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
 def test_a_checkpoint_that_cannot_be_written_is_counted_and_training_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from paradigms.parts import checkpoint
+    from paradigms.session import checkpoint
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -70,7 +70,7 @@ def test_acting_and_learning_see_the_same_numbers() -> None:
 
 
 def test_merging_by_delta_joins_the_samples() -> None:
-    """Two workers of one base, c + (w - b) each: the rule of paradigms/parts/merge.py, a = 1."""
+    """Two workers of one base, c + (w - b) each: the rule of paradigms/weights/merge.py, a = 1."""
     shared, one, two = rows(40), rows(10, mean=3.0, seed=1), rows(500, mean=-2.0, seed=2)
     base, first, second = fed(shared), fed(shared, one), fed(shared, two)
     merged = Normal(3)

@@ -23,8 +23,8 @@ from agents.base import Agent, Batch, Group, Spec
 from agents.parts.optim import Local
 from agents.ppo import PPO
 from envs.make import describe
-from paradigms.parts.actor import Actor
-from paradigms.parts.rollout import Rollout
+from paradigms.experience.rollout import Rollout
+from paradigms.loop.actor import Actor
 from paradigms.sequential import Sequential
 from tests.jobs import Ended, job, laid, run, world
 

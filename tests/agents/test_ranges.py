@@ -18,6 +18,7 @@ from agents.actor_critic import ActorCritic
 from agents.base import Agent, above, at_least, within
 from agents.dqn import DQN
 from agents.parts.explore import Epsilon, Warmup
+from agents.parts.schedule import Line
 from agents.parts.vector import Vector
 from agents.ppo import PPO
 from agents.sac import SAC
@@ -27,8 +28,7 @@ from conf import check
 from conf.compose import compose
 from conf.sentences import Wrong
 from envs.make import describe
-from paradigms.parts.prioritized import Prioritized
-from paradigms.parts.schedule import Line
+from paradigms.experience.prioritized import Prioritized
 from tests.jobs import DISCRETE, SMALL, world
 
 ROOT = Path(__file__).resolve().parents[2]

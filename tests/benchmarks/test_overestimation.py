@@ -15,7 +15,7 @@ import torch
 from agents.sac import SAC
 from benchmarks import cells, overestimation
 from envs.make import make_env
-from paradigms.parts.kit import make_agent
+from paradigms.loop.build import make_agent
 from tests import jobs
 
 GAMMA = math.exp(-2.6)  # a reward two steps ahead counts for exp(-5.2)

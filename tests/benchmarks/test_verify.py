@@ -12,7 +12,7 @@ from agents.sac import SAC
 from benchmarks import cells, verify
 from envs.make import describe, make_env
 from paradigms.base import Copy
-from paradigms.parts.checkpoint import save_policy
+from paradigms.session.checkpoint import save_policy
 
 ENV = {"id": "Pendulum-v1", "threshold": -200.0}
 MAKE = {"_target_": "envs.make.make_env", "_partial_": True, "id": ENV["id"]}

@@ -11,7 +11,7 @@ import torch
 
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
-from paradigms.parts.journal import Journal, Recorded
+from paradigms.runtime.journal import Journal, Recorded
 from tests.jobs import AGENTS, job, run
 
 pytestmark = pytest.mark.slow

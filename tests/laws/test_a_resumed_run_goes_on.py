@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from numpy.testing import assert_array_equal
 
-from paradigms.parts.pace import COLUMNS
+from paradigms.loop.pace import COLUMNS
 from tests.counting import Counter
 from tests.jobs import AGENTS, PARADIGMS, Ended, job, run, world
 

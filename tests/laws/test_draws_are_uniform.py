@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from agents.base import ROW, Key, Spec
 from envs.make import describe
-from paradigms.parts.replay import Uniform
+from paradigms.experience.uniform import Uniform
 from tests.jobs import world
 
 ENVS, TURN = 2, 5

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from agents.base import Acted, Batch, Key, Spec, State
 from envs.toys import Counting
 from paradigms.base import Job
-from paradigms.parts.rollout import Fifo, Rollout
+from paradigms.experience.rollout import Fifo, Rollout
 from tests.counting import Counter, before, rule
 from tests.jobs import ONCE, PARADIGMS, job, run, world
 

@@ -18,7 +18,7 @@ import pytest
 from agents.base import Batch, Learned
 from paradigms import dcollect, dupdate, hogwild
 from paradigms.base import Job, Progress
-from paradigms.parts.crew import Crew, Failed
+from paradigms.runtime.crew import Crew, Failed
 from tests.counting import Counter
 from tests.jobs import PARADIGMS, Idler, counters, job, run, world
 

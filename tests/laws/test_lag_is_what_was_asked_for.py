@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
-from paradigms.parts.learner import Learner
-from paradigms.parts.rows import Fragment
+from paradigms.experience.layout import Fragment
+from paradigms.loop.learner import Learner
 from tests.jobs import job, run, world
 
 WORKERS = {"dcollect": 2, "dupdate": 1}

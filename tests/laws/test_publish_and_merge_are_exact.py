@@ -10,8 +10,9 @@ import torch
 from agents.base import Agent
 from agents.parts.vector import Vector
 from envs.make import describe
-from paradigms.parts.merge import Rule, make_rule
-from paradigms.parts.weights import Bound, Weights, load
+from paradigms.weights.bound import Bound
+from paradigms.weights.merge import Rule, make_rule
+from paradigms.weights.published import Weights, load
 from tests.jobs import laid, sac, world
 
 RULES: dict[str, dict[str, Any]] = {

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from paradigms.base import Progress
-from paradigms.parts import kit
-from paradigms.parts.pace import Pace
+from paradigms.loop import build as kit
+from paradigms.loop.pace import Pace
 from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
 FRAGMENT = 16  # env steps: a turn of 8 with 2 envs

@@ -1,0 +1,193 @@
+"""What surprised is drawn more often: Prioritized Experience Replay, Schaul et al. 2016,
+arXiv:1511.05952."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.base import Spec, above, at_least, within
+from paradigms.experience.sumtree import Windows
+from paradigms.experience.uniform import Drawn, Uniform
+from paradigms.runtime.memory import Shared
+
+
+class Prioritized(Uniform):
+    """Row i is drawn with P(i) = p_i^alpha / sum_k p_k^alpha, p = |TD error| + epsilon (section
+    3.3), one row from each of `size` equal shares of the sum (appendix B.2.1).
+
+    The loss of a row is weighed by (N P(i))^-beta over the batch's largest such number (section
+    3.4), which is (p_i / p_min)^(-alpha beta), p_min the least of the batch. beta goes straight to
+    1 over `beta_samples` drawn rows, null keeps it. A new row has the largest priority seen so far,
+    or that of its own column `priority` if the agent emits one (Ape-X, arXiv:1803.00933).
+
+    The sum trees, one a stream, are private to the process that draws and follow the heads at each
+    draw: who writes rows needs no lock, and draws depend on the heads, the generator and the
+    updates made. The priorities themselves lie in shared memory, for whoever saves them.
+
+    Where several processes learn, the one that hands out tasks draws for all (paradigm.rows=sent),
+    or each draws from its own rows (`own`), or from everybody's (`shared`). The last costs
+    exactness: a process hears nothing of the priorities that others give to rows
+    it holds already, and of new ones what stood there when it first saw them, so that lockstep and
+    a replayed journal do not give the same bits.
+    """
+
+    kind = "prioritized"
+    shared = False
+
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        capacity: int,
+        writers: int,
+        envs: int,
+        turn: int,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        device: str = "cpu",
+        alpha: float = 0.6,
+        beta: float = 0.4,
+        beta_samples: int | None = None,
+        epsilon: float = 1e-6,
+    ) -> None:
+        super().__init__(
+            spec,
+            capacity=capacity,
+            writers=writers,
+            envs=envs,
+            turn=turn,
+            n_step=n_step,
+            gamma=gamma,
+            device=device,
+        )
+        at_least(0, "replay", alpha=alpha)
+        within(0, 1, "replay", beta=beta)
+        above(0, "replay", epsilon=epsilon)
+        at_least(1, "replay", beta_samples=beta_samples)
+        self.alpha, self.beta, self.beta_samples = alpha, beta, beta_samples
+        self.epsilon = epsilon
+        self._powers = Shared(self.streams * self.length, np.float64)  # p^alpha, laid as the ring
+        self._known = Shared(self.streams, np.int64)  # serials below it have been given a power
+        self._most = Shared(self.streams, np.float64)
+        self._most.array[:] = 1.0
+        self._drawn = Shared(writers, np.int64)
+        self._late = Shared(writers, np.int64)
+        self._windows: Windows | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """With the priorities, and the sum trees of one process that draws."""
+        return super().nbytes + self._powers.nbytes + self._own_windows().trees.nbytes
+
+    @property
+    def late(self) -> int:
+        return int(self._late.array.sum())
+
+    def update(self, index: Tensor, priority: Tensor) -> None:
+        """Gives the rows `index` [N] of a batch their |TD error| [N]; of one that occurs twice the
+        first counts. Raises FloatingPointError for a NaN, an infinity or a negative number."""
+        unique, first = np.unique(index.cpu().numpy(), return_index=True)
+        power = self._power(priority.detach().cpu().numpy()[first])
+        serial, stream = np.divmod(unique, self.streams)
+        windows = self._own_windows()
+        held = windows.holds(stream, serial)
+        if not held.all():
+            np.add.at(self._late.array, stream[~held] // self.envs, 1)
+            stream, serial, power = stream[held], serial[held], power[held]
+        self._powers.array[self.ring.at(stream, serial)] = power
+        np.maximum.at(self._most.array, stream, power)
+        windows.set(stream, serial, power)
+
+    def _draw(
+        self,
+        size: int,
+        generator: torch.Generator,
+        heads: np.ndarray,
+        ranks: Sequence[int] | None,
+    ) -> Drawn:
+        mine = np.arange(self.streams)
+        if ranks is not None:
+            mine = mine[np.isin(mine // self.envs, ranks)]
+        windows = self._follow(mine, heads)
+        ends = np.cumsum(windows.trees.totals()[mine])
+        random = torch.rand(size, generator=generator, dtype=torch.float64).numpy()
+        below = (np.arange(size) + random) * (ends[-1] / size)
+        below = np.minimum(below, np.nextafter(ends[-1], 0))  # rounding must not pass it
+        at = np.searchsorted(ends, below, side="right")
+        serial, power = windows.find(mine[at], below - np.concatenate(([0.0], ends))[at])
+        weight = (power / power.min()) ** -self._annealed(int(mine[0]) // self.envs, size)
+        return Drawn(mine[at], serial, weight.astype(np.float32))
+
+    def _annealed(self, rank: int, size: int) -> float:
+        """beta now; counts the rows about to be drawn by the process that draws from `rank`."""
+        drawn = int(self._drawn.array[rank])
+        self._drawn.array[rank] += size
+        share = 0.0 if self.beta_samples is None else min(1.0, drawn / self.beta_samples)
+        return self.beta + share * (1 - self.beta)
+
+    def _follow(self, streams: np.ndarray, heads: np.ndarray) -> Windows:
+        """Brings the windows of some streams to `heads`."""
+        windows, known = self._own_windows(), self._known.array
+        first = self._first(heads)
+        moved = streams[((first != windows.first) | (heads != windows.head))[streams]]
+        if len(moved):
+            stream, serial = windows.move(moved, first[moved], heads[moved])
+            unseen = serial >= known[stream]
+            self._welcome(stream[unseen], serial[unseen], self._most.array[streams].max())
+            windows.set(stream, serial, self._powers.array[self.ring.at(stream, serial)])
+            known[moved] = np.maximum(known[moved], heads[moved])
+        return windows
+
+    def _welcome(self, stream: np.ndarray, serial: np.ndarray, most: float) -> None:
+        """Gives new rows their first priority."""
+        at, power = self.ring.at(stream, serial), np.full(len(serial), most)
+        if "priority" in self.ring.extras:
+            power = self._power(self.ring.rows["priority"][at])
+            np.maximum.at(self._most.array, stream, power)
+        self._powers.array[at] = power
+
+    def _power(self, priority: np.ndarray) -> np.ndarray:
+        if not (np.isfinite(priority) & (priority >= 0)).all():
+            raise FloatingPointError(
+                "a priority is a NaN, an infinity or negative; lower agent.lr, or see what the"
+                " agent calls its TD error"
+            )
+        power: np.ndarray = (priority.astype(np.float64) + self.epsilon) ** self.alpha
+        return power
+
+    def _own_windows(self) -> Windows:
+        if self._windows is None:
+            self._windows = Windows(self.streams, self.window)
+        return self._windows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_windows": None}  # another process makes its own
+
+    def save(self) -> dict[str, Any]:
+        """What Uniform saves, and every row's priority."""
+        state = super().save()
+        powers = []
+        for stream, head in enumerate(state["heads"]):
+            at = self.ring.at(stream, np.arange(max(0, head - self.window), head))
+            powers.append(torch.from_numpy(self._powers.array[at]))
+        return state | {
+            "powers": powers,
+            "known": np.minimum(self._known.array, state["heads"]),
+            "most": self._most.array.copy(),
+            "drawn": self._drawn.array.copy(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        super().load(state)
+        for stream, head in enumerate(self.heads()):
+            powers = np.asarray(state["powers"][stream])[-self.window :]
+            self._powers.array[self.ring.at(stream, np.arange(head - len(powers), head))] = powers
+        self._known.array[:] = np.asarray(state["known"])
+        self._most.array[:] = np.asarray(state["most"])
+        self._drawn.array[:] = np.asarray(state["drawn"])
+        self._windows = None

@@ -1,0 +1,84 @@
+"""Packed rows in shared memory, a ring for every stream, and how n-step transitions are read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from paradigms.experience.layout import Rows
+from paradigms.runtime.memory import Shared
+
+KEPT = ("obs", "action", "version")
+
+
+class Ring:
+    """`length` rows of each of `streams` streams; row `serial` of one lies at serial % length.
+
+    A row's next observation is the next row of its stream; at an episode's end it is that episode's
+    last observation, stored apart. Nothing here knows which rows are whole: its owner does.
+    """
+
+    def __init__(self, layout: Rows, *, streams: int, length: int) -> None:
+        self.layout, self.length = layout, length
+        self.packed = Shared((streams * length, layout.row.itemsize), np.uint8)
+        self.final = Shared((streams * length, layout.obs.itemsize), np.uint8)
+        self.extras = [k for k in layout.extras if k not in (*KEPT, "reward", "is_first")]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a full ring takes, at most."""
+        return self.packed.nbytes + self.final.nbytes
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Structured rows of all streams, [streams x length]."""
+        view: np.ndarray = self.packed.array.view(self.layout.row)[:, 0]
+        return view
+
+    @property
+    def last(self) -> np.ndarray:
+        """The last observation of the episodes that end there, [streams x length, ...]."""
+        obs = np.dtype((self.layout.obs.base, self.layout.obs.shape))
+        return self.final.array.view(obs.base).reshape(-1, *obs.shape)
+
+    def at(self, stream: np.ndarray | int, serial: np.ndarray | int) -> Any:
+        """Where rows lie."""
+        return stream * self.length + serial % self.length
+
+    def gather(
+        self,
+        stream: np.ndarray,
+        serial: np.ndarray,
+        head: np.ndarray,
+        *,
+        n_step: int,
+        gamma: float,
+    ) -> dict[str, np.ndarray]:
+        """Copies of rows [N] by column: obs action version, extras, reward discount next_obs.
+
+        reward: summed over n steps, stopping at the episode's end and before `head` (Sutton and
+        Barto, section 7.1); discount = gamma^steps, 0 where terminated.
+        """
+        rows, last = self.rows, self.last
+        at = self.at(stream, serial)
+        reward, terminated = rows["reward"][at], rows["terminated"][at]
+        ended = terminated | rows["truncated"][at]
+        end, steps = at, np.ones(len(serial), np.int64)
+        for k in range(1, n_step):
+            more = ~ended & (serial + k < head)
+            if not more.any():
+                break
+            following = np.where(more, self.at(stream, serial + k), end)
+            reward += np.where(more, np.float32(gamma**k) * rows["reward"][following], 0)
+            terminated = rows["terminated"][following]
+            ended = terminated | rows["truncated"][following]
+            end = following
+            steps += more
+        next_obs = rows["obs"][self.at(stream, serial + steps)]
+        over = np.flatnonzero(ended)
+        next_obs[over] = last[end[over]]
+        discount = np.where(terminated, 0, gamma**steps).astype(np.float32)
+        row = rows[at]
+        columns = {name: row[name] for name in (*KEPT, *self.extras)}
+        return columns | {"reward": reward, "discount": discount, "next_obs": next_obs}

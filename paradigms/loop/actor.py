@@ -1,0 +1,149 @@
+"""The part of a process that steps envs: resets, time limits, autoreset, state, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from agents.base import Agent
+from agents.parts.draws import reseed
+from paradigms.experience.layout import Fragment, Rows
+
+Explore = Callable[[int, int, int], float]
+
+
+class Actor:
+    """Steps the env slots of one worker, a fragment at a time.
+
+    All three autoreset modes of Gymnasium give the same rows: NEXT_STEP's made-up steps are marked
+    invalid, SAME_STEP's last observation is read from `final_obs`, DISABLED is reset by mask.
+    Draws depend on (seed, rank, number of the fragment), not on timing. `episodes` collects
+    (return, length) of finished episodes until somebody takes them. Steps are env steps, of which a
+    row may be several (`Spec.action_repeat`). Every `renew_every` env steps
+    (over all workers) running episodes are given up and `renew` builds fresh envs, so that a run
+    resumed from a checkpoint of that moment goes on as the unbroken one does.
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        agent: Agent,
+        rows: Rows,
+        *,
+        explore: Explore,
+        seed: int,
+        rank: int = 0,
+        workers: int = 1,
+        renew: Callable[[], VectorEnv[Any, Any, Any]] | None = None,
+        renew_every: int | None = None,
+    ) -> None:
+        self.env, self.agent, self.rows = env, agent, rows
+        self.explore, self.seed, self.rank, self.workers = explore, seed, rank, workers
+        self.renew, self.renew_every, self.renewed = renew, renew_every, 0
+        self.repeat = agent.spec.action_repeat
+        self.number = self.steps = 0
+        self.episodes: list[tuple[float, int]] = []
+        self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
+        self.fragment = rows.empty(rank)
+        self.reset()
+
+    def reset(self) -> None:
+        """Gives running episodes up and starts new ones."""
+        n = self.rows.envs
+        self.obs = np.array(self.env.reset()[0])
+        self.initial = self.agent.initial_state(n)
+        self.state = {k: v.copy() for k, v in self.initial.items()}
+        self.first = np.ones(n, bool)
+        self.fake = np.zeros(n, bool)
+        self.returns, self.lengths = np.zeros(n), np.zeros(n, np.int64)
+
+    def collect(self, version: int) -> Fragment:
+        """One turn with the weights of `version`. The fragment is overwritten by the next call."""
+        self._renew_if_due()
+        fragment, rows = self.fragment, self.fragment.rows
+        reseed(self.agent.rng.act, self.seed, "act", self.rank, self.number)
+        explore = self._explore()
+        for name in self.rows.states:
+            fragment.data[name] = self.state[name]
+        for t in range(self.rows.turn):
+            row = rows[t]
+            acted = self.agent.act(self.obs, self.state, explore)
+            obs, reward, terminated, truncated, info = self.env.step(acted.action)
+            valid = ~self.fake
+            ended = (terminated | truncated) & valid
+            row["obs"], row["action"], row["reward"] = self.obs, acted.action, reward
+            row["terminated"], row["truncated"] = (
+                terminated & valid,
+                truncated & valid & ~terminated,
+            )
+            row["is_first"], row["valid"] = self.first & valid, valid
+            for name, value in acted.extras.items():
+                row[name] = value
+            self.state, self.first = acted.state, self.fake
+            self.returns += np.where(valid, reward, 0)
+            self.lengths += self.repeat * valid
+            self.obs = np.array(obs)
+            if ended.any() or self.fake.any():
+                self._end(fragment, t, ended, info)
+            self.steps += self.repeat * int(valid.sum())
+        rows["version"] = version
+        fragment.next_obs[...] = self.obs
+        fragment.number, fragment.steps = self.number, int(rows["valid"].sum())
+        self.number += 1
+        shown = (rows["reward"], rows["obs"], fragment.final_obs, fragment.next_obs)
+        if not all(np.isfinite(numbers).all() for numbers in shown):
+            raise FloatingPointError(
+                f"the env of worker {self.rank} returned a NaN or an infinity;"
+                " check env.id and env.kwargs"
+            )
+        return fragment
+
+    def take_episodes(self) -> list[tuple[float, int]]:
+        """The (return, length) of the episodes finished since the last call."""
+        taken, self.episodes = self.episodes, []
+        return taken
+
+    def resume(self, number: int, steps: int) -> None:
+        """Goes on counting where another actor of this rank left off."""
+        self.number, self.steps = number, steps
+        self.renewed = self._periods()
+
+    def _periods(self) -> int:
+        return self.steps * self.workers // self.renew_every if self.renew_every else 0
+
+    def _renew_if_due(self) -> None:
+        if self.renew is not None and self._periods() > self.renewed:
+            self.renewed = self._periods()
+            self.env.close()
+            self.env = self.renew()
+            self.reset()
+
+    def _explore(self) -> np.ndarray:
+        n = self.rows.envs
+        own = self.steps * self.workers
+        return np.array(
+            [self.explore(own, self.rank * n + i, n * self.workers) for i in range(n)], np.float32
+        )
+
+    def _end(self, fragment: Fragment, t: int, ended: np.ndarray, info: dict[str, Any]) -> None:
+        """Notes finished episodes and brings their slots to the next one."""
+        for slot in np.flatnonzero(ended):
+            self.episodes.append((float(self.returns[slot]), int(self.lengths[slot])))
+        starting = ended
+        if self.mode == AutoresetMode.NEXT_STEP:
+            fragment.final_obs[t][ended] = self.obs[ended]
+            starting, self.fake = self.fake, ended  # the step after the last one is made up
+        elif self.mode == AutoresetMode.SAME_STEP:
+            for slot in np.flatnonzero(ended):
+                fragment.final_obs[t][slot] = info["final_obs"][slot]
+        else:
+            fragment.final_obs[t][ended] = self.obs[ended]
+            self.obs = np.array(self.env.reset(options={"reset_mask": ended})[0])
+        self.first = starting
+        self.returns[ended], self.lengths[ended] = 0, 0
+        for name, value in self.state.items():
+            value = self.state[name] = value.copy()
+            value[starting] = self.initial[name][starting]

@@ -1,0 +1,219 @@
+"""A role's life in a process of its own: how it begins, beats, hears the parent and ends."""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing import parent_process, reduction
+from multiprocessing.connection import Connection, wait
+from typing import IO, Any, cast
+
+from paradigms.runtime import machine
+from paradigms.runtime.event import Event, Ink
+from paradigms.runtime.link import Link, Member, Stopped, describe
+from paradigms.runtime.memory import Shared
+from paradigms.runtime.start import Packed
+
+COLUMNS = 8  # float64 cells a role, one cache line; the row after the last role is the crew's
+BEAT, MAIL, SEQUENCE, WAITING = range(4)  # heartbeat due from; messages sent; events; waiting since
+DUMP_SIGNAL = signal.SIGUSR1  # the parent asks where a silent role hangs
+SECONDS_BETWEEN_FLUSHES = 1.0
+LONGEST_WORD = 64
+
+
+class Board:
+    """Heartbeats, counters and what each role waits for, in shared memory; one writer a cell."""
+
+    def __init__(self, roles: int) -> None:
+        self.numbers = Shared((roles + 1, COLUMNS), "float64")
+        self.words = Shared((roles, LONGEST_WORD), "uint8")
+
+    def word(self, index: int) -> str:
+        return bytes(self.words.array[index]).rstrip(b"\0").decode(errors="replace")
+
+
+class Dump:
+    """Where a child's faulthandler writes, also when Python is stuck; the parent reads it."""
+
+    def __init__(self) -> None:
+        self.file = _nameless()
+
+    def __getstate__(self) -> Any:
+        return reduction.DupFd(self.file.fileno())
+
+    def __setstate__(self, duplicate: Any) -> None:
+        self.file = open(duplicate.detach(), "wb", buffering=0)
+
+    def text(self) -> str:
+        return os.pread(self.file.fileno(), 1 << 16, 0).decode(errors="replace")
+
+
+class ProcessLink(Link):
+    """The link of a role that has a process to itself."""
+
+    def __init__(self, member: Member, board: Board, pipe: Connection, ink: Ink | None) -> None:
+        super().__init__(member.name, member.rank, member.restarts, ink)
+        self.role: Any = None
+        self._board, self._pipe, self._index = board, pipe, member.index
+        flat: Any = board.numbers.array.reshape(-1)
+        self._cells = cast("memoryview[float]", memoryview(flat))  # quicker than an array
+        row = member.index * COLUMNS
+        self._beat, self._mail, self._waiting = row + BEAT, row + MAIL, row + WAITING
+        self._sequence = row + SEQUENCE
+        self._stop = len(self._cells) - COLUMNS
+        self._read = 0.0
+        self._flush_at = 0.0
+        self._writable = select.poll()
+        self._writable.register(pipe.fileno(), select.POLLOUT)
+
+    @property
+    def stopping(self) -> bool:
+        return self._cells[self._stop] != 0.0
+
+    @property
+    def events(self) -> int:
+        """How many events it has begun, in all its lives."""
+        return int(self._cells[self._sequence])
+
+    def go(self) -> bool:
+        cells = self._cells
+        cells[self._beat] = now = time.monotonic()
+        if cells[self._mail] != self._read:
+            self._serve()
+        if now > self._flush_at:
+            self._flush(now)
+        return cells[self._stop] == 0.0
+
+    def wait(self, what: str, ready: Callable[[], object], timeout: float | None = None) -> bool:
+        cells = self._cells
+        cells[self._beat] = begun = now = time.monotonic()
+        if ready():
+            return True
+        pause, shown = 20e-6, False
+        try:
+            while cells[self._stop] == 0.0:
+                if timeout is not None and now - begun >= timeout:
+                    return False
+                cells[self._beat] = now
+                if now > self._flush_at:
+                    self._flush(now)
+                if not shown and now - begun > 0.5:
+                    self._show(what, begun)
+                    shown = True
+                time.sleep(pause)
+                pause = min(1.5 * pause, 1e-3)
+                if ready():
+                    return True
+                now = time.monotonic()
+            return False
+        finally:
+            now = time.monotonic()
+            cells[self._beat] = now
+            cells[self._waiting] = 0.0
+            self.seconds[what] = self.seconds.get(what, 0.0) + now - begun
+
+    def busy(self, seconds: float) -> None:
+        self._cells[self._beat] = time.monotonic() + seconds
+
+    def report(self, data: dict[str, Any]) -> None:
+        if self._writable.poll(0):
+            self._pipe.send(("metrics", data))
+
+    def finish(self) -> None:
+        self._cells[self._stop] = 1.0
+
+    def opened(self, event: Event) -> None:
+        event.seq = self.events
+        self._cells[self._sequence] = event.seq + 1
+
+    def closed(self, event: Event) -> None:
+        if self._ink is not None:
+            self._ink.write(event)
+
+    def _serve(self) -> None:
+        while self._read != self._cells[self._mail]:
+            word, data = self._pipe.recv()
+            self._read += 1.0
+            if word == "tell":
+                self.role.tell(data)
+            else:
+                self._pipe.send(("saved", (data, self.role.save())))
+
+    def _flush(self, now: float) -> None:
+        self._flush_at = now + SECONDS_BETWEEN_FLUSHES
+        if self._ink is not None:
+            self._ink.flush()
+
+    def _show(self, what: str, since: float) -> None:
+        word = what.encode()[:LONGEST_WORD]
+        self._board.words.array[self._index] = 0
+        self._board.words.array[self._index, : len(word)] = bytearray(word)
+        self._cells[self._waiting] = since
+
+
+def main(pipe: Connection, board: Board, dump: Dump, journal: str | None, packed: Packed) -> None:
+    """Runs one role; exits 0 after "finished", 1 after "failed" with the traceback."""
+    os.setpgid(0, 0)  # a group, so that this process's own children can be ended with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    faulthandler.enable(dump.file)
+    faulthandler.register(DUMP_SIGNAL, dump.file)
+    _die_with_parent()
+    ink = None
+    try:
+        machine.prepare()
+        (member,) = packed.open()
+        if journal is not None:
+            ink = Ink(journal, member.index, member.rank)
+        link = ProcessLink(member, board, pipe, ink)
+        link.role = member.build()
+        begun = time.monotonic()
+        try:
+            link.role.run(link)
+        except Stopped:
+            pass
+        seconds = {"seconds": link.seconds, "total": time.monotonic() - begun}
+        if ink is not None:
+            ink.end(link.events)
+            ink.close()
+        pipe.send(("finished", seconds))
+    except BaseException as error:
+        if ink is not None:
+            ink.flush()
+        pipe.send(("failed", (f"raised {describe(error)}", traceback.format_exc())))
+        sys.exit(1)
+
+
+def _nameless() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("dump"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _die_with_parent() -> None:
+    """Ends this process and its children when the parent is gone, however it went.
+
+    A thread watches the pipe that closes then. Linux's kernel watches it too: a thread cannot run
+    while C code holds Python's lock.
+    """
+    parent = parent_process()
+    assert parent is not None
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os.killpg(0, signal.SIGKILL)
+
+    if sys.platform == "linux":
+        fcntl.fcntl(sentinel, fcntl.F_SETOWN, -os.getpgid(0))
+        fcntl.fcntl(sentinel, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(sentinel, fcntl.F_SETFL, fcntl.fcntl(sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    threading.Thread(target=watch, name="parent", daemon=True).start()

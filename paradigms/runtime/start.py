@@ -1,0 +1,92 @@
+"""How a child process starts: from a fork server with torch loaded, else by spawn; no fork."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, spawn
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any
+
+PRELOAD = ("paradigms.runtime.server", "torch", "numpy", "gymnasium", "paradigms.runtime.child")
+_MAIN = ("init_main_from_name", "init_main_from_path")
+_lock = threading.Lock()
+
+
+def context() -> Any:
+    """The multiprocessing context of every child and of the locks they share."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(list(PRELOAD))
+    return server
+
+
+def warm() -> None:
+    """Starts the fork server, returns at once: it loads torch while its parent does other things.
+
+    Call it early, before importing torch. Environment variables set later do not reach children.
+    """
+    if context().get_start_method() == "forkserver":
+        with _lock, _plain_preparation():
+            forkserver.ensure_running()
+
+
+def start(target: Callable[..., None], name: str, *args: Any) -> BaseProcess:
+    """Starts target(*args) in a process that is never daemonic, so that it may have children.
+
+    `target` lives in an importable module. Unlike multiprocessing, the script that is running is
+    imported in the child only if the arguments (see Parcel) refer to it.
+    """
+    process: BaseProcess = context().Process(target=target, name=name, args=args, daemon=False)
+    with _lock, _plain_preparation():
+        process.start()
+    return process
+
+
+class Parcel:
+    """Arguments packed in the parent while a child starts; the child unpacks them when it is ready,
+    so that what goes wrong in there has a name and a traceback."""
+
+    def __init__(self, *content: Any) -> None:
+        self.content = content
+        full = spawn.get_preparation_data("parcel")
+        self._main = {key: full[key] for key in _MAIN if key in full}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        data = bytes(ForkingPickler.dumps(self.content))
+        return Packed, (data, self._main if b"__main__" in data else {})
+
+
+class Packed:
+    """A Parcel as it arrives."""
+
+    def __init__(self, data: bytes, main: dict[str, str]) -> None:
+        self._data, self._main = data, main
+
+    def open(self) -> tuple[Any, ...]:
+        spawn.prepare(self._main)
+        content: tuple[Any, ...] = ForkingPickler.loads(self._data)
+        return content
+
+
+@contextmanager
+def _plain_preparation() -> Iterator[None]:
+    """Children inherit sys.path and the folder, but neither the running script nor a start method
+    that only the parent knows (joblib's workers have 'loky', which no other process can find)."""
+    original = spawn.get_preparation_data
+
+    def plain(name: str) -> dict[str, Any]:
+        data = {key: value for key, value in original(name).items() if key not in _MAIN}
+        if data["start_method"] not in multiprocessing.get_all_start_methods():
+            data["start_method"] = "spawn"
+        return data
+
+    spawn.get_preparation_data = plain
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = original

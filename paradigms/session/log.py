@@ -1,0 +1,275 @@
+"""What a run says: a header, progress, a summary; metrics.jsonl, TensorBoard events and log.txt."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from paradigms.base import Progress
+from paradigms.session.evaluator import Evaluation
+
+FLUSH_SECONDS = 1.0
+LINE_SECONDS = 5.0  # between two progress lines where there is no terminal
+RATE_SECONDS = 10.0  # over which speeds are taken
+
+
+class Log:
+    """Everything a run writes while it goes on, from one process.
+
+    env_steps, seconds: the budget, for the time left. Metrics are averaged between two flushes, at
+    most one a second.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        env_steps: int,
+        seconds: float | None = None,
+        tensorboard: bool = True,
+        stream: TextIO | None = None,
+        resumed_at: int | None = None,
+    ) -> None:
+        self.env_steps, self.seconds = env_steps, seconds
+        self.console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        if resumed_at is not None:
+            forget_after(folder / "metrics.jsonl", resumed_at)
+        self._text = (folder / "log.txt").open("a", encoding="utf-8")
+        self._lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._board = Board(folder, resumed_at) if tensorboard else None
+        self._sums: dict[str, list[float]] = {}
+        self._latest: dict[str, float] = {}
+        self._speeds = Speeds()
+        self._flushed = self._shown = time.monotonic()
+        self._evaluated: float | None = None
+        self._live: Live | None = None
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+
+    def say(self, text: str, detail: str = "") -> None:
+        """A line for the user and for log.txt; `detail` goes to the file alone."""
+        self.console.print(Text(text))
+        self._text.write(f"{time.strftime('%H:%M:%S')} {text}\n{detail}")
+        self._text.flush()
+
+    def progress(self, progress: Progress) -> None:
+        """Takes what a paradigm yields; cheap enough for every one."""
+        for name, value in progress.metrics.items():
+            self._sums.setdefault(name, []).append(float(value))
+        now = time.monotonic()
+        if now - self._flushed < FLUSH_SECONDS:
+            return
+        self._flushed = now
+        self._speeds.note(now, progress.env_steps, progress.updates)
+        self.flush(progress)
+        if self._live is not None:
+            self._live.update(Text(self.status(progress)), refresh=True)
+        elif now - self._shown >= LINE_SECONDS:
+            self._shown = now
+            self.say(self.status(progress))
+
+    def flush(self, progress: Progress) -> None:
+        """Writes the means since the last flush as one line and one set of scalars."""
+        metrics = {name: float(np.mean(values)) for name, values in self._sums.items()}
+        self._sums.clear()
+        self._latest.update(metrics)
+        speeds = self._speeds
+        metrics |= {
+            "speed/env_steps_per_second": speeds.env_steps,
+            "speed/updates_per_second": speeds.updates,
+        }
+        where = {"env_steps": progress.env_steps, "updates": progress.updates}
+        where |= {"episodes": progress.episodes}
+        self._write({"kind": "metrics", **where, "seconds": progress.seconds, **metrics})
+        self._scalars(metrics, progress.env_steps, progress.seconds)
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """One line of the learning curve, with every return and length."""
+        copy, returns = evaluation.copy, evaluation.returns
+        when = {f: getattr(copy, f) for f in ("seconds", "env_steps", "updates", "episodes")}
+        spread = {"std": float(returns.std()), "length": float(evaluation.lengths.mean())}
+        self._evaluated = evaluation.mean
+        self._write(
+            {
+                "kind": "evaluation",
+                **when,
+                "version": copy.version,
+                "mean": evaluation.mean,
+                **spread,
+                "returns": returns.round(4).tolist(),
+                "lengths": evaluation.lengths.tolist(),
+            }
+        )
+        scalars = {"evaluation/return": evaluation.mean, "evaluation/length": spread["length"]}
+        self._scalars(scalars, copy.env_steps, copy.seconds)
+
+    def status(self, progress: Progress) -> str:
+        """Progress as one line."""
+        words = [
+            f"{progress.seconds:7.1f} s",
+            f"{progress.env_steps:,} of {self.env_steps:,} env steps",
+            f"{self._speeds.env_steps:,.0f} steps/s",
+            f"{self._speeds.updates:,.0f} updates/s",
+        ]
+        if "episode/return" in self._latest:
+            words.append(f"return {self._latest['episode/return']:.1f}")
+        if self._evaluated is not None:
+            words.append(f"evaluated {self._evaluated:.1f}")
+        if self._latest.get("lag/mean"):
+            words.append(f"lag {self._latest['lag/mean']:.1f} updates")
+        left = self._left(progress)
+        if left is not None:
+            words.append(f"{left} left")
+        return "  ".join(words)
+
+    def settle(self) -> None:
+        """Takes the live line away: no more progress comes."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def close(self) -> None:
+        self.settle()
+        if self._board is not None:
+            self._board.close()
+        self._lines.close()
+        self._text.close()
+
+    def _left(self, progress: Progress) -> str | None:
+        times = []
+        if self._speeds.env_steps > 0:
+            times.append((self.env_steps - progress.env_steps) / self._speeds.env_steps)
+        if self.seconds is not None:
+            times.append(self.seconds - progress.seconds)
+        if not times:
+            return None
+        left = max(0, round(min(times)))
+        return f"{left // 60}:{left % 60:02d}" if left < 3600 else f"{left / 3600:.1f} h"
+
+    def _write(self, row: dict[str, Any]) -> None:
+        numbers = {k: v for k, v in row.items() if not isinstance(v, float) or np.isfinite(v)}
+        self._lines.write(json.dumps(numbers) + "\n")
+        self._lines.flush()
+
+    def _scalars(self, values: dict[str, float], env_steps: int, seconds: float) -> None:
+        if self._board is not None:
+            self._board.add(values, env_steps, seconds)
+
+
+class Speeds:
+    """Env steps and updates a second over the last ten seconds."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[float, int, int]] = []
+        self.env_steps = self.updates = 0.0
+
+    def note(self, now: float, env_steps: int, updates: int) -> None:
+        self._seen = [s for s in self._seen if now - s[0] <= RATE_SECONDS]
+        self._seen.append((now, env_steps, updates))
+        then, steps, done = self._seen[0]
+        if now > then:
+            self.env_steps = (env_steps - steps) / (now - then)
+            self.updates = (updates - done) / (now - then)
+
+
+class Board:
+    """TensorBoard's writer, imported by a thread so that nobody waits for it."""
+
+    def __init__(self, folder: Path, resumed_at: int | None) -> None:
+        self._waiting: list[tuple[dict[str, float], int, float]] = []
+        self._writer: Any = None
+        self._began = time.time()
+        self._thread = threading.Thread(target=self._open, args=(folder, resumed_at), daemon=True)
+        self._thread.start()
+
+    def add(self, values: dict[str, float], env_steps: int, seconds: float) -> None:
+        self._waiting.append((values, env_steps, seconds))
+        if not self._thread.is_alive():
+            self._drain()
+
+    def close(self) -> None:
+        self._thread.join()
+        self._drain()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _open(self, folder: Path, resumed_at: int | None) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        purge = None if resumed_at is None else resumed_at + 1
+        self._writer = SummaryWriter(str(folder), purge_step=purge)
+
+    def _drain(self) -> None:
+        rows, self._waiting = self._waiting, []
+        for values, env_steps, seconds in rows if self._writer is not None else ():
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, env_steps, self._began + seconds)
+
+
+def forget_after(file: Path, env_steps: int) -> None:
+    """Drops the lines of what a resumed run does again."""
+    if file.exists():
+        lines = file.read_text("utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if _steps(line) <= env_steps]
+        file.write_text("".join(kept), "utf-8")
+
+
+def summary(result: dict[str, Any]) -> list[str]:
+    """What a user wants to know at the end, as lines."""
+    stopped = {
+        "solved": "it was solved",
+        "budget": "its budget was spent",
+        "signal": "it was asked to",
+        "error": "of an error",
+    }
+    lines = [
+        f"Stopped because {stopped[result['stopped_by']]}, after {result['seconds']:.1f} s,"
+        f" {result['env_steps']:,} env steps and {result['updates']:,} updates"
+        f" ({result['updates_per_env_step']:.2f} a step,"
+        f" {result['updates_per_second']:.0f} a second)."
+    ]
+    if result["threshold"] is not None and result["solved"]:
+        lines.append(
+            f"Solved after {result['seconds_to_threshold']:.1f} s and"
+            f" {result['env_steps_to_threshold']:,} env steps"
+            f" (threshold {result['threshold']:g}{_also('confirmed', result['confirmed_return'])})."
+        )
+    elif result["threshold"] is not None:
+        why = "not confirmed" if result["confirmed_return"] is not None else "not reached"
+        lines.append(
+            f"Not solved: the threshold of {result['threshold']:g} was {why}"
+            f"{_also('the candidate had', result['confirmed_return'])}."
+        )
+    if result["final_return"] is not None:
+        parts = [f"{result['final_return']:.1f} at the end"]
+        if result["best_return"] is not None:
+            parts.append(f"{result['best_return']:.1f} at best")
+        if result["retention"] is not None:
+            parts.append(f"{100 * result['retention']:.0f} % kept")
+        lines.append(f"Return: {', '.join(parts)}.")
+    for role, times in result["time_by_role"].items():
+        shares = [(v, k) for k, v in times.items() if k != "seconds" and v >= 0.005]
+        words = ", ".join(f"{k} {100 * v:.0f} %" for v, k in sorted(shares, reverse=True))
+        lines.append(f"  {role}: {words}")
+    return lines
+
+
+def _also(word: str, value: float | None) -> str:
+    return "" if value is None else f", {word} {value:.1f}"
+
+
+def _steps(line: str) -> int:
+    try:
+        return int(json.loads(line)["env_steps"])
+    except (ValueError, KeyError, TypeError):
+        return sys.maxsize

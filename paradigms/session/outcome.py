@@ -1,0 +1,195 @@
+"""Whether a run solved its task and kept what it had learned; its result.json."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from paradigms.base import Copy
+from paradigms.loop.totals import TOTALS
+from paradigms.session.evaluator import Evaluation, Returns
+
+IN_A_ROW = 3
+CANDIDATES = 6
+
+
+class Outcome:
+    """Follows the evaluations of a run.
+
+    Solved: three in a row at or above the threshold, and the policy of the first of them again on
+    the episodes that confirm it. Where it is not confirmed, the next policy that began three in a
+    row is asked, `CANDIDATES` of them at most: the first confirmed one is the solving one. A run
+    that stops when solved asks while it trains (`unconfirmed`, `confirm`), others at their end.
+    Best: the policy in the middle of the three in a row with the highest mean. `solving` and `best`
+    are copies, None as long as there is none.
+    """
+
+    def __init__(self, threshold: float | None, random_return: float | None) -> None:
+        self.threshold, self.random_return = threshold, random_return
+        self.means: list[float] = []
+        self.first: int | None = None  # the evaluation that began the three in a row
+        self.in_a_row = 0
+        self.solving: Copy | None = None
+        self.candidates: list[tuple[int, Copy]] = []
+        self.known: dict[int, float] = {}  # version: return on the confirming episodes
+        self.best: Copy | None = None
+        self.best_mean = -np.inf
+        self.confirmed: float | None = None
+        self.measured: dict[str, float] = {}
+        self._last: deque[Evaluation] = deque(maxlen=IN_A_ROW)
+
+    @property
+    def reached(self) -> bool:
+        """Whether three evaluations in a row have been at the threshold."""
+        return self.first is not None
+
+    @property
+    def solved(self) -> bool:
+        """Reached and, where that was measured, confirmed."""
+        if not self.reached or self.threshold is None:
+            return False
+        return self.confirmed is None or self.confirmed >= self.threshold
+
+    def add(self, evaluation: Evaluation) -> list[str]:
+        """Takes the next evaluation; returns which policies are new: "solving", "best"."""
+        self.means.append(evaluation.mean)
+        self._last.append(evaluation)
+        good = self.threshold is not None and evaluation.mean >= self.threshold
+        self.in_a_row = self.in_a_row + 1 if good else 0
+        new = []
+        if self.in_a_row >= IN_A_ROW and len(self.candidates) - self.confirmations < CANDIDATES:
+            self.candidates.append((len(self.means) - IN_A_ROW, self._last[0].copy))
+            if not self.reached:
+                self.first, self.solving = self.candidates[0]
+                new.append("solving")
+        mean = self.recent
+        full = len(self._last) == IN_A_ROW
+        if mean is not None and (mean > self.best_mean or len(self.means) <= IN_A_ROW):
+            self.best_mean = mean
+            self.best = self._last[1 if full else -1].copy
+            new.append("best")
+        return new
+
+    @property
+    def recent(self) -> float | None:
+        """The mean of the last three evaluations."""
+        return float(np.mean([e.mean for e in self._last])) if self._last else None
+
+    def unconfirmed(self) -> Copy | None:
+        """The first candidate that was not measured yet; None where one is confirmed already."""
+        if self._confirmed() is not None:
+            return None
+        return next((copy for _, copy in self.candidates if copy.version not in self.known), None)
+
+    def confirm(self, evaluation: Evaluation) -> bool:
+        """Takes the confirming episodes of a candidate; returns whether the task is solved. If not,
+        the next candidate needs three in a row of its own."""
+        self.known[evaluation.copy.version] = self.confirmed = evaluation.mean
+        if (confirmed := self._confirmed()) is not None:
+            self.first, self.solving = confirmed
+            return True
+        self.in_a_row = 0
+        return False
+
+    def measure(self, final: Copy | None, episodes: int, ask: Callable[..., Returns]) -> None:
+        """After training: the solving, best and final policy on the same `episodes` fresh seeds."""
+
+        def measured(copy: Copy) -> float:
+            if copy.version not in self.known:
+                self.known[copy.version] = float(ask(copy, episodes).returns.mean())
+            return self.known[copy.version]
+
+        while (candidate := self.unconfirmed()) is not None:
+            measured(candidate)
+        if (confirmed := self._confirmed()) is not None:
+            self.first, self.solving = confirmed
+        for name, kept in (("solving", self.solving), ("best", self.best), ("final", final)):
+            if kept is not None:
+                self.measured[name] = measured(kept)
+        self.confirmed = self.measured.get("solving")
+
+    @property
+    def confirmations(self) -> int:
+        """How many candidates have been measured."""
+        return sum(copy.version in self.known for _, copy in self.candidates)
+
+    def _confirmed(self) -> tuple[int, Copy] | None:
+        """The first candidate that reached the threshold again."""
+        if self.threshold is None:
+            return None
+        reached = (
+            c for c in self.candidates if self.known.get(c[1].version, -np.inf) >= self.threshold
+        )
+        return next(reached, None)
+
+    def result(self, totals: dict[str, Any]) -> dict[str, Any]:
+        """What result.json says of the task and the totals; absent ones are 0."""
+        at = self.solving if self.solved else None
+        after = self.means[self.first + 1 :] if self.first is not None else []
+        best = self.measured.get("best", self.best_mean if self.means else None)
+        final = self.measured.get("final", self.recent)
+        return {
+            "threshold": self.threshold,
+            "solved": self.solved,
+            "seconds_to_threshold": at and at.seconds,
+            "env_steps_to_threshold": at and at.env_steps,
+            "episodes_to_threshold": at and at.episodes,
+            "updates_to_threshold": at and at.updates,
+            "confirmed_return": self.confirmed,
+            "best_return": best,
+            "final_return": final,
+            "random_return": self.random_return,
+            "retention": retention(final, best, self.random_return),
+            "share_above_threshold": _share(after, self.threshold),
+            **{name: totals.get(name, default) for name, default in TOTALS.items()},
+        }
+
+    def save(self) -> dict[str, Any]:
+        """Everything but the measurements at the end, for a checkpoint."""
+        copies = {"solving": self.solving, "best": self.best}
+        return {
+            "means": self.means,
+            "first": self.first,
+            "in_a_row": self.in_a_row,
+            "best_mean": float(self.best_mean),
+            "candidates": [{"first": n, "copy": vars(copy)} for n, copy in self.candidates],
+            "known": [{"version": version, "mean": mean} for version, mean in self.known.items()],
+            "confirmed": self.confirmed,
+            "copies": {name: vars(copy) for name, copy in copies.items() if copy is not None},
+            "last": [
+                {"copy": vars(e.copy), "returns": e.returns, "lengths": e.lengths}
+                for e in self._last
+            ],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes up what `save` returned."""
+        self.means, self.first = list(state["means"]), state["first"]
+        self.in_a_row, self.best_mean = state["in_a_row"], state["best_mean"]
+        copies = {name: Copy(**fields) for name, fields in state["copies"].items()}
+        self.solving, self.best = copies.get("solving"), copies.get("best")
+        self.candidates = [(c["first"], Copy(**c["copy"])) for c in state["candidates"]]
+        self.known = {k["version"]: k["mean"] for k in state["known"]}
+        self.confirmed = state["confirmed"]
+        self._last.extend(
+            Evaluation(Copy(**e["copy"]), e["returns"], e["lengths"]) for e in state["last"]
+        )
+
+
+def retention(final: float | None, best: float | None, random: float | None) -> float | None:
+    """(final - random) / (best - random): how much of what was learned is still there at the end.
+
+    None where one is unknown or the best policy is no better than a random one.
+    """
+    if final is None or best is None or random is None or best <= random:
+        return None
+    return (final - random) / (best - random)
+
+
+def _share(means: list[float], threshold: float | None) -> float | None:
+    if not means or threshold is None:
+        return None
+    return float(np.mean([mean >= threshold for mean in means]))

@@ -1,0 +1,215 @@
+"""Fragments that are handed out once: whole, in order, side by side, with their true successors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from agents.base import Key, Spec
+from envs.make import describe
+from paradigms.experience.layout import Fragment
+from paradigms.experience.rollout import Fifo, Rollout
+from tests.jobs import world
+
+TURN, ENVS, GAMMA = 3, 2, 0.5
+GENERATOR = torch.Generator()
+
+
+def spec() -> Spec:
+    extras = {"logp": Key(), "memory": Key((2,), per="fragment")}
+    return describe(world("Counting")).with_extras(extras)
+
+
+def make(kind: type[Rollout] = Rollout, *, writers: int = 2, **options: Any) -> Any:
+    return kind(spec(), writers=writers, envs=ENVS, turn=TURN, gamma=GAMMA, **options)
+
+
+def fragment(replay: Rollout, rank: int, number: int) -> Fragment:
+    """Rewards tell the rank, versions the fragment, observations the row."""
+    made = replay.rows.empty(rank)
+    made.rows["valid"], made.rows["reward"], made.rows["version"] = True, rank, number
+    made.rows["obs"][..., 0] = np.arange(TURN)[:, None] + 10 * np.arange(ENVS)
+    made.next_obs[:, 0] = TURN + 10 * np.arange(ENVS)
+    made.final_obs[..., 0] = -1 - np.arange(TURN)[:, None]
+    made.data["memory"][:, 0] = [100 * rank, 100 * rank + 1]
+    made.number, made.steps = number, TURN * ENVS
+    return made
+
+
+def add(replay: Rollout, *arrivals: tuple[int, int]) -> None:
+    for rank, number in arrivals:
+        assert replay.add(fragment(replay, rank, number)) == TURN * ENVS
+
+
+def handed_out(replay: Rollout, **options: Any) -> list[tuple[int, int]]:
+    """(rank, number) of the fragments of the next sample, from left to right."""
+    batch = replay.sample(0, GENERATOR, **options)
+    pairs = zip(batch.reward[0].tolist(), batch.version[0].tolist(), strict=True)
+    return [(int(rank), number) for rank, number in pairs][::ENVS]
+
+
+def test_the_next_fragment_of_every_rank_stands_side_by_side() -> None:
+    replay = make(writers=3, capacity=2)
+    add(replay, (2, 0), (0, 0), (2, 1), (1, 0), (0, 1), (1, 1))
+    assert handed_out(replay) == [(0, 0), (1, 0), (2, 0)]
+    assert handed_out(replay) == [(0, 1), (1, 1), (2, 1)]
+    assert len(replay) == 0
+    with pytest.raises(BufferError, match="no whole sample"):
+        handed_out(replay)
+
+
+def test_a_worker_that_learns_by_itself_gets_its_own() -> None:
+    replay = make(capacity=2)
+    add(replay, (0, 0), (1, 0), (1, 1))
+    assert handed_out(replay, ranks=(1,)) == [(1, 0)]
+    assert handed_out(replay, ranks=(0,)) == [(0, 0)]
+    assert handed_out(replay, ranks=(1,)) == [(1, 1)]
+
+
+def test_a_fifo_hands_out_in_the_order_of_arrival_whoever_it_was() -> None:
+    replay = make(Fifo, writers=3, capacity=4, fragments=3)
+    add(replay, (2, 0), (2, 1), (0, 0), (2, 2), (1, 0), (0, 1), (1, 1))
+    assert handed_out(replay) == [(2, 0), (2, 1), (0, 0)]
+    add(replay, (2, 3), (2, 4), (2, 5))
+    assert handed_out(replay) == [(2, 2), (1, 0), (0, 1)]
+    assert handed_out(replay, ranks=(2,)) == [(2, 3), (2, 4), (2, 5)]
+    assert len(replay) == 1
+
+
+def test_nothing_is_taken_of_a_sample_that_is_not_whole() -> None:
+    replay = make(capacity=1)
+    add(replay, (0, 0))
+    with pytest.raises(BufferError, match=r"no whole sample of the workers \[0, 1\] waits"):
+        handed_out(replay)
+    add(replay, (1, 0))
+    assert handed_out(replay) == [(0, 0), (1, 0)]
+
+    fifo = make(Fifo, writers=3, capacity=4, fragments=3)
+    add(fifo, (2, 0), (0, 0), (1, 0))
+    with pytest.raises(BufferError, match=r"workers \[0, 2\]"):
+        handed_out(fifo, ranks=(0, 2))
+    assert handed_out(fifo) == [(2, 0), (0, 0), (1, 0)]
+
+
+def test_the_layout_of_a_batch() -> None:
+    replay = make(capacity=1)
+    add(replay, (0, 0), (1, 0))
+    batch = replay.sample(0, GENERATOR)
+    assert {*batch} == {*replay.rows.row.names, "next_obs", "discount", "weight", "memory"}
+    for name in {*batch} - {"memory"}:
+        assert batch[name].shape[:2] == (TURN, 2 * ENVS), name
+    assert batch.memory.tolist() == [[0, 0], [1, 0], [100, 0], [101, 0]]
+    assert batch.obs[..., 0].tolist() == [[t, 10 + t, t, 10 + t] for t in range(TURN)]
+    assert torch.equal(batch.next_obs[..., 0], batch.obs[..., 0] + 1)
+    assert batch.valid.dtype == batch.is_first.dtype == torch.bool
+    assert batch.weight.dtype == batch.discount.dtype == batch.reward.dtype == torch.float32
+
+
+@pytest.mark.parametrize("end", ["terminated", "truncated"])
+@pytest.mark.parametrize("at", range(TURN))
+def test_an_end_shows_its_own_last_observation_and_termination_discounts_by_0(
+    end: str, at: int
+) -> None:
+    replay = make(writers=1, capacity=1)
+    made = fragment(replay, 0, 0)
+    made.rows[end][at, 1] = True
+    replay.add(made)
+    batch = replay.sample(0, GENERATOR)
+    successor = np.array([[t + 1, 11 + t] for t in range(TURN)])
+    successor[at, 1] = -1 - at
+    assert_array_equal(batch.next_obs[..., 0], successor)
+    discount = np.full((TURN, ENVS), GAMMA)
+    discount[at, 1] = 0 if end == "terminated" else GAMMA
+    assert_array_equal(batch.discount, discount)
+
+
+def test_rows_that_were_made_up_weigh_nothing_and_are_not_counted() -> None:
+    replay = make(writers=1, capacity=1)
+    made = fragment(replay, 0, 0)
+    made.rows["valid"][1, 0], made.steps = False, TURN * ENVS - 1
+    assert replay.add(made) == TURN * ENVS - 1
+    weight = replay.sample(0, GENERATOR).weight
+    assert weight.tolist() == [[1, 1], [0, 1], [1, 1]]
+
+
+def test_a_batch_is_nobodys_memory() -> None:
+    replay = make(writers=1, capacity=1)
+    add(replay, (0, 0))
+    batch = replay.sample(0, GENERATOR)
+    before = {name: column.clone() for name, column in batch.items()}
+    add(replay, (0, 1))
+    assert all(torch.equal(batch[name], before[name]) for name in batch)
+
+
+def test_a_fragment_that_comes_again_is_dropped_and_counted() -> None:
+    replay = make(capacity=2)
+    add(replay, (1, 0))
+    assert replay.add(fragment(replay, 1, 0)) == 0
+    assert replay.duplicated == TURN * ENVS
+    assert len(replay) == 1
+
+
+def test_a_full_ring_takes_nothing_in() -> None:
+    replay = make(capacity=1)
+    add(replay, (0, 0))
+    with pytest.raises(BufferError, match="no room"):
+        add(replay, (0, 1))
+    assert replay.nbytes == 2 * replay.rows.fragment.itemsize
+
+
+def test_how_many_samples_fragments_make() -> None:
+    arrived = np.array([5, 3, 4])
+    assert make(writers=3).samples(arrived) == 3
+    assert make(writers=3).samples(arrived[[0]]) == 5
+    fifo = make(Fifo, writers=3, fragments=5, capacity=5)
+    assert fifo.samples(arrived) == 2
+    assert fifo.samples(arrived[[0]]) == 1
+
+
+def test_a_sample_must_have_room_to_wait() -> None:
+    with pytest.raises(ValueError, match=r"replay\.capacity=2 has to be as large"):
+        make(Fifo, fragments=3, capacity=2)
+
+
+def test_what_waits_in_a_fifo_is_saved_and_comes_in_the_same_order() -> None:
+    replay, other = (make(Fifo, writers=3, capacity=3, fragments=2) for _ in range(2))
+    add(replay, (1, 0), (2, 0), (2, 1), (0, 0), (2, 2))
+    assert handed_out(replay) == [(1, 0), (2, 0)]
+    other.load(replay.save())
+    assert_array_equal(other.heads(), [3, 3, 3])  # all count on from the same number
+    assert_array_equal(other.heads() - other.taken, [1, 0, 2])
+    assert handed_out(other) == handed_out(replay) == [(2, 1), (0, 0)]
+    add(other, (1, 3))
+    assert handed_out(other) == [(2, 2), (1, 3)]
+
+
+def test_of_rollouts_only_whole_samples_are_saved() -> None:
+    replay, other = (make(capacity=3) for _ in range(2))
+    add(replay, (0, 0), (0, 1), (1, 0), (0, 2))
+    other.load(replay.save())
+    assert handed_out(other) == [(0, 0), (1, 0)]
+    assert len(other) == 0
+    assert_array_equal(other.heads(), [3, 3])
+
+
+def test_nothing_is_saved_of_an_empty_one_and_another_number_of_writers_is_refused() -> None:
+    replay = make()
+    other = make()
+    other.load(replay.save())
+    assert len(other) == 0
+    with pytest.raises(ValueError, match="resume with the same workers"):
+        make(writers=3).load(replay.save())
+
+
+@pytest.mark.parametrize("changed", [{"turn": TURN + 1}, {"envs": ENVS + 1}])
+def test_what_waits_in_fragments_of_another_size_is_refused(changed: dict[str, int]) -> None:
+    replay = make()
+    other = Rollout(spec(), **{"writers": 2, "envs": ENVS, "turn": TURN, **changed})
+    other.load(replay.save())  # nothing waits
+    add(replay, (0, 0), (1, 0))
+    with pytest.raises(ValueError, match="resume with the same turn and envs"):
+        other.load(replay.save())

@@ -1,0 +1,107 @@
+"""What draws a batch and lets the agent learn: by number, not by time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents.base import Agent, Batch, Learned
+from agents.sac import SAC
+from paradigms.experience.uniform import Uniform
+from paradigms.loop.learner import Learner
+from tests.jobs import job, laid, sac
+
+SPEC = job().spec
+
+
+def replay(writers: int = 2, fragments: int = 5) -> Uniform:
+    """Rewards tell the rank, versions the fragment."""
+    made = Uniform(SPEC, capacity=1000, writers=writers, envs=1, turn=8)
+    for rank in range(writers):
+        for number in range(fragments):
+            fragment = made.rows.empty(rank)
+            fragment.rows["valid"] = True
+            fragment.rows["reward"], fragment.rows["version"] = rank, number
+            fragment.number, fragment.steps = number, 8
+            made.add(fragment)
+    return made
+
+
+def learner(agent: Agent | None = None, **options: Any) -> Learner:
+    agent = laid(sac(SPEC, 0)) if agent is None else agent
+    return Learner(agent, replay(), **{"batch_size": 32, "seed": 0, **options})
+
+
+def batch_of(number: int, *before: int, **options: Any) -> Batch:
+    """The batch of update `number` after others."""
+    batches: dict[int, Batch] = {}
+    made = learner(seen=lambda batch, n: batches.update({n: batch}), **options)
+    for other in (*before, number):
+        assert made.update(other) == 1
+    assert {*batches} == {number, *before}
+    return batches[number]
+
+
+def test_what_an_update_draws_depends_on_its_number_alone() -> None:
+    first = batch_of(7)
+    assert torch.equal(batch_of(7, 3, 12, 1).index, first.index)
+    for other in (batch_of(8), batch_of(7, rank=1), batch_of(7, seed=1)):
+        assert not torch.equal(other.index, first.index)
+
+
+def test_what_an_agent_draws_while_learning_depends_on_the_number_alone() -> None:
+    agents = [laid(sac(SPEC, 0)) for _ in range(2)]
+    agents[1].rng.learn.manual_seed(99)
+    for agent in agents:
+        learner(agent).update(3)
+    assert torch.equal(agents[0].vector.floats, agents[1].vector.floats)
+
+
+def test_only_rows_of_its_ranks_and_below_the_heads_are_drawn() -> None:
+    assert {*batch_of(0, ranks=(1,)).reward.tolist()} == {1.0}
+    assert {*batch_of(0).reward.tolist()} == {0.0, 1.0}
+    seen: list[Batch] = []
+    learner(seen=lambda batch, number: seen.append(batch)).update(0, heads=np.array([16, 8]))
+    assert {*seen[0].version.tolist()} == {0, 1}
+
+
+def test_the_replay_is_told_how_wrong_each_row_was() -> None:
+    class Surprised(SAC):
+        def learn(self, batch: Batch) -> Learned:
+            return super().learn(batch)._replace(updates=3, priority=batch.reward + 1)
+
+    told: list[tuple[torch.Tensor, torch.Tensor]] = []
+    seen: list[Batch] = []
+    made = learner(laid(Surprised(SPEC, 0)), seen=lambda batch, number: seen.append(batch))
+    made.replay.update = lambda *row: told.append(row)  # type: ignore[method-assign]
+    assert made.update(0) == 3
+    ((index, priority),) = told
+    assert torch.equal(index, seen[0].index)
+    assert torch.equal(priority, seen[0].reward + 1)
+
+
+def test_lag_is_told_once_as_mean_and_maximum() -> None:
+    made = learner()
+    assert made.metrics() == {}
+    for version, now in ((3, 10), (8, 10), (10, 12)):
+        fragment = made.replay.rows.empty(0)
+        fragment.rows["version"] = version
+        made.arrived(fragment, now)
+    told = made.metrics()
+    assert told == {"lag/mean": pytest.approx(11 / 3), "lag/max": 7.0}
+    assert made.metrics() == {}
+
+
+def test_metrics_are_numbers_of_the_last_update() -> None:
+    made = learner()
+    made.update(0)
+    told = made.metrics()
+    assert {"loss/critic", "loss/actor", "policy/entropy", "policy/norm"} < {*told}
+    assert all(type(value) is float and np.isfinite(value) for value in told.values())
+    # 40 rows a stream, drawn uniformly: on average half a stream old, as far as 32 draws tell
+    assert told["replay/age"] == pytest.approx(20, abs=4 * 40 / np.sqrt(12 * 32))
+    actor = made.agent.vector.flat("actor")
+    assert told["policy/norm"] == pytest.approx(float(actor.norm()))

@@ -1,0 +1,283 @@
+"""Who may go ahead: what is owed is granted once, and actors are held back by what is not done."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paradigms.experience.rollout import Fifo, Rollout
+from paradigms.loop.pace import COLUMNS, Once, Pace
+from tests.jobs import job
+
+RATIOS = st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 1.0, 1.5, 8.0])
+
+
+def make(
+    ratio: float = 1.0, warmup: int = 0, slack: int = 0, workers: int = 2, limit: int = 100
+) -> Pace:
+    return Pace(ratio=ratio, warmup=warmup, slack=slack, workers=workers, limit=limit)
+
+
+def owed(pace: Pace, steps: int) -> float:
+    return pace.ratio * max(0, steps - pace.warmup)
+
+
+ADDS_AND_CLAIMS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20)), max_size=30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(RATIOS, st.integers(0, 100), ADDS_AND_CLAIMS)
+def test_one_dispenser_grants_what_is_owed_and_no_more(
+    ratio: float, warmup: int, steps: list[tuple[int, int]]
+) -> None:
+    pace, granted = make(ratio, warmup), 0
+    for added, most in steps:
+        pace.count("added", -1, added)
+        grant = pace.claim(most)
+        granted += grant
+        due = owed(pace, pace.total("added"))
+        assert 0 <= grant <= most
+        assert granted <= due
+        assert grant == most or granted > due - 1
+        assert pace.debt() == max(0, int(due) - granted)
+        assert pace.own("granted", -1) == pace.total("granted") == granted
+
+
+OF_WORKERS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size=40)
+
+
+@settings(max_examples=80, deadline=None)
+@given(RATIOS, st.integers(0, 100), OF_WORKERS)
+def test_workers_grant_themselves_what_their_own_rows_and_all_rows_owe(
+    ratio: float, warmup: int, steps: list[tuple[int, int]]
+) -> None:
+    pace = make(ratio, warmup, workers=3)
+    for rank, added in steps:
+        pace.count("added", rank, added)
+        while pace.claim(1, rank):
+            pass
+        assert pace.total("granted") <= owed(pace, pace.total("added"))
+        for each in range(3):
+            own = ratio * max(0, pace.own("added", each) - warmup // 3)
+            assert pace.own("granted", each) <= own
+
+
+@settings(max_examples=60, deadline=None)
+@given(RATIOS, st.integers(0, 34).map(lambda n: 3 * n), st.integers(1, 20), st.integers(1, 20))
+def test_workers_that_go_alike_grant_what_one_dispenser_would(
+    ratio: float, warmup: int, rounds: int, rows: int
+) -> None:
+    pace = make(ratio, warmup, workers=3)
+    for _ in range(rounds):
+        for rank in range(3):
+            pace.count("added", rank, rows)
+        for rank in range(3):
+            while pace.claim(1, rank):
+                pass
+    assert owed(pace, 3 * rounds * rows) - 3 < pace.total("granted")
+
+
+def test_one_worker_is_one_dispenser() -> None:
+    learner, worker = make(0.3, 10, workers=1), make(0.3, 10, workers=1)
+    for added in (7, 2, 1, 5, 30, 0, 3):
+        learner.count("added", -1, added)
+        worker.count("added", 0, added)
+        assert learner.claim(4) == worker.claim(4, 0)
+
+
+def test_nothing_is_owed_before_the_end_of_the_warm_up() -> None:
+    pace = make(2.0, warmup=10)
+    assert [pace.owed(steps) for steps in (0, 9, 10, 11, 12)] == [0, 0, 0, 2, 4]
+    assert [pace.owed(steps, share=2) for steps in (5, 6)] == [0, 2]
+
+
+def test_in_lockstep_a_fragment_waits_for_the_round_of_the_last_one() -> None:
+    pace = make(slack=0)
+    assert pace.may_collect(0) and pace.may_collect(1)
+    pace.count("fragments", 0)
+    assert not pace.may_collect(0) and pace.may_collect(1)
+    pace.count("fragments", 1)
+    pace.count("rounds", -1)
+    assert pace.may_collect(0) and pace.may_collect(1)
+
+
+@pytest.mark.parametrize("slack", [1, 10])
+def test_actors_go_ahead_until_more_than_the_slack_is_not_done(slack: int) -> None:
+    pace = make(ratio=0.5, warmup=20, slack=slack)
+    pace.count("collected", 0, 20 + 2 * slack)
+    assert pace.may_collect(0)
+    pace.count("collected", 1, 2)
+    assert not pace.may_collect(0) and not pace.may_collect(1)
+    pace.learned(-1, updates=1)
+    assert pace.may_collect(0) and pace.may_collect(1)
+
+
+def test_the_budget_is_spent_by_all_together_or_in_lockstep_by_each_its_share() -> None:
+    lockstep, free = make(slack=0), make(slack=1)
+    for pace in (lockstep, free):
+        pace.count("collected", 0, 60)
+        pace.count("added", -1, 60)
+    assert lockstep.spent(0) and not lockstep.spent(1) and not lockstep.spent()
+    assert not free.spent(0)
+    for pace in (lockstep, free):
+        pace.count("collected", 1, 40)
+        assert not pace.spent()
+        pace.count("added", -1, 40)
+        assert pace.spent()
+    assert free.spent(0) and free.spent(1) and not lockstep.spent(1)
+
+
+def test_the_share_of_the_budget_ends_at_one() -> None:
+    pace = make(limit=80)
+    shares = []
+    for _ in range(4):
+        shares.append(pace.share())
+        pace.count("added", -1, 40)
+    assert shares == [0.0, 0.5, 1.0, 1.0]
+    assert make(limit=0).share() == 0
+
+
+def test_each_counter_has_its_own_place() -> None:
+    pace = make(workers=3)
+    for weight, column in enumerate(COLUMNS):
+        for rank in (-1, 0, 1, 2):
+            pace.count(column, rank, 100**weight % 97 * (rank + 2))
+    for weight, column in enumerate(COLUMNS):
+        for rank in (-1, 0, 1, 2):
+            assert pace.own(column, rank) == 100**weight % 97 * (rank + 2)
+        assert pace.total(column) == 100**weight % 97 * (1 + 2 + 3 + 4)
+
+
+def test_counters_are_taken_up_exactly_when_nothing_is_on_its_way() -> None:
+    pace, other = make(), make()
+    for column, count in (("collected", 30), ("fragments", 2), ("episodes", 3), ("length", 28)):
+        pace.count(column, 0, count)
+        pace.count(column, 1, count)
+    for column, count in (("added", 60), ("learns", 7), ("granted", 7), ("rounds", 2)):
+        pace.count(column, -1, count)
+    other.load(pace.save())
+    assert np.array_equal(other.save()["table"], pace.save()["table"])
+
+
+def test_rows_that_were_on_their_way_count_as_never_collected() -> None:
+    pace, other = make(), make()
+    for rank, collected in ((0, 48), (1, 32)):
+        pace.count("collected", rank, collected)
+        pace.count("fragments", rank, collected // 16)
+    pace.count("added", -1, 64)
+    pace.count("rounds", -1, 2)
+    other.load(pace.save())
+    assert other.total("collected") == other.total("added") == 64
+    assert other.may_collect(0) and other.may_collect(1)
+
+
+def test_what_was_granted_and_not_learned_is_owed_again() -> None:
+    pace, other = make(), make()
+    pace.count("added", -1, 50)
+    pace.learned(-1, updates=10, learns=10)
+    assert pace.claim(26) == 26
+    assert pace.debt() == 24
+    other.load(pace.save())
+    assert other.debt() == 40
+
+
+def once(kind: type[Rollout] = Rollout, *, slack: int = 1, **options: int) -> Once:
+    replay = kind(job().spec, writers=2, envs=1, turn=4, **options)
+    return Once(replay, slack=slack, workers=2, limit=100)
+
+
+def collect(pace: Once, rank: int) -> None:
+    """A fragment is collected, reaches the replay, and is counted by whoever took it there."""
+    fragment = pace.replay.rows.empty(rank)
+    fragment.number, fragment.steps = pace.own("fragments", rank), 4
+    fragment.rows["valid"] = True
+    pace.collected(rank, 4)
+    pace.arrived(rank, pace.replay.add(fragment))
+
+
+def learn(pace: Once, ranks: tuple[int, ...] | None = None, rank: int = -1) -> None:
+    pace.replay.sample(0, torch.Generator(), ranks=ranks)
+    pace.learned(rank, updates=40)
+
+
+def test_a_learner_of_all_is_owed_a_learn_for_a_fragment_of_each() -> None:
+    pace = once(capacity=3)
+    for rank, due in ((0, 0), (0, 0), (1, 1), (0, 1), (1, 2)):
+        collect(pace, rank)
+        assert pace.debt() == due
+    assert [pace.claim(1), pace.claim(16), pace.claim(16)] == [1, 1, 0]
+    assert pace.debt() == 0
+
+
+def test_a_worker_is_owed_a_learn_for_each_fragment_of_its_own() -> None:
+    pace = once(capacity=3)
+    for rank in (0, 0, 1):
+        collect(pace, rank)
+    assert [pace.claim(16, 1), pace.grant(16, 1)] == [1, 0]
+    assert [pace.claim(1, 0), pace.grant(16, 0), pace.claim(1, 0)] == [1, 1, 0]
+
+
+def test_fragments_of_a_fifo_are_owed_together_whoever_they_are_from() -> None:
+    pace = once(Fifo, capacity=3, fragments=2)
+    for rank, due in ((0, 0), (0, 1), (0, 1), (1, 2)):
+        collect(pace, rank)
+        assert pace.debt() == due
+    assert pace.claim(16) == 2
+
+
+def test_a_fragment_that_was_there_before_is_owed_nothing() -> None:
+    pace = once(capacity=3)
+    pace.arrived(0, 4)
+    pace.arrived(1, 0)
+    assert pace.debt() == 0
+    assert (pace.total("arrived"), pace.total("added")) == (1, 4)
+
+
+@pytest.mark.parametrize("capacity", [1, 2])
+def test_a_worker_waits_while_the_replay_is_full_of_its_fragments(capacity: int) -> None:
+    pace = once(capacity=capacity)
+    for _ in range(capacity):
+        assert pace.may_collect(0)
+        collect(pace, 0)
+    assert not pace.may_collect(0) and pace.may_collect(1)
+    collect(pace, 1)
+    learn(pace)
+    assert pace.may_collect(0) and pace.may_collect(1)
+
+
+def test_in_lockstep_rollouts_too_wait_for_the_round() -> None:
+    pace = once(slack=0, capacity=3)
+    collect(pace, 0)
+    assert not pace.may_collect(0) and pace.may_collect(1)
+    collect(pace, 1)
+    pace.count("rounds", -1)
+    assert pace.may_collect(0) and pace.may_collect(1)
+
+
+def test_what_waits_is_owed_again_and_what_was_on_its_way_is_collected_again() -> None:
+    pace, other = once(capacity=3), once(capacity=3)
+    for rank in (0, 1, 0, 1, 0):
+        collect(pace, rank)
+    assert pace.claim(1) == 1
+    learn(pace)
+    assert pace.claim(1) == 1  # and is not learned from
+    pace.count("fragments", 1)
+    pace.count("collected", 1, 4)
+    other.replay.load(pace.replay.save())
+    other.load(pace.save())
+    assert other.debt() == 1
+    assert other.total("granted") == other.total("learns") == 1
+    assert [other.own("fragments", rank) for rank in (0, 1)] == [3, 3]
+    assert other.total("collected") == other.total("added") == 20
+    collect(other, 0)
+    collect(other, 1)
+    assert other.claim(16) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"ratio": -1.0}, {"slack": -1}])
+def test_negative_settings_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="updates_per_env_step and slack must be 0 or more"):
+        make(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,186 @@
+"""The board of tasks, and the rules that choose them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from agents.parts.vector import Vector
+from paradigms.experience.rollout import Rollout
+from paradigms.loop.pace import Once, Pace
+from paradigms.loop.tasks import COLLECT, EVALUATE, EXAMS, TRAIN, ByPace, BySource, Task, Tasks
+from tests.jobs import Idler, job
+
+WORKERS, ENVS = 3, 2
+
+
+def board() -> Tasks:
+    return Tasks(WORKERS, WORKERS * ENVS, Vector(Idler(job().spec, 0)))
+
+
+def pace(*, slack: int = 0, warmup: int = 0, limit: int = 100, ratio: float = 1.0) -> Pace:
+    return Pace(ratio=ratio, warmup=warmup, slack=slack, workers=WORKERS, limit=limit)
+
+
+def test_a_task_is_assigned_done_and_taken() -> None:
+    tasks = board()
+    assert tasks.all_idle() and not tasks.all_finished()
+    tasks.assign(1, Task(TRAIN, learns=5, first=40, added=60))
+    assert [tasks.waits_for(rank) for rank in range(WORKERS)] == [False, True, False]
+    assert not tasks.all_idle() and not tasks.all_finished()
+    assert tasks.read(1)[:4] == (TRAIN, 5, 40, 60)
+
+    tasks.report(1, base=38, count=5, heads=np.zeros(6, np.int64))
+    assert tasks.finished() == []
+    tasks.finish(1)
+    assert not tasks.waits_for(1)
+    assert tasks.finished() == [1] and tasks.all_finished() and not tasks.all_idle()
+
+    assert tasks.take(1)[:2] == (38, 5)
+    assert tasks.finished() == [] and tasks.all_idle()
+
+
+def test_a_round_is_over_when_everybody_who_has_a_task_has_done_it() -> None:
+    tasks = board()
+    tasks.assign(0, Task(COLLECT))
+    tasks.assign(1, Task(None))
+    tasks.assign(2, Task(COLLECT))
+    assert not tasks.waits_for(1) and tasks.read(1).kind is None
+    tasks.finish(2)
+    assert not tasks.all_finished()
+    tasks.finish(0)
+    assert tasks.all_finished() and tasks.finished() == [0, 2]
+
+
+def test_a_trainer_may_see_what_the_learner_has_been_told_of() -> None:
+    """Each worker's word counts for its own streams only: others' rows may still be on their way
+    in a replayed run."""
+    tasks = board()
+    tasks.assign(1, Task(COLLECT))
+    tasks.report(1, base=0, count=4, heads=np.array([9, 9, 3, 4, 9, 9]))
+    tasks.finish(1)
+    tasks.assign(0, Task(TRAIN))
+    assert_array_equal(tasks.read(0).heads, [0, 0, 0, 0, 0, 0])
+    tasks.take(1)
+    assert_array_equal(tasks.read(0).heads, [0, 0, 0, 0, 0, 0])
+    tasks.assign(2, Task(TRAIN))
+    assert_array_equal(tasks.read(2).heads, [0, 0, 3, 4, 0, 0])
+
+    tasks.assign(1, Task(TRAIN))
+    tasks.report(1, base=0, count=4, heads=np.array([0, 0, 1, 1, 0, 0]))  # as old as its task
+    tasks.finish(1)
+    assert_array_equal(tasks.take(1)[2], [0, 0, 3, 4, 0, 0])
+
+
+def test_a_resumed_board_knows_what_the_replay_holds() -> None:
+    tasks = board()
+    tasks.know(np.arange(6))
+    tasks.assign(0, Task(TRAIN))
+    assert_array_equal(tasks.read(0).heads, np.arange(6))
+
+
+def test_every_worker_has_its_own_vectors() -> None:
+    tasks = board()
+    for rank in range(WORKERS):
+        tasks.base(rank).fill_(rank)
+        tasks.own(rank).fill_(10 + rank)
+        tasks.counts(rank).fill_(20 + rank)
+    for rank in range(WORKERS):
+        assert tasks.counts(rank).tolist() == [20 + rank]
+        assert torch.equal(tasks.base(rank), torch.full_like(tasks.base(rank), rank))
+        assert torch.equal(tasks.own(rank), torch.full_like(tasks.own(rank), 10 + rank))
+
+
+def test_training_goes_first_and_its_updates_are_numbered_on() -> None:
+    counters = pace(slack=1)
+    rule = ByPace(counters, 16, seed=0, evaluate=False)
+    assert rule(0) == Task(COLLECT)
+    counters.count("added", -1, 40)
+    assert [rule(rank)[:4] for rank in (0, 1, 2)] == [
+        (TRAIN, 16, 0, 40),
+        (TRAIN, 16, 16, 40),
+        (TRAIN, 8, 32, 40),
+    ]
+    assert rule(0).kind == COLLECT
+
+
+def test_in_lockstep_a_rounds_updates_are_shared_out_evenly() -> None:
+    counters = pace(slack=0, limit=1000)
+    rule = ByPace(counters, 16, seed=0, evaluate=False)
+    for added, shares in ((20, [7, 7, 6]), (3, [1, 1, 1]), (2, [1, 1, 0]), (60, [16, 16, 16])):
+        counters.count("added", -1, added)
+        assert [rule(rank).learns for rank in range(WORKERS)] == shares
+
+
+def test_there_is_no_task_when_the_budget_is_spent_and_nothing_is_owed() -> None:
+    counters = pace(slack=1, limit=20)
+    rule = ByPace(counters, 16, seed=0, evaluate=False)
+    for rank in range(WORKERS):
+        counters.count("collected", rank, 10)  # what others do meanwhile decides nothing
+    assert rule(0).kind == COLLECT
+    counters.count("added", -1, 20)
+    assert [rule(rank).kind for rank in (0, 1, 2)] == [TRAIN, TRAIN, None]
+
+
+def test_a_worker_trains_on_its_own_fragment_where_each_is_learned_from_once() -> None:
+    replay = Rollout(job().spec, writers=WORKERS, envs=ENVS, turn=4)
+    counters = Once(replay, slack=0, workers=WORKERS, limit=24)
+    rule = ByPace(counters, 16, seed=0, evaluate=False)
+    assert [rule(rank).kind for rank in range(WORKERS)] == [COLLECT] * WORKERS
+    counters.arrived(1, 8)
+    assert [rule(rank)[:4] for rank in range(WORKERS)] == [
+        (COLLECT, 0, 0, 0),
+        (TRAIN, 1, 0, 8),
+        (COLLECT, 0, 0, 0),
+    ]
+    for rank in (2, 0):
+        counters.arrived(rank, 8)
+    assert [rule(rank)[:3] for rank in range(WORKERS)] == [
+        (TRAIN, 1, 1),
+        (None, 0, 0),
+        (TRAIN, 1, 2),
+    ]
+    assert rule(0).kind is None
+
+
+def test_one_collecting_task_in_a_hundred_is_an_exam_where_workers_evaluate() -> None:
+    for evaluate in (False, True):
+        rule = ByPace(pace(slack=1), 16, seed=0, evaluate=evaluate)
+        kinds = Counter(rule(0).kind for _ in range(3 * EXAMS))
+        assert kinds[EVALUATE] == 3 * evaluate
+
+
+@pytest.mark.parametrize("evaluate", [True, False])
+def test_the_sources_rule_draws_fixed_shares_after_the_warm_up(evaluate: bool) -> None:
+    counters = pace(warmup=50)
+    rule = BySource(counters, 4, seed=3, evaluate=evaluate)
+    assert [rule(rank).kind for rank in (0, 1, 2)] == [COLLECT] * 3
+    counters.count("added", -1, 50)
+    drawn = [rule(0) for _ in range(2000)]
+    again = BySource(counters, 4, seed=3, evaluate=evaluate)
+    assert [task.kind for task in drawn] == [again(1).kind for _ in range(2000)]
+
+    kinds = Counter(task.kind for task in drawn)
+    shares = {TRAIN: 0.5, COLLECT: 0.1, EVALUATE: 0.4}
+    if not evaluate:
+        shares = {TRAIN: 0.5, COLLECT: 0.5}
+    assert {*kinds} == {*shares}
+    for kind, share in shares.items():
+        assert abs(kinds[kind] / 2000 - share) < 0.05
+    trained = [task for task in drawn if task.kind == TRAIN]
+    assert [task.first for task in trained] == [4 * k for k in range(len(trained))]
+    assert {task.learns for task in trained} == {4}
+    counters.count("added", -1, 50)
+    assert rule(0) == Task(None)
+
+
+def test_the_source_rule_collects_first_even_without_a_warmup() -> None:
+    counters = pace(warmup=0)
+    rule = BySource(counters, 4, seed=3, evaluate=True)
+    assert {rule(0).kind for _ in range(20)} == {COLLECT}
+    counters.count("added", -1, 1)
+    assert TRAIN in {rule(0).kind for _ in range(20)}

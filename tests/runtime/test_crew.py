@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from paradigms.runtime.crew import Crew, Deadlock, Failed, Report
+from paradigms.runtime.memory import Shared
+from tests.runtime import roles
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+def reports(crew: Crew) -> list[Report]:
+    with crew:
+        return [report for report in crew.run() if report.kind != "tick"]
+
+
+def finished(said: list[Report]) -> list[str]:
+    return sorted(report.name for report in said if report.kind == "finished")
+
+
+@pytest.fixture(scope="module")
+def fork_server() -> None:
+    """It starts with the first crew and stays, with its pipe and Python's resource tracker."""
+    with Crew() as crew:
+        crew.add("first", roles.Count, 1)
+        assert finished(reports(crew)) == ["first"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_over(fork_server: None) -> Iterator[None]:
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    open_before, shared_before = files(), set(os.listdir("/dev/shm"))
+    threads_before = threading.active_count()
+    yield
+    if files() > open_before:
+        gc.collect()  # an error that was caught holds the frames it went through
+    assert files() <= open_before
+    assert threading.active_count() == threads_before
+    assert not multiprocessing.active_children()
+    assert not {name for name in set(os.listdir("/dev/shm")) - shared_before if "sem." not in name}
+
+
+@pytest.mark.parametrize("kind", ["process", "inline"])
+def test_a_crew_ends_when_every_role_has_returned(kind: str) -> None:
+    crew = Crew(kind)
+    for rank in range(3):
+        crew.add(f"count{rank}", roles.Count, 100, rank=rank)
+    said = reports(crew)
+    assert finished(said) == ["count0", "count1", "count2"]
+    counted = {report.name: report.data for report in said if report.kind == "metrics"}
+    assert counted == {f"count{rank}": {"count": 100, "rank": rank} for rank in range(3)}
+    ends = [report.data for report in said if report.kind == "finished"]
+    assert all(end["seconds"] == {} and 0 < end["total"] < 10 for end in ends)
+
+
+def test_the_time_waited_is_reported_by_what_was_waited_for() -> None:
+    crew = Crew()
+    crew.add("a", roles.Wait)
+    with crew:
+        for report in crew.run():
+            if report.kind == "metrics":
+                crew.stop()
+            if report.kind == "finished":
+                assert 0 < report.data["seconds"]["what a wants"] <= report.data["total"]
+
+
+@pytest.mark.parametrize(
+    ("how", "cause", "trace"),
+    [
+        ("raises", "raised ValueError: a sentence about a fault", "in raises"),
+        ("constructor", "raised ValueError: no such constructor", "in __init__"),
+        ("exits", "left with exit code 3", ""),
+        ("is_killed", "was killed by SIGKILL", ""),
+        ("crashes", "was killed by SIGSEGV", "in crashes"),
+        ("hangs", "has not reached link.go() for 0.3 s", "in hangs"),
+        ("is_stuck", "has not reached link.go() for 0.3 s", "in is_stuck"),
+        ("freezes", "has not reached link.go() for 0.3 s", ""),
+    ],
+)
+def test_a_role_that_fails_is_named_with_cause_and_traceback(
+    how: str, cause: str, trace: str
+) -> None:
+    crew = Crew(heartbeat=0.3, seconds_to_stop=0.5)
+    crew.add("good", roles.Work)
+    crew.add("bad", roles.Fail, how)
+    with pytest.raises(Failed) as caught:
+        reports(crew)
+    assert caught.value.name == "bad"
+    assert cause in caught.value.cause
+    assert trace in caught.value.trace
+    assert f"role bad {caught.value.cause}" in str(caught.value)
+
+
+def test_arguments_that_do_not_arrive_are_a_failure_with_a_traceback() -> None:
+    crew = Crew()
+    crew.add("bad", roles.Count, Arrives())
+    with pytest.raises(Failed, match=r"(?s)raised ValueError: not here.*Traceback"):
+        reports(crew)
+
+
+class Arrives:
+    """Can be sent, but not received."""
+
+    def __reduce__(self) -> Any:
+        return _not_here, ()
+
+
+def _not_here() -> None:
+    raise ValueError("not here")
+
+
+def test_announced_work_may_take_longer_than_the_heartbeat() -> None:
+    crew = Crew(heartbeat=0.2)
+    crew.add("sleep", roles.Sleep, 0.7)
+    assert finished(reports(crew)) == ["sleep"]
+
+
+@pytest.mark.parametrize("how", ["raises", "is_killed", "hangs"])
+def test_a_restartable_role_is_replaced(how: str) -> None:
+    crew = Crew(heartbeat=0.3)
+    crew.add("other", roles.Count, 10)
+    crew.add("bad", roles.Fail, how, 2, restartable=True)
+    said = reports(crew)
+    assert [r.name for r in said if r.kind == "restarted"] == ["bad", "bad"]
+    assert crew.restarts == 2
+    assert finished(said) == ["bad", "other"]
+    assert Report("bad", "metrics", {"life": 2}) in said
+
+
+@pytest.mark.parametrize("kind", ["process", "inline"])
+def test_restarts_are_counted_and_end(kind: str) -> None:
+    crew = Crew(kind, restarts=2)
+    crew.add("bad", roles.Fail, "raises", restartable=True)
+    with pytest.raises(Failed, match="raised ValueError: a sentence about a fault"):
+        reports(crew)
+    assert crew.restarts == 2
+
+
+@pytest.mark.parametrize("kind", ["process", "inline"])
+def test_roles_are_told_saved_loaded_and_stopped(kind: str) -> None:
+    crew = Crew(kind)
+    crew.add("a", roles.Work)
+    crew.add("b", roles.Work)
+    crew.load({"a": {"told": ["before"]}})
+    told, states = [], {}
+    with crew:
+        for report in crew.run(tick=0.01):
+            if report.kind == "tick" and not told:
+                crew.tell("a", "now")
+                told.append(True)
+            if report.kind == "metrics":
+                states = crew.save()
+                crew.stop()
+    assert {name: state["told"] for name, state in states.items()} == {
+        "a": ["before", "now"],
+        "b": [],
+    }
+    assert states["a"]["much"].nbytes == 8 << 20
+
+
+def test_a_replaced_role_goes_on_from_its_last_state() -> None:
+    crew = Crew()
+    crew.add("work", roles.Work, restartable=True)
+    with crew:
+        run = crew.run(tick=0.01)
+        next(run)
+        crew.tell("work", "before")
+        assert next(r for r in run if r.kind == "metrics").data == {"told": ["before"]}
+        crew.save()
+        for child in multiprocessing.active_children():
+            os.kill(child.pid or 0, signal.SIGKILL)
+        assert next(r for r in run if r.kind == "restarted").name == "work"
+        crew.tell("work", "after")
+        assert next(r for r in run if r.kind == "metrics").data == {"told": ["before", "after"]}
+
+
+def test_a_state_that_does_not_come_is_asked_for_in_vain() -> None:
+    crew = Crew(seconds_to_stop=0.2)
+    crew.add("wait", roles.Wait)
+    with crew:
+        run = crew.run(tick=0.01)
+        next(r for r in run if r.kind == "metrics")  # it has begun, and answers nothing
+        with pytest.raises(TimeoutError, match=r"no state from wait within 0\.1 s"):
+            crew.save(seconds=0.1)
+
+
+def test_a_message_is_small() -> None:
+    with Crew() as crew:
+        crew.add("work", roles.Work)
+        run = crew.run(tick=0.01)
+        assert next(run).kind == "tick"
+        with pytest.raises(ValueError, match="the limit is 65536"):
+            crew.tell("work", bytes(1 << 20))
+
+
+@pytest.mark.parametrize("kind", ["process", "inline"])
+def test_closing_the_iterator_ends_every_role(kind: str) -> None:
+    crew = Crew(kind)
+    for rank in range(3):
+        crew.add(f"work{rank}", roles.Work)
+    run = crew.run(tick=0.01)
+    assert next(run).kind == "tick"
+    run.close()
+
+
+def test_roles_that_do_not_stop_are_killed_with_their_children(tmp_path: Path) -> None:
+    crew = Crew(seconds_to_stop=0.5)
+    crew.add("deaf", roles.Deaf, str(tmp_path))
+    crew.add("stuck", roles.Stuck, str(tmp_path))
+    with crew:
+        run = crew.run()
+        ready = [next(r for r in run if r.kind == "metrics") for _ in range(2)]
+        assert len({report.name for report in ready}) == 2
+        alive = processes(tmp_path)
+        assert len(alive) == 4
+    assert not psutil.wait_procs(alive, timeout=10)[1]
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    pids = [int(pid) for file in folder.glob("*.pids") for pid in file.read_text().split()]
+    return [psutil.Process(pid) for pid in pids]
+
+
+def script(folder: Path, text: str, *args: str) -> subprocess.CompletedProcess[str]:
+    """Runs a script as a user would, from another folder."""
+    path = folder / "script.py"
+    path.write_text(text)
+    return subprocess.run(
+        [sys.executable, str(path), *args],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        start_new_session=True,
+    )
+
+
+def test_nobody_survives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    text = """
+import os, signal, sys
+from paradigms.runtime.crew import Crew
+from tests.runtime import roles
+crew = Crew()
+for name, role in (("a", roles.Deaf), ("b", roles.Stuck)):
+    crew.add(name, role, sys.argv[1])
+run = crew.run()
+for _ in range(2):
+    next(r for r in run if r.kind == "metrics")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = script(tmp_path, text, str(tmp_path))
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pids = [int(pid) for file in tmp_path.glob("*.pids") for pid in file.read_text().split()]
+    assert len(pids) == 4
+    alive = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
+    assert not psutil.wait_procs(alive, timeout=10)[1]
+
+
+SCRIPT = """
+import os, signal
+from paradigms.runtime import start
+from paradigms.runtime.crew import Crew
+from tests.runtime import roles
+
+class Own(roles.Count):
+    pass
+
+print("imported")
+if __name__ == "__main__":
+    start.warm()
+    for role in (roles.Count, Own):
+        with Crew() as crew:
+            crew.add("count", role, 10)
+            print([r.data for r in crew.run() if r.kind == "metrics"])
+
+    print("interrupted")
+    with Crew() as crew:
+        crew.add("work", roles.Work)
+        run = crew.run()
+        next(run)
+        try:
+            os.killpg(0, signal.SIGINT)
+        except KeyboardInterrupt:
+            crew.tell("work", "still there")
+        print(next(r for r in run if r.kind == "metrics").data)
+
+    print("left open")
+    crew = Crew()
+    crew.add("work", roles.Work)
+    run = crew.run()
+    print(next(run).kind)
+"""
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """What that script prints, by its part."""
+    done = script(tmp_path_factory.mktemp("script"), SCRIPT)
+    assert done.returncode == 0, done.stderr
+    first, rest = done.stdout.split("interrupted\n")
+    second, third = rest.split("left open\n")
+    return {
+        "imported": first.splitlines(),
+        "interrupted": second.splitlines(),
+        "left open": third.splitlines(),
+    }
+
+
+def test_the_running_script_is_imported_by_children_only_if_they_need_it(
+    printed: dict[str, list[str]],
+) -> None:
+    counted = "[{'count': 10, 'rank': 0}]"
+    assert printed["imported"] == ["imported", counted, "imported", counted]
+
+
+def test_an_interrupt_from_the_keyboard_is_the_parents_business(
+    printed: dict[str, list[str]],
+) -> None:
+    assert printed["interrupted"] == ["{'told': ['still there']}"]
+
+
+def test_a_script_that_forgets_to_close_ends_all_the_same(printed: dict[str, list[str]]) -> None:
+    assert printed["left open"] == ["tick"]
+
+
+def test_crews_work_inside_the_workers_of_joblib(tmp_path: Path) -> None:
+    text = """
+from joblib.externals.loky import ProcessPoolExecutor
+
+def job(n):
+    from tests.runtime import roles
+    return roles.count_in_a_crew(n)
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(max_workers=1) as pool:
+        print([pool.submit(job, n).result() for n in (3, 4)])
+"""
+    done = script(tmp_path, text)
+    assert done.stdout == f"{[[{'count': n, 'rank': 0}] for n in (3, 4)]}\n", done.stderr
+
+
+def test_a_lock_is_shared() -> None:
+    crew, number = Crew(), Shared(1, "int64")
+    lock = crew.lock()
+    for rank in range(2):
+        crew.add(f"add{rank}", roles.Add, number, lock, 2000)
+    reports(crew)
+    assert number.array[0] == 4000
+
+
+def test_processes_that_all_wait_are_a_deadlock() -> None:
+    crew = Crew(heartbeat=1.0)
+    crew.add("a", roles.Wait)
+    crew.add("b", roles.Wait)
+    with pytest.raises(Deadlock, match="a waits for what a wants, b waits for what b wants"):
+        reports(crew)
+
+
+def test_what_cannot_be_is_said_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="crew=thread is not a kind of crew; choose process or"):
+        Crew("thread")
+    crew = Crew()
+    crew.add("a", roles.Count, 1)
+    with pytest.raises(ValueError, match="has a role a already"):
+        crew.add("a", roles.Count, 1)
+    with pytest.raises(ValueError, match="no role is called b; there are a"):
+        crew.tell("b", None)
+    reports(crew)
+    with pytest.raises(RuntimeError, match="a crew runs once"):
+        next(crew.run())

@@ -1,0 +1,253 @@
+"""A checkpoint is whole or refused, never half, and no file that is read runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import SafetensorError
+
+from paradigms.base import Copy
+from paradigms.session import checkpoint
+from paradigms.session.checkpoint import Checkpoints, Damaged, load_policy, read, save_policy, write
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def state(seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+    flat = torch.randn(64, generator=generator)
+    return {
+        "floats": flat,
+        "view": flat[8:24],
+        "counts": torch.arange(3),
+        "rows": [torch.arange(12, dtype=torch.uint8).view(3, 4), torch.empty(0)],
+        "heads": np.array([[1, 2], [3, 4]]),
+        "column": np.arange(10).reshape(5, 2)[:, 0],
+        "pace": {"added": 3, "share": 0.25, "name": "x/y", "none": None, "yes": True, 7: "seven"},
+        "best": float("-inf"),
+        "pair": (1, [np.float32(0.5), np.int64(2)]),
+    }
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, np.ndarray):
+        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b)
+    return bool(a == b)
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    assert same(read(write(tmp_path / "a", state())), state())
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+trees = st.recursive(
+    leaves, lambda t: st.lists(t) | st.dictionaries(st.text() | st.integers(), t), max_leaves=20
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.text(), trees))
+def test_any_tree_of_plain_values_comes_back(tmp_path_factory: Any, tree: dict[str, Any]) -> None:
+    assert same(read(write(tmp_path_factory.mktemp("trees") / "a", tree)), tree)
+
+
+def test_every_flipped_bit_and_every_truncation_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", state())
+    draw = random.Random(0)
+    for file in sorted(folder.iterdir()):
+        whole = file.read_bytes()
+        for _ in range(60):
+            at, bit = draw.randrange(len(whole)), 1 << draw.randrange(8)
+            file.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+            if file.name != "manifest.json":
+                with pytest.raises(Damaged, match="damaged"):
+                    read(folder)
+            else:  # a flip in there may leave the digests as they were
+                try:
+                    assert same(read(folder), state())
+                except Damaged as error:
+                    assert "\n" not in str(error).strip()
+        for length in (0, 1, len(whole) // 2, len(whole) - 2):
+            file.write_bytes(whole[:length])
+            with pytest.raises(Damaged):
+                read(folder)
+        file.write_bytes(whole)
+    assert same(read(folder), state())
+
+
+def test_the_newest_whole_one_is_taken_and_what_was_skipped_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    checkpoints = Checkpoints(tmp_path, keep=3, say=said.append)
+    (tmp_path / ".tmp-0").mkdir()  # of a process that was killed while it saved
+    for steps in (100, 200, 300, 400):
+        checkpoints.save({"steps": steps}, steps)
+    assert [p.name for p in sorted(tmp_path.iterdir())] == [
+        "step_000000000200",
+        "step_000000000300",
+        "step_000000000400",
+    ]
+    (tmp_path / "step_000000000400" / "state.json").write_text("{}")
+    assert checkpoints.newest() == {"steps": 300}
+    assert len(said) == 1
+    assert "step_000000000400 is damaged" in said[0]
+
+
+def test_a_run_without_a_whole_checkpoint_is_never_started_afresh_silently(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(Damaged, match="there is no checkpoint"):
+        checkpoints.newest()
+    (checkpoints.save({}, 1) / "manifest.json").unlink()
+    with pytest.raises(Damaged, match=r"no checkpoint in .* is whole"):
+        checkpoints.newest()
+
+
+class Payload:
+    """Says so if anybody unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("name", ["state.safetensors", "state.json", "manifest.json"])
+def test_a_hostile_file_runs_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path / "a", state())
+    for payload in (pickle.dumps(Payload()), b"\x80\x04" * 50, b"[" * 100_000, b'{"format": 1}'):
+        (folder / name).write_bytes(payload)
+        files = {f: checkpoint._digest(folder / f) for f in checkpoint.FILES}
+        if name != "manifest.json":  # a stranger can make the digests fit
+            (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
+        with pytest.raises(Damaged):
+            read(folder)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    with pytest.raises(Damaged, match="agent/floats is not finite"):
+        write(tmp_path / "a", {"agent": {"floats": torch.tensor([1.0, float("nan")])}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_value_that_cannot_be_held_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="a/b is a set"):
+        write(tmp_path / "a", {"a": {"b": {1, 2}}})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        ("os.fsync", OSError(28, "No space left on device")),
+        ("save_file", SafetensorError("No space left on device")),
+    ],
+)
+def test_a_failed_write_leaves_the_old_one_and_nothing_else(
+    call: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "a", {"n": 1})
+
+    def full(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(f"paradigms.session.checkpoint.{call}", full)
+    with pytest.raises(OSError, match="No space"):
+        write(tmp_path / "b", {"n": 2})
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+    assert read(tmp_path / "a") == {"n": 1}
+
+
+def test_too_little_room_is_noticed_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = checkpoint.shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: room)
+    with pytest.raises(OSError, match="free"):
+        write(tmp_path / "a", state())
+    assert list(tmp_path.iterdir()) == []
+
+
+KILLED_ON_THE_WAY = """
+import os, sys, torch
+from pathlib import Path
+from paradigms.session import checkpoint
+
+store = checkpoint.Checkpoints(Path(sys.argv[1]))
+store.save({"n": 1}, 1)
+
+def counted(real):
+    def call(*args, **options):
+        global calls
+        calls += 1
+        if calls == point:
+            os.kill(os.getpid(), 9)
+        return real(*args, **options)
+    return call
+
+os.fsync, Path.rename = counted(os.fsync), counted(Path.rename)
+checkpoint.save_file, Path.write_text = counted(checkpoint.save_file), counted(Path.write_text)
+for point in range(1, 11):
+    calls = 0
+    if os.fork() == 0:
+        store.save({"n": 2, "t": torch.ones(9)}, 2)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), store.newest()["n"])
+"""
+
+
+def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED_ON_THE_WAY, str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    ends = [line.split() for line in run.stdout.splitlines()]
+    kill = str(-signal.SIGKILL)
+    before_the_rename = 8  # one save_file, two write_text, four fsync, the rename itself
+    assert ends[:before_the_rename] == [[kill, "1"]] * before_the_rename, run.stderr
+    assert ends[before_the_rename:] == [[kill, "2"], ["0", "2"]]
+
+
+def test_a_policy_comes_back_with_what_is_known_about_it(tmp_path: Path) -> None:
+    copy = Copy("evaluate", torch.randn(32), torch.tensor([5, 5]), 5, 100, 2, 5, 1.5)
+    save_policy(tmp_path / "best.safetensors", copy, {"env": {"id": "X"}, "score": float("nan")})
+    loaded, about = load_policy(tmp_path / "best.safetensors")
+    assert torch.equal(loaded.floats, copy.floats)
+    assert (loaded.version, loaded.env_steps, loaded.seconds) == (5, 100, 1.5)
+    assert about["env"] == {"id": "X"}
+    assert about["score"] is None
+
+
+def test_a_damaged_policy_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    copy = Copy("evaluate", torch.randn(32), torch.tensor([5]), 5)
+    for spoil in (
+        lambda: path.unlink(),
+        lambda: path.write_bytes(path.read_bytes()[:40]),
+        lambda: path.with_suffix(".json").write_text("{}"),
+        lambda: save_policy(
+            path, Copy("evaluate", torch.full((3,), torch.nan), copy.counts, 1), {}
+        ),
+    ):
+        save_policy(path, copy, {})
+        spoil()
+        with pytest.raises(Damaged, match="cannot be read as a policy"):
+            load_policy(path)
