@@ -17,7 +17,7 @@ from conf.sentences import Wrong, near
 from conf.settings import EVALUATION
 
 if TYPE_CHECKING:
-    from paradigms.base import Copy
+    from paradigms.base import Snapshot
     from paradigms.session.evaluator import Plan, Returns
 
 POLICIES = ("solving", "best", "final")
@@ -58,26 +58,27 @@ def evaluate(v: dict[str, Any]) -> None:
     from paradigms.session.evaluator import Evaluator
 
     try:
-        copy, about = load_policy(path)
+        snapshot, about = load_policy(path)
         plan = rebuild(about, slots=min(20, v["episodes"]), seed=v["seed"])
-        with Evaluator(plan, size=len(copy.floats), where="inline") as evaluator:
-            played = evaluator.measure(copy, v["episodes"])
-        tell(path, copy, about, played)
+        with Evaluator(plan, size=len(snapshot.floats), where="inline") as evaluator:
+            played = evaluator.measure(snapshot, v["episodes"])
+        tell(path, snapshot, about, played)
         if v["video"]:
             target = path.with_name(f"{path.stem}.mp4")
-            film(plan, copy, target)
+            film(plan, snapshot, target)
             print(f"video of one episode: {target}")
     except (Damaged, ValueError, RuntimeError) as error:
         raise Wrong(f"{path}: {' '.join(str(error).split())}") from error
 
 
-def tell(path: Path, copy: Copy, about: dict[str, Any], played: Returns) -> None:
+def tell(path: Path, snapshot: Snapshot, about: dict[str, Any], played: Returns) -> None:
     """Prints what was played, and what it came to."""
     returns = [float(r) for r in played.returns]
     spread = statistics.stdev(returns) if len(returns) > 1 else 0.0
     threshold = about["env"]["threshold"]
     print(
-        f"{path}: {about['choices'].get('agent')} on {about['env']['id']}, {copy.updates:,} updates"
+        f"{path}: {about['choices'].get('agent')} on {about['env']['id']},"
+        f" {snapshot.updates:,} updates"
     )
     print(
         f"return {statistics.mean(returns):.1f} +- {spread:.1f} over {len(returns)} episodes"
@@ -117,7 +118,7 @@ def rebuild(about: dict[str, Any], *, slots: int, seed: int) -> Plan:
     return Plan(make_agent, make_env, spec, slots=slots, seed=seed)
 
 
-def film(plan: Plan, copy: Copy, target: Path) -> None:
+def film(plan: Plan, snapshot: Snapshot, target: Path) -> None:
     """One greedy episode as an mp4. Raises Wrong if the env draws no pictures."""
     import imageio_ffmpeg
     import numpy as np
@@ -130,7 +131,7 @@ def film(plan: Plan, copy: Copy, target: Path) -> None:
         raise Wrong("video=true: this env draws no pictures")
     kwargs = {**(made.keywords.get("kwargs") or {}), "render_mode": "rgb_array"}
     env = made(num_envs=1, seed=plan.seed, rank=None, kwargs=kwargs)
-    load(agent, copy)
+    load(agent, snapshot)
     obs, _ = env.reset(seed=plan.seeds("film", 0, 1))
     state, over = agent.initial_state(1), False
     first = np.asarray(env.render()[0])

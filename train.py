@@ -100,15 +100,24 @@ def assemble(v: dict[str, Any], **others: Any) -> tuple[Job, Paradigm]:
         "make_env": make_env,
         "make_replay": parts["replay"],
         "explore": made(v["explore"]),
-        "scale": made(v["lr_schedule"]),
+        "lr_schedule": made(v["lr_schedule"]),
         "env_steps": v["budget"]["env_steps"],
         "batch_size": batch_size,
-        "ratio": v["updates_per_env_step"],
+        "updates_per_env_step": v["updates_per_env_step"],
         "checkpoint_env_steps": v["checkpoint"]["every_env_steps"],
         "evaluate_in_worker": v["evaluation"]["where"] == "worker",
     }
     settings["workers"] = parts["paradigm"].workers or v["workers"]
-    same = ("envs", "turn", "warmup", "slack", "lag", "seed", "device", "crew")
+    same = (
+        "num_envs",
+        "rollout_length",
+        "warmup",
+        "max_ahead",
+        "policy_lag",
+        "seed",
+        "device",
+        "crew",
+    )
     return Job(**{**settings, **{name: v[name] for name in same}, **others}), parts["paradigm"]
 
 

@@ -88,7 +88,7 @@ class Learned(NamedTuple):
 
 
 class Batch(dict[str, Tensor]):
-    """Rows by key, also as attributes. Which of two layouts it has is the replay's business:
+    """Layout by key, also as attributes. Which of two layouts it has is the replay's business:
 
     drawn rows [N, ...]: obs action reward discount next_obs weight index version, and the agent's
     extras. `reward` is already summed over n steps, `discount` = gamma^n, 0 where terminated;

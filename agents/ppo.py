@@ -51,7 +51,7 @@ class PPO(Agent):
     `clip_reward` limits what a reward then is (Engstrom et al. 2020, arXiv:2005.12729), until it
     ends at `final_clip_reward`, see `most_reward`; the returns behind the scale begin at 0 with
     each fragment, so that short ones underestimate it.
-    Rows of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
+    Layout of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
     is more than `replay.capacity` learns old (1 by default), besides what other workers learned.
     """
 

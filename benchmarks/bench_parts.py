@@ -23,7 +23,7 @@ from agents.sac import SAC
 from benchmarks import rounds
 from envs.make import describe, make_env
 from paradigms.experience.channel import Channel
-from paradigms.experience.layout import Rows
+from paradigms.experience.layout import Layout
 from paradigms.runtime import machine
 from paradigms.weights.published import Weights
 
@@ -58,13 +58,13 @@ def bench_channel_against_a_queue(
 ) -> None:
     machine.prepare()
     count = 50 if quick else 20_000
-    rows = Rows(make_spec(), TURN, 1)
+    layout = Layout(make_spec(), TURN, 1)
     sides = {
-        "multiprocessing.Queue": partial(queue_rate, rows, count),
-        "Channel": partial(channel_rate, rows, count),
+        "multiprocessing.Queue": partial(queue_rate, layout, count),
+        "Channel": partial(channel_rate, layout, count),
     }
     rates = benchmark.pedantic(partial(rounds.interleave, sides, 1 if quick else 7), rounds=1)
-    size = rows.fragment.itemsize
+    size = layout.fragment.itemsize
     question = f"Fragments of {TURN} rows ({size} bytes) a second from another process."
     said = rounds.store(
         results / "channel.json", question=question, unit="fragments/s", rates=rates
@@ -88,9 +88,9 @@ def repeated(work: Callable[[], object], times: int) -> rounds.Side:
     return rounds.rate(all_of_them)
 
 
-def channel_rate(rows: Rows, count: int) -> float:
-    channel = Channel(rows, workers=1)
-    kept = rows.empty(0)
+def channel_rate(layout: Layout, count: int) -> float:
+    channel = Channel(layout, workers=1)
+    kept = layout.empty(0)
 
     def read() -> None:
         while not channel.filled():
@@ -98,33 +98,33 @@ def channel_rate(rows: Rows, count: int) -> float:
         kept.data[...] = channel.get(0).data
         channel.free(0)
 
-    with writer(write_to_channel, channel, rows, count):
+    with writer(write_to_channel, channel, layout, count):
         read()  # the writer has started
         return rounds.rate(lambda: _times(read, count))()
 
 
-def queue_rate(rows: Rows, count: int) -> float:
+def queue_rate(layout: Layout, count: int) -> float:
     queue = _context().Queue(maxsize=4)
-    kept = rows.empty(0)
+    kept = layout.empty(0)
 
     def read() -> None:
         kept.data[...] = queue.get()
 
-    with writer(write_to_queue, queue, rows, count):
+    with writer(write_to_queue, queue, layout, count):
         read()
         return rounds.rate(lambda: _times(read, count))()
 
 
-def write_to_channel(channel: Channel, rows: Rows, count: int) -> None:
-    fragment = rows.empty(0)
+def write_to_channel(channel: Channel, layout: Layout, count: int) -> None:
+    fragment = layout.empty(0)
     for _ in range(count + 1):
         while not channel.has_room(0):
             os.sched_yield()
         channel.put(fragment)
 
 
-def write_to_queue(queue: Any, rows: Rows, count: int) -> None:
-    fragment = rows.empty(0)
+def write_to_queue(queue: Any, layout: Layout, count: int) -> None:
+    fragment = layout.empty(0)
     for _ in range(count + 1):
         queue.put(fragment.data)
 

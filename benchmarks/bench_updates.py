@@ -157,7 +157,7 @@ def sequential(updates: int, *, bf16: bool) -> Callable[[], float]:
         make_env=WORLD,
         make_replay=partial(Uniform, capacity=CAPACITY),
         explore=Warmup(WARMUP),
-        scale=lambda share: 1.0,
+        lr_schedule=lambda share: 1.0,
         env_steps=10_000_000,
         workers=1,
         batch_size=BATCH,
@@ -182,8 +182,8 @@ def counted(run: Iterator[Any], updates: int) -> Callable[[], float]:
 def fill(agent: SAC, peer: Any, fragments: int) -> Uniform:
     """A replay of random play, whose rows are also put into the peer's."""
     spec = agent.spec.with_extras(agent.extras)
-    replay = Uniform(spec, capacity=CAPACITY, writers=1, envs=1, turn=16)
-    actor = Actor(WORLD(seed=0), agent, replay.rows, explore=Warmup(10**9), seed=0)
+    replay = Uniform(spec, capacity=CAPACITY, writers=1, num_envs=1, rollout_length=16)
+    actor = Actor(WORLD(seed=0), agent, replay.layout, explore=Warmup(10**9), seed=0)
     for _ in range(fragments):
         fragment = actor.collect(version=0)
         replay.add(fragment)
@@ -192,7 +192,7 @@ def fill(agent: SAC, peer: Any, fragments: int) -> Uniform:
 
 
 def add_to_peer(buffer: Any, fragment: Fragment) -> None:
-    rows = fragment.rows
+    rows = fragment.transitions
     for t in np.flatnonzero(rows["valid"][:, 0]):
         ended = rows["terminated"][t] | rows["truncated"][t]
         following = rows["obs"][t + 1] if t + 1 < len(rows) else fragment.next_obs

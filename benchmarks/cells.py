@@ -139,11 +139,11 @@ def keep_policies(record: Record, folder: Path, target: Path, name: str) -> dict
         source = folder / f"{which}.safetensors"
         if source.exists():
             target.mkdir(parents=True, exist_ok=True)
-            copy = target / f"{name}_{which}.safetensors"
-            _copy_policy(source, copy)
-            shutil.copyfile(source.with_suffix(".json"), copy.with_suffix(".json"))
+            snapshot = target / f"{name}_{which}.safetensors"
+            _copy_policy(source, snapshot)
+            shutil.copyfile(source.with_suffix(".json"), snapshot.with_suffix(".json"))
             kept[which] = {
-                "file": str(Path(target.parent.name, target.name, copy.name)),
+                "file": str(Path(target.parent.name, target.name, snapshot.name)),
                 "mean": record["result"].get(key),
                 "episodes": record["confirm_episodes"],
                 "std": _spread(record["evaluations"], _json(source.with_suffix(".json"))),
@@ -158,9 +158,9 @@ def _spread(curve: dict[str, list[float]], about: Record) -> float | None:
     return (sum(std**2 for _, std in near[:3]) / len(near[:3])) ** 0.5 if near else None
 
 
-def _copy_policy(source: Path, copy: Path) -> None:
+def _copy_policy(source: Path, snapshot: Path) -> None:
     if source.stat().st_size <= BIG:
-        shutil.copyfile(source, copy)
+        shutil.copyfile(source, snapshot)
         return
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -170,7 +170,7 @@ def _copy_policy(source: Path, copy: Path) -> None:
             key: tensor.half() if (tensor := file.get_tensor(key)).is_floating_point() else tensor
             for key in file.keys()
         }
-        save_file(tensors, copy, metadata=file.metadata())
+        save_file(tensors, snapshot, metadata=file.metadata())
 
 
 def _json(file: Path) -> Record:

@@ -134,7 +134,12 @@ STUDIES: dict[str, Study] = {
         variants={
             "sequential": ("paradigm=sequential", "workers=1"),
             **{
-                f"{merge}_{workers}": ("paradigm=dupdate", *rule, f"workers={workers}", "slack=0")
+                f"{merge}_{workers}": (
+                    "paradigm=dupdate",
+                    *rule,
+                    f"workers={workers}",
+                    "max_ahead=0",
+                )
                 for workers in (1, 2, 4)
                 for merge, rule in MERGES.items()
                 if workers == 4 or merge != "sqrt"
@@ -310,7 +315,7 @@ STUDIES: dict[str, Study] = {
             "paradigm=dupdate",
             "paradigm.merge=damped",
             "workers=3",
-            "slack=0",
+            "max_ahead=0",
             "crew=inline",  # the bits of three processes, on one core
             "replay=elite",
             "replay.batch_size=128",

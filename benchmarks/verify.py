@@ -49,10 +49,10 @@ def play(file: Path, episodes: int, seed: int = SEED) -> list[float]:
     from paradigms.session.checkpoint import load_policy
     from paradigms.session.evaluator import Evaluator
 
-    copy, about = load_policy(file)
+    snapshot, about = load_policy(file)
     plan = evaluate.rebuild(about, slots=min(20, episodes), seed=seed)
-    with Evaluator(plan, size=len(copy.floats), where="inline") as evaluator:
-        return [float(value) for value in evaluator.measure(copy, episodes).returns]
+    with Evaluator(plan, size=len(snapshot.floats), where="inline") as evaluator:
+        return [float(value) for value in evaluator.measure(snapshot, episodes).returns]
 
 
 def main(arguments: Sequence[str] | None = None, results: Path = cells.RESULTS) -> int:

@@ -81,7 +81,7 @@ def choices(group: str) -> list[str]:
 
 
 def together(rows: Mapping[str, tuple[str, ...]]) -> list[list[str]]:
-    """Rows of cells; those that are alike are one, with all their names."""
+    """Layout of cells; those that are alike are one, with all their names."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for name, cells in rows.items():
         alike.setdefault(cells, []).append(name)

@@ -41,12 +41,12 @@ SETTINGS: Mapping[str, Setting] = {
     "seed": Setting("int", "what all draws derive from", least=0),
     "device": Setting("str", "where the agent learns"),
     "workers": Setting("int", "the number of processes that step envs", least=1),
-    "envs": Setting("int", "the number of env slots of a worker", least=1),
-    "turn": Setting("int", "the vector steps of a fragment", least=1),
+    "num_envs": Setting("int", "the number of env slots of a worker", least=1),
+    "rollout_length": Setting("int", "the vector steps of a fragment", least=1),
     "warmup": Setting("int", "the env steps before the first update", least=0),
     "updates_per_env_step": Setting("float | None", "null lets the replay set the pace", above=0),
-    "slack": Setting("int", "the updates by which learning and collecting may part", least=0),
-    "lag": Setting("int", "by how many updates the acting weights are old", least=0),
+    "max_ahead": Setting("int", "the updates by which learning and collecting may part", least=0),
+    "policy_lag": Setting("int", "by how many updates the acting weights are old", least=0),
     "budget.env_steps": Setting("int", "the env steps after which the run ends", least=1),
     "budget.seconds": Setting("float | None", "the seconds after which the run ends", above=0),
     "stop_when_solved": Setting("bool", "whether three evaluations at the threshold end the run"),
@@ -78,8 +78,8 @@ def crossed(values: Mapping[str, Any]) -> None:
             f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so nothing would be"
             " learned; make one smaller or the other larger"
         )
-    if values["lag"] and values["slack"]:
-        raise Wrong(f"lag={values['lag']} is for lockstep: add slack=0")
+    if values["policy_lag"] and values["max_ahead"]:
+        raise Wrong(f"policy_lag={values['policy_lag']} is for lockstep: add max_ahead=0")
     by = values["paradigm"]["_target_"].rpartition(".")[2]
     if values["evaluation"]["where"] == "worker" and by not in ("DCollect", "DUpdate"):
         raise Wrong("evaluation.where=worker is a task of paradigm=dcollect and paradigm=dupdate")
@@ -94,8 +94,8 @@ def of_rows_kept(values: Mapping[str, Any], chosen: str) -> None:
         )
     if values["replay"]["batch_size"] is None:
         raise Wrong(f"replay.batch_size=null: {chosen} needs the number of rows of a batch")
-    if values["envs"] * values["turn"] > values["replay"].get("capacity", math.inf):
-        raise Wrong("replay.capacity must hold a fragment: turn * envs rows at least")
+    if values["num_envs"] * values["rollout_length"] > values["replay"].get("capacity", math.inf):
+        raise Wrong("replay.capacity must hold a fragment: turn * num_envs rows at least")
 
 
 def of_rows_handed_out_once(values: Mapping[str, Any], chosen: str) -> None:
@@ -107,7 +107,10 @@ def of_rows_handed_out_once(values: Mapping[str, Any], chosen: str) -> None:
             f"updates_per_env_step={ratio:g} cannot be held: {once}; set updates_per_env_step=null"
         )
     if values["replay"]["batch_size"] is not None:
-        raise Wrong(f"{once}, in whole fragments: set replay.batch_size=null, and turn and envs")
+        raise Wrong(
+            f"{once}, in whole fragments: set replay.batch_size=null, and set rollout_length and"
+            " num_envs"
+        )
     together, capacity = values["replay"].get("fragments", 1), values["replay"]["capacity"]
     if not 1 <= together <= capacity:
         raise Wrong(
@@ -116,12 +119,15 @@ def of_rows_handed_out_once(values: Mapping[str, Any], chosen: str) -> None:
         )
     if values["warmup"]:
         raise Wrong(f"warmup={values['warmup']} would be thrown away: {once}; set warmup=0")
-    if values["turn"] < 2:
-        raise Wrong(f"turn={values['turn']} is too short a fragment for {chosen}; set turn=2")
-    if (rows := paradigm.get("rows")) in ("shared", "sent"):
+    if values["rollout_length"] < 2:
         raise Wrong(
-            f"paradigm.rows={rows} needs a replay that keeps its rows: {once}, to whoever collected"
-            " it; set paradigm.rows=own"
+            f"rollout_length={values['rollout_length']} is too short a fragment for {chosen};"
+            " set rollout_length=2"
+        )
+    if (sample_from := paradigm.get("sample_from")) in ("all", "learner"):
+        raise Wrong(
+            f"paradigm.sample_from={sample_from} needs a replay that keeps its transitions: {once},"
+            " to whoever collected it; set paradigm.sample_from=own"
         )
     if paradigm.get("rule") == "source":
         raise Wrong(f"paradigm.rule=source trains at random times: {once}; set paradigm.rule=pace")

@@ -4,7 +4,7 @@ The loop over it (train.py, and PBT over its members):
 
     run = paradigm.run(job)
     for progress in run:
-        log(progress.metrics); if due: evaluator.offer(progress.copy("evaluate")); if ...:
+        log(progress.metrics); if due: evaluator.offer(progress.snapshot("evaluate")); if ...:
         progress.stop()
 """
 
@@ -20,7 +20,7 @@ from agents.base import Agent, Spec
 
 
 @dataclass(frozen=True)
-class Copy:
+class Snapshot:
     """A part of an agent at one version: `floats` and `counts` are private copies.
 
     `version` counts the updates behind it; the other fields say when it was taken.
@@ -40,10 +40,11 @@ class Copy:
 class Progress:
     """Where a run stands, at a moment where everything may be saved.
 
-    `metrics` are scalars by TensorBoard name since the last progress (may be empty); `copy(part)`
-    takes the newest weights; `save()` returns the complete state as nested dicts of tensors and
-    numbers; `stop()` asks the run to end soon: the generator then returns its Result as if the
-    budget were spent; `notes` are what a person should hear, each with details for the log alone.
+    `metrics` are scalars by TensorBoard name since the last progress (may be empty);
+    `snapshot(part)` takes the newest weights; `save()` returns the complete state as nested dicts
+    of tensors and numbers; `stop()` asks the run to end soon: the generator then returns its Result
+    as if the budget were spent; `notes` are what a person should hear, each with details for the
+    log alone.
     """
 
     env_steps: int
@@ -51,7 +52,7 @@ class Progress:
     episodes: int
     seconds: float
     metrics: dict[str, float]
-    copy: Callable[[str], Copy]
+    snapshot: Callable[[str], Snapshot]
     save: Callable[[], dict[str, Any]]
     stop: Callable[[], None]
     notes: tuple[tuple[str, str], ...] = ()
@@ -67,7 +68,7 @@ class Result:
     torn, late, lost: those that do not apply to a paradigm are 0.
     """
 
-    final: Copy
+    final: Snapshot
     totals: dict[str, Any]
 
 
@@ -76,14 +77,14 @@ class Job:
     """Everything about a run that is not topology; frozen, the same for every paradigm.
 
     make_agent(spec, seed=, device=), make_env(num_envs=, seed=, rank=) and make_replay(...) are
-    factories. `turn` is in vector steps, `env_steps` (the budget) in env steps, `warmup` in env
-    steps over all workers. `ratio` is updates per env step, or None with a replay that hands out
-    each row once: it sets the pace, and `batch_size` is None too.
-    `slack` is in updates; 0 is lockstep. `explore(steps, index, count)` -> float: own env steps x
-    workers, global env index, number of envs. `scale(share)` -> learning-rate factor from the share
-    of the env-step budget done, 0..1. `resume` is what Progress.save() returned, or None. Every
-    `checkpoint_env_steps` actors give their episodes up, so that a checkpoint of the next progress
-    is exact (sequential). `crew`: "process" or "inline"; `order`: see journal.
+    factories. `rollout_length` is in vector steps, `env_steps` (the budget) in env steps, `warmup`
+    in env steps over all workers. `updates_per_env_step` is updates per env step, or None with a
+    replay that hands out each row once: it sets the pace, and `batch_size` is None too.
+    `max_ahead` is in updates; 0 is lockstep. `explore(steps, index, count)` -> float: own env steps
+    x workers, global env index, number of envs. `lr_schedule(progress)` -> learning-rate factor
+    from the share of the env-step budget done, 0..1. `resume` is what Progress.save() returned, or
+    None. Every `checkpoint_env_steps` actors give their episodes up, so that a checkpoint of the
+    next progress is exact (sequential). `crew`: "process" or "inline"; `order`: see journal.
     """
 
     spec: Spec
@@ -91,16 +92,16 @@ class Job:
     make_env: Callable[..., Any]
     make_replay: Callable[..., Any]
     explore: Callable[[int, int, int], float]
-    scale: Callable[[float], float]
+    lr_schedule: Callable[[float], float]
     env_steps: int
     workers: int = 2
-    envs: int = 1
-    turn: int = 16
+    num_envs: int = 1
+    rollout_length: int = 16
     batch_size: int | None = 256
-    ratio: float | None = 1.0
+    updates_per_env_step: float | None = 1.0
     warmup: int = 1000
-    slack: int = 1000
-    lag: int = 0
+    max_ahead: int = 1000
+    policy_lag: int = 0
     seed: int = 0
     device: str = "cpu"
     crew: str = "process"

@@ -10,11 +10,11 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from paradigms.base import Copy, Job, Progress, Result
+from paradigms.base import Job, Progress, Result, Snapshot
 from paradigms.experience.channel import Channel
 from paradigms.experience.replay import Replay
 from paradigms.loop.build import make_actor, make_agent, make_learner, note_collected
-from paradigms.loop.drive import make_kit
+from paradigms.loop.drive import make_components
 from paradigms.loop.episodes import Examiner
 from paradigms.loop.pace import Pace
 from paradigms.runtime.crew import Crew
@@ -34,20 +34,25 @@ class DCollect:
     needs = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        kit = make_kit(job, workers=job.workers)
-        job, vector, replay, pace = kit.job, kit.vector, kit.replay, kit.pace
-        channel = Channel(replay.rows, job.workers, self.depth)
+        components = make_components(job, workers=job.workers)
+        job, vector, replay, pace = (
+            components.job,
+            components.vector,
+            components.replay,
+            components.pace,
+        )
+        channel = Channel(replay.layout, job.workers, self.depth)
         made = pace.total("updates")
-        served = Weights(vector, "evaluate", version=made, lag=job.lag)
+        served = Weights(vector, "evaluate", version=made, policy_lag=job.policy_lag)
         whole = Weights(vector, "all", version=made)  # what a checkpoint holds
         crew = Crew(job.crew, job.order, journal=job.journal)
-        crew.add("learner", Teacher, job, replay, pace, channel, served, whole, self.chunk)
+        crew.add("learner", CentralLearner, job, replay, pace, channel, served, whole, self.chunk)
         for rank in range(job.workers):
             args = (job, rank, replay, pace, channel, served)
-            crew.add(f"worker-{rank}", Collector, *args, rank=rank, restartable=True)
+            crew.add(f"worker-{rank}", ActorWorker, *args, rank=rank, restartable=True)
 
-        def copy(part: str) -> Copy:
-            return (whole if part == "all" else served).copy(part, vector.size(part))
+        def snapshot(part: str) -> Snapshot:
+            return (whole if part == "all" else served).snapshot(part, vector.size(part))
 
         def bytes_moved() -> int:
             return channel.bytes_moved + served.bytes_moved + whole.bytes_moved
@@ -55,10 +60,12 @@ class DCollect:
         def dropped() -> int:
             return pace.total("collected") - pace.total("added")
 
-        return (yield from kit.follow(crew, copy, dropped=dropped, bytes_moved=bytes_moved))
+        return (
+            yield from components.follow(crew, snapshot, dropped=dropped, bytes_moved=bytes_moved)
+        )
 
 
-class Collector(Role):
+class ActorWorker(Role):
     """A worker: pull, collect a fragment, put it into the channel."""
 
     def __init__(
@@ -73,7 +80,7 @@ class Collector(Role):
         actor = make_actor(self.job, agent, self.replay, pace, rank)
         examiner = Examiner(self.job, agent, rank) if self.job.evaluate_in_worker else None
         told = 0.0
-        lockstep = pace.slack == 0  # there the learner ends it, after a whole round
+        lockstep = pace.max_ahead == 0  # there the learner ends it, after a whole round
         while link.go() and not link.done(not lockstep and pace.spent(rank)):
             if not link.may("pace", lambda: pace.may_collect(rank)):
                 break
@@ -92,7 +99,7 @@ class Collector(Role):
         actor.env.close()
 
 
-class Teacher(Role):
+class CentralLearner(Role):
     """The learner: take what has arrived, learn what is owed, publish."""
 
     def __init__(
@@ -116,10 +123,10 @@ class Teacher(Role):
         self.learner = learner
         told = 0.0
         while link.go() and not link.done(pace.spent() and not pace.debt()):
-            take = self._round if job.slack == 0 else self._arrived
+            take = self._round if job.max_ahead == 0 else self._arrived
             if not take(link):
                 break
-            agent.optim.scale = job.scale(pace.share())
+            agent.optim.scale = job.lr_schedule(pace.share())
             while grant := pace.claim(self.chunk):
                 first, version = pace.total("learns"), pace.total("updates")
                 link.busy(60)
@@ -129,7 +136,7 @@ class Teacher(Role):
                     self.served.publish(agent.vector, version)
                 self.whole.publish(agent.vector, version)
                 pace.learned(-1, version - pace.total("updates"), grant)
-                if job.slack:
+                if job.max_ahead:
                     break
             if not pace.spent():
                 pace.count("rounds", -1)

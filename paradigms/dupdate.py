@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
-from paradigms.base import Copy, Job, Progress, Result
+from paradigms.base import Job, Progress, Result, Snapshot
 from paradigms.experience.batches import Samples
 from paradigms.experience.replay import Replay
 from paradigms.loop.build import (
@@ -23,10 +23,10 @@ from paradigms.loop.build import (
     note_collected,
     whose,
 )
-from paradigms.loop.drive import make_kit
+from paradigms.loop.drive import make_components
 from paradigms.loop.episodes import Examiner
 from paradigms.loop.pace import Pace
-from paradigms.loop.tasks import COLLECT, TRAIN, ByPace, BySource, Task, Tasks
+from paradigms.loop.tasks import COLLECT, TRAIN, ByPace, ByShares, Task, Tasks
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
 from paradigms.weights.merge import Rule, finite, make_rule
@@ -37,9 +37,10 @@ from paradigms.weights.published import Weights
 class DUpdate:
     """merge: `delta`, `damped`, `elastic` or `mean` (see parts/merge.py); `damping` is damped's,
     `scale` delta's and elastic's, None for the default by number of workers. `task_updates`: at
-    most so many learns a TRAIN task. rows: train on everybody's rows (`shared`), on one's `own`, or
-    on batches that the learner draws from everybody's (`sent`); None is what suits the replay:
-    `shared`, `sent` where one process draws for several, `own` where each row is handed out once.
+    most so many learns a TRAIN task. sample_from: train on everybody's transitions (`all`), on
+    one's `own`, or on batches that the learner draws from everybody's (`learner`); None is what
+    suits the replay:
+    `all`, `learner` where one process draws for several, `own` where each row is handed out once.
     rule: `pace` trains while something is owed, `source` draws tasks by fixed shares, which needs a
     replay that keeps its rows."""
 
@@ -47,7 +48,7 @@ class DUpdate:
     damping: float = 0.8
     scale: float | None = None
     task_updates: int = 16
-    rows: str | None = None
+    sample_from: str | None = None
     rule: str = "pace"
 
     name = "dupdate"
@@ -55,45 +56,51 @@ class DUpdate:
     needs = frozenset[str]()
 
     def __post_init__(self) -> None:
-        if self.rows not in (None, "shared", "own", "sent"):
+        if self.sample_from not in (None, "all", "own", "learner"):
             raise ValueError(
-                f"paradigm.rows={self.rows} is unknown; choose shared, own, sent or null"
+                f"paradigm.sample_from={self.sample_from} is unknown;"
+                " choose own, all, learner or null"
             )
         make_rule(self.merge, damping=self.damping, scale=self.scale, workers=1)
         if self.rule not in ("pace", "source"):
             raise ValueError(f"paradigm.rule={self.rule} is unknown; choose pace or source")
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        kit = make_kit(job, workers=job.workers)
-        job, vector, replay, pace = kit.job, kit.vector, kit.replay, kit.pace
-        weights = Weights(vector, "all", version=pace.total("updates"), lag=job.lag)
+        components = make_components(job, workers=job.workers)
+        job, vector, replay, pace = (
+            components.job,
+            components.vector,
+            components.replay,
+            components.pace,
+        )
+        weights = Weights(vector, "all", version=pace.total("updates"), policy_lag=job.policy_lag)
         tasks = Tasks(job.workers, replay.streams, vector)
         tasks.know(replay.heads())  # of a resumed run
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
-        samples = make_samples(self.rows, job, replay, self.task_updates)
+        samples = make_samples(self.sample_from, job, replay, self.task_updates)
         if self.rule == "source" and replay.once:
             raise ValueError(
                 f"replay={replay.kind} hands out each row once, and paradigm.rule=source trains at"
                 " random: set paradigm.rule=pace"
             )
-        by = (ByPace if self.rule == "pace" else BySource)(
+        by = (ByPace if self.rule == "pace" else ByShares)(
             pace, self.task_updates, seed=job.seed, evaluate=job.evaluate_in_worker
         )
         crew = Crew(job.crew, job.order, journal=job.journal)
-        crew.add("learner", Merger, job, pace, weights, tasks, rule, by, samples)
+        crew.add("learner", Averager, job, pace, weights, tasks, rule, by, samples)
         for rank in range(job.workers):
-            ranks = None if samples else whose(self.rows, replay, rank)
+            ranks = None if samples else whose(self.sample_from, replay, rank)
             args = (job, rank, replay, pace, weights, tasks, rule.keeps_own, ranks, samples)
             crew.add(f"worker-{rank}", Worker, *args, rank=rank)
 
-        def copy(part: str) -> Copy:
-            return weights.copy(part, vector.size(part))
+        def snapshot(part: str) -> Snapshot:
+            return weights.snapshot(part, vector.size(part))
 
         def bytes_moved() -> int:
             sent = samples.bytes_moved if samples else 0
             return weights.bytes_moved + 2 * pace.total("merges") * weights.nbytes + sent
 
-        return (yield from kit.follow(crew, copy, bytes_moved=bytes_moved))
+        return (yield from components.follow(crew, snapshot, bytes_moved=bytes_moved))
 
 
 class Worker(Role):
@@ -164,7 +171,7 @@ class Worker(Role):
             self.sent.rewind()
         self.tasks.base(rank).copy_(vector.floats)
         counts = vector.counts.clone()
-        self.agent.optim.scale = self.job.scale(min(1.0, task.added / self.job.env_steps))
+        self.agent.optim.scale = self.job.lr_schedule(min(1.0, task.added / self.job.env_steps))
         made = sum(
             self.learner.update(task.first + k, heads=task.heads) for k in range(task.learns)
         )
@@ -181,7 +188,7 @@ class Worker(Role):
         return self.examiner.examine()
 
 
-class Merger(Role):
+class Averager(Role):
     """The learner: takes finished tasks, merges what was trained, publishes, hands out the next."""
 
     def __init__(
@@ -191,7 +198,7 @@ class Merger(Role):
         weights: Weights,
         tasks: Tasks,
         rule: Rule,
-        by: ByPace | BySource,
+        by: ByPace | ByShares,
         samples: Samples | None,
     ) -> None:
         self.job, self.pace, self.weights, self.tasks = job, pace, weights, tasks
@@ -204,7 +211,7 @@ class Merger(Role):
         for rank in workers:
             self.assign(rank)
         while link.go() and not link.done(self.pace.spent() and self.tasks.all_idle()):
-            if self.job.slack == 0:  # a round: everybody's task, in the order of rank
+            if self.job.max_ahead == 0:  # a round: everybody's task, in the order of rank
                 if not link.wait("round", self.tasks.all_finished):
                     break
                 for rank in workers:

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from agents.parts.optim import Local, Locked
-from paradigms.base import Copy, Job, Progress, Result
+from paradigms.base import Job, Progress, Result, Snapshot
 from paradigms.experience.replay import Replay
 from paradigms.loop.build import make_actor, make_agent, make_learner, note_collected, whose
-from paradigms.loop.drive import make_kit
+from paradigms.loop.drive import make_components
 from paradigms.loop.pace import Pace
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
@@ -27,34 +27,34 @@ from paradigms.weights.bound import Bound
 @dataclass(frozen=True)
 class Hogwild:
     """Parameters, moments, step counts and targets are shared before any process starts; gradients
-    are private. `rows`: learn from everybody's rows (`shared`) or each worker from its `own`; None
-    is `shared` where the replay says so."""
+    are private. `rows`: learn from everybody's rows (`all`) or each worker from its `own`; None
+    is `all` where the replay says so."""
 
     locked: bool = False
-    rows: str | None = None
+    sample_from: str | None = None
 
     name = "hogwild"
     workers = None
     needs = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        kit = make_kit(job, workers=job.workers)
-        job, vector = kit.job, kit.vector
+        components = make_components(job, workers=job.workers)
+        job, vector = components.job, components.vector
         bound = Bound(vector)
         crew = Crew(job.crew, job.order, journal=job.journal)
         lock = context().Lock() if self.locked else None
         for rank in range(job.workers):
-            ranks = whose(self.rows, kit.replay, rank)
-            args = (job, rank, kit.replay, kit.pace, bound, ranks, lock)
-            crew.add(f"worker-{rank}", Racer, *args, rank=rank)
+            ranks = whose(self.sample_from, components.replay, rank)
+            args = (job, rank, components.replay, components.pace, bound, ranks, lock)
+            crew.add(f"worker-{rank}", HogwildWorker, *args, rank=rank)
 
-        def copy(part: str) -> Copy:
-            return bound.copy(part, vector.size(part))
+        def snapshot(part: str) -> Snapshot:
+            return bound.snapshot(part, vector.size(part))
 
-        return (yield from kit.follow(crew, copy))
+        return (yield from components.follow(crew, snapshot))
 
 
-class Racer(Role):
+class HogwildWorker(Role):
     """A worker: the sequential loop, on shared tensors and a share of the counters."""
 
     def __init__(
@@ -87,7 +87,7 @@ class Racer(Role):
             metrics = note_collected(actor, pace, rank, fragment.steps)
             pace.arrived(rank, self.replay.add(fragment))
 
-            agent.optim.scale = job.scale(pace.share())
+            agent.optim.scale = job.lr_schedule(pace.share())
             while pace.claim(1, rank) and not link.stopping:
                 link.busy(60)
                 pace.learned(rank, learner.update(pace.own("learns", rank)))

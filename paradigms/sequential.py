@@ -9,9 +9,9 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from paradigms.base import Copy, Job, Progress, Result
+from paradigms.base import Job, Progress, Result, Snapshot
 from paradigms.loop.build import make_actor, make_learner, note_collected
-from paradigms.loop.drive import make_kit
+from paradigms.loop.drive import make_components
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,18 @@ class Sequential:
     needs = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        kit = make_kit(job, workers=1)
-        job, agent, vector = kit.job, kit.agent, kit.vector
-        replay, pace = kit.replay, kit.pace
+        components = make_components(job, workers=1)
+        job, agent, vector = components.job, components.agent, components.vector
+        replay, pace = components.replay, components.pace
         actor = make_actor(job, agent, replay, pace, rank=0)
         learner = make_learner(job, agent, replay)
         seconds = {"collect": 0.0, "learn": 0.0}
         told = 0.0
         stopped: list[bool] = []
 
-        def copy(part: str) -> Copy:
+        def snapshot(part: str) -> Snapshot:
             floats = vector.floats[: vector.size(part)].detach().cpu().clone()
-            return Copy(part, floats, vector.counts.clone(), pace.total("updates"))
+            return Snapshot(part, floats, vector.counts.clone(), pace.total("updates"))
 
         while not pace.spent() and not stopped:
             begun = time.monotonic()
@@ -44,7 +44,7 @@ class Sequential:
             pace.arrived(0, replay.add(fragment))
 
             learning = time.monotonic()
-            agent.optim.scale = job.scale(pace.share())
+            agent.optim.scale = job.lr_schedule(pace.share())
             while pace.claim(1):
                 pace.learned(-1, learner.update(pace.total("learns")))
 
@@ -53,14 +53,14 @@ class Sequential:
             seconds["learn"] += now - learning
             if now - told > 1:
                 told, metrics = now, metrics | learner.metrics()
-            yield kit.progress(metrics, copy, lambda: stopped.append(True))
+            yield components.progress(metrics, snapshot, lambda: stopped.append(True))
 
         actor.env.close()
         total = max(1e-9, sum(seconds.values()))
         shares = {"seconds": total, **{what: s / total for what, s in seconds.items()}}
         return Result(
-            copy("all"),
-            kit.meter.totals(
+            snapshot("all"),
+            components.meter.totals(
                 time_by_role={"main": shares},
                 learner_busy=shares["learn"],
                 torn=replay.torn,

@@ -30,12 +30,12 @@ from paradigms.base import Job, Progress, Result
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.experience.elite import Elite
-from paradigms.experience.layout import Rows
+from paradigms.experience.layout import Layout
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
 from paradigms.hogwild import Hogwild
-from paradigms.loop import build as kit
+from paradigms.loop import build as components
 from paradigms.loop.pace import Once, Pace
 from paradigms.runtime import machine
 from paradigms.sequential import Sequential
@@ -156,14 +156,14 @@ def job(
         make_env=worlds,
         make_replay=functools.partial(Uniform, capacity=capacity),
         explore=Warmup(changes.get("warmup", 32)),
-        scale=Line(0.5, 0.1),
+        lr_schedule=Line(0.5, 0.1),
         env_steps=128,
         workers=1,
-        envs=2,
-        turn=8,
+        num_envs=2,
+        rollout_length=8,
         batch_size=16,
         warmup=32,
-        slack=0,
+        max_ahead=0,
         crew="inline",
         started=time.time(),
     )
@@ -186,7 +186,12 @@ class Pupil:
 
 
 SMALL = {"hidden_sizes": (16, 16)}
-ONCE: Mapping[str, Any] = {"ratio": None, "warmup": 0, "batch_size": None, "turn": 4}
+ONCE: Mapping[str, Any] = {
+    "updates_per_env_step": None,
+    "warmup": 0,
+    "batch_size": None,
+    "rollout_length": 4,
+}
 DISCRETE = world("IdentityDiscrete")
 PRIORITIZED = functools.partial(Prioritized, capacity=10_000, beta_samples=500)
 RAINBOW: Mapping[str, Any] = {  # conf/agent/rainbow.yaml
@@ -217,10 +222,13 @@ AGENTS: Mapping[str, Pupil] = {
         functools.partial(PPO, epochs=2, minibatches=2, **SMALL), replay=Rollout, changes=ONCE
     ),
     "actor_critic": Pupil(
-        functools.partial(ActorCritic, **SMALL), DISCRETE, Rollout, {**ONCE, "turn": 2}
+        functools.partial(ActorCritic, **SMALL), DISCRETE, Rollout, {**ONCE, "rollout_length": 2}
     ),
     "actor_critic with a memory": Pupil(
-        functools.partial(ActorCritic, lstm=8, **SMALL), DISCRETE, Rollout, {**ONCE, "turn": 2}
+        functools.partial(ActorCritic, lstm=8, **SMALL),
+        DISCRETE,
+        Rollout,
+        {**ONCE, "rollout_length": 2},
     ),
 }
 
@@ -244,8 +252,10 @@ class Ended:
     def stored(self) -> list[np.ndarray]:
         """What the replay holds: packed rows of each stream, oldest first."""
         extras = self.job.make_agent(self.job.spec, seed=0, device="cpu").extras
-        row = Rows(self.job.spec.with_extras(extras), self.job.turn, self.job.envs).row
-        streams = [np.asarray(rows).view(row)[:, 0] for rows in self.state["replay"]["rows"]]
+        row = Layout(
+            self.job.spec.with_extras(extras), self.job.rollout_length, self.job.num_envs
+        ).transition
+        streams = [np.asarray(rows).view(row)[:, 0] for rows in self.state["replay"]["transitions"]]
         return [rows[:-1] for rows in streams]  # the last one is only the write head's obs
 
     def same_as(self, other: Ended) -> None:
@@ -276,7 +286,7 @@ def counters(monkeypatch: pytest.MonkeyPatch) -> list[Pace]:
         return made
 
     for kind in (Pace, Once):
-        monkeypatch.setattr(kit, kind.__name__, noted(kind))
+        monkeypatch.setattr(components, kind.__name__, noted(kind))
     return paces
 
 

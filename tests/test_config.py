@@ -63,7 +63,7 @@ WRONG = [
     ("replay.batch_size=0", "must be at least 1"),
     ("device=gpu", "must be cpu, cuda"),
     ("warmup=1000000", "nothing would be learned"),
-    ("lag=3 slack=8", "add slack=0"),
+    ("policy_lag=3 max_ahead=8", "add max_ahead=0"),
     ("updates_per_env_step=null", "replay=uniform needs a number"),
     ("replay=prioritized updates_per_env_step=null", "replay=prioritized needs a number"),
     ("replay.batch_size=null", "the number of rows of a batch"),
@@ -71,11 +71,11 @@ WRONG = [
     ("agent=ppo replay=uniform", "works with replay rollout"),
     ("agent=ppo replay.batch_size=64", "set replay.batch_size=null"),
     ("agent=ppo warmup=10", "set warmup=0"),
-    ("agent=ppo turn=1", "set turn=2"),
+    ("agent=ppo rollout_length=1", "set rollout_length=2"),
     ("agent=ppo replay.capacity=0", "replay.capacity=0 must hold a sample"),
     ("agent=actor_critic replay=fifo replay.fragments=9", "replay.capacity=4 must hold a sample"),
-    ("agent=ppo paradigm=hogwild paradigm.rows=shared", "set paradigm.rows=own"),
-    ("agent=ppo paradigm=dupdate paradigm.rows=sent", "set paradigm.rows=own"),
+    ("agent=ppo paradigm=hogwild paradigm.sample_from=all", "set paradigm.sample_from=own"),
+    ("agent=ppo paradigm=dupdate paradigm.sample_from=learner", "set paradigm.sample_from=own"),
     ("agent=ppo paradigm=dupdate paradigm.rule=source", "set paradigm.rule=pace"),
     ("warmup=${nope}", "'nope' not found"),
     ("env=gym", "env.id has no value yet"),
@@ -134,15 +134,17 @@ def test_an_agent_brings_its_replay_and_what_is_typed_or_stored_wins() -> None:
         setup = compose([f"agent={agent}", "env=lander", *typed])
         check.values(setup)
         values = setup.values
-        return setup.choices["replay"], values["turn"], values["updates_per_env_step"]
+        return setup.choices["replay"], values["rollout_length"], values["updates_per_env_step"]
 
     replay, _, pace = composed("ppo")
     assert (replay, pace) == ("rollout", None)
-    assert composed("actor_critic", "replay=fifo", "turn=7") == ("fifo", 7, None)
+    assert composed("actor_critic", "replay=fifo", "rollout_length=7") == ("fifo", 7, None)
     assert compose(["agent=ppo", "+experiment=diverse_lander"]).values["workers"] == 3
 
 
-@pytest.mark.parametrize("typed", ["rows=shared", "rows=own", "rows=sent", "rule=source"])
+@pytest.mark.parametrize(
+    "typed", ["sample_from=all", "sample_from=own", "sample_from=learner", "rule=source"]
+)
 def test_rows_that_stay_may_be_anybodys_and_come_at_random_times(typed: str) -> None:
     check.command_line(["replay=prioritized", "paradigm=dupdate", f"paradigm.{typed}"])
 

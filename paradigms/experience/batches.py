@@ -15,8 +15,8 @@ from paradigms.runtime.memory import Shared
 
 
 class Samples:
-    """A table in shared memory for each worker: `batches` batches of `size` rows, and how much each
-    of these rows surprised.
+    """A table in shared memory for each worker: `batches` batches of `size` transitions, and how
+    much each of these transitions surprised.
 
         samples.send(rank, 640, 16, heads=heads)    # the learner: task of learns 640 to 655
         samples.of(rank).sample(...)                # the worker, once a learn
@@ -32,7 +32,7 @@ class Samples:
     ) -> None:
         self.replay, self.batches, self.size, self.seed = replay, batches, size, seed
         self.device = device
-        self._table = Shared((workers, batches * size * replay.rows.drawn.itemsize), np.uint8)
+        self._table = Shared((workers, batches * size * replay.layout.drawn.itemsize), np.uint8)
         self._priority = Shared((workers, batches, size), np.float32)
         self._heard = Shared(workers, np.int64)  # batches of the task that have a priority
         self._sent = Shared(1, np.int64)
@@ -40,12 +40,12 @@ class Samples:
     @property
     def bytes_moved(self) -> int:
         """Bytes of all batches that were sent."""
-        return int(self._sent.array[0]) * self.size * int(self.replay.rows.drawn.itemsize)
+        return int(self._sent.array[0]) * self.size * int(self.replay.layout.drawn.itemsize)
 
     def table(self, rank: int) -> np.ndarray:
         """What the worker was sent: structured [batches, size]."""
-        rows: np.ndarray = self._table.array[rank].view(self.replay.rows.drawn)
-        return rows.reshape(self.batches, self.size)
+        transitions: np.ndarray = self._table.array[rank].view(self.replay.layout.drawn)
+        return transitions.reshape(self.batches, self.size)
 
     def send(self, rank: int, first: int, learns: int, *, heads: np.ndarray) -> None:
         """Draws, for learns numbered from `first`, what a worker that draws would (see Learner)."""
@@ -58,7 +58,7 @@ class Samples:
         self._sent.array[0] += learns
 
     def hear(self, rank: int) -> None:
-        """Tells the replay how much the rows of the task surprised."""
+        """Tells the replay how much the transitions of the task surprised."""
         for k in range(int(self._heard.array[rank])):
             index = torch.from_numpy(self.table(rank)["index"][k].copy())
             self.replay.update(index, torch.from_numpy(self._priority.array[rank, k].copy()))
@@ -69,8 +69,10 @@ class Samples:
 
     def batch(self, rank: int, k: int) -> Batch:
         """A copy of a worker's batch k, on its device."""
-        rows = self.table(rank)[k]
-        columns = {name: np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()}
+        transitions = self.table(rank)[k]
+        columns = {
+            name: np.ascontiguousarray(transitions[name]) for name in transitions.dtype.names or ()
+        }
         return Batch({k: torch.from_numpy(v).to(self.device) for k, v in columns.items()})
 
     def note(self, rank: int, k: int, priority: Tensor) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from paradigms.experience.layout import Rows
+from paradigms.experience.layout import Layout
 from paradigms.experience.ring import Ring
 from paradigms.runtime.memory import Shared
 
@@ -17,12 +17,12 @@ NEVER = int(np.iinfo(np.int64).max)
 
 class Best:
     """What each of `writers` keeps: its episodes of the largest undiscounted return, in that order,
-    of equals the older first, as many as `episodes` and `rows` (env steps) allow. None is longer
-    than `longest`.
+    of equals the older first, as many as `episodes` and `transitions` (env steps) allow. None is
+    longer than `longest`.
 
     An episode lies in one of twice as many places as may be kept, and counts from when its writer
-    had added `born` rows until `died`. So what is kept depends on how much has been added, and an
-    older moment can be asked for until so many have come since that a place was needed. Its
+    had added `born` transitions until `died`. So what is kept depends on how much has been added,
+    and an older moment can be asked for until so many have come since that a place was needed. Its
     `edition` is odd while a place is written, and another one afterwards: a reader that sees it
     change draws again. Each writer writes its own places; memory is taken where episodes lie.
 
@@ -31,9 +31,14 @@ class Best:
     """
 
     def __init__(
-        self, layout: Rows, *, writers: int, episodes: int, rows: int, longest: int
+        self, layout: Layout, *, writers: int, episodes: int, transitions: int, longest: int
     ) -> None:
-        self.writers, self.episodes, self.rows, self.longest = writers, episodes, rows, longest
+        self.writers, self.episodes, self.transitions, self.longest = (
+            writers,
+            episodes,
+            transitions,
+            longest,
+        )
         self.places = 2 * episodes
         self.ring = Ring(layout, streams=writers * self.places, length=longest)
         self.returns = Shared(writers * self.places, np.float64)
@@ -44,18 +49,18 @@ class Best:
     ) -> None:
         """Takes an episode in, if it is one of the best, and lets worse ones go.
 
-        now: rows that the writer has added. stream, begun: where its first row was. packed: bytes
-        of its rows, [T, width]; final: of its last observation.
+        now: transitions that the writer has added. stream, begun: where its first transition was.
+        packed: bytes of its transitions, [T, width]; final: of its last observation.
         """
         mine = slice(rank * self.places, (rank + 1) * self.places)
         table, returns = self._table.array[mine], self.returns.array[mine]
         alive = np.flatnonzero(table[:, DIED] == NEVER)
         number = int(table[:, NUMBER].max()) + 1
-        total = packed.view(self.ring.layout.row)["reward"].sum(dtype=np.float64)
+        total = packed.view(self.ring.layout.transition)["reward"].sum(dtype=np.float64)
 
         numbers, totals = np.append(table[alive, NUMBER], number), np.append(returns[alive], total)
         order = np.lexsort((numbers, -totals))
-        fits = np.cumsum(np.append(table[alive, LENGTH], len(packed))[order]) <= self.rows
+        fits = np.cumsum(np.append(table[alive, LENGTH], len(packed))[order]) <= self.transitions
         kept = order[fits][: self.episodes]
         if len(alive) not in kept:
             return
@@ -69,8 +74,8 @@ class Best:
         table[place, EDITION] += 1
 
     def kept(self, added: np.ndarray, ranks: Sequence[int] | None = None) -> Kept:
-        """Episodes kept when writers had `added` [writers] rows, of `ranks` or of all, in the order
-        in which each writer's came."""
+        """Episodes kept when writers had `added` [writers] transitions, of `ranks` or of all, in
+        the order in which each writer's came."""
         edition = self._table.array[:, EDITION].copy()  # before what it vouches for
         table, rank = self._table.array.copy(), np.arange(len(edition)) // self.places
         now = added[rank]
@@ -79,15 +84,21 @@ class Best:
             kept &= np.isin(rank, ranks)
         place = np.flatnonzero(kept)
         place = place[np.lexsort((table[place, NUMBER], rank[place]))]
-        row = table[place]
-        return Kept(place, edition[place], row[:, STREAM], row[:, BEGUN], row[:, LENGTH])
+        transition = table[place]
+        return Kept(
+            place,
+            edition[place],
+            transition[:, STREAM],
+            transition[:, BEGUN],
+            transition[:, LENGTH],
+        )
 
     def changed(self, kept: Kept) -> bool:
         """Whether some of the episodes have been written over since."""
         return not np.array_equal(self._table.array[kept.place, EDITION], kept.edition)
 
     def copy(self, kept: Kept) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Bytes of the episodes' rows and of their last observations."""
+        """Bytes of the episodes' transitions and of their last observations."""
         sizes = zip(kept.place, kept.length, strict=True)
         at = [self.ring.at(place, np.arange(length)) for place, length in sizes]
         packed, final = self.ring.packed.array, self.ring.final.array
@@ -96,7 +107,7 @@ class Best:
 
 class Kept(NamedTuple):
     """Episodes [K]: the places they lie in and those places' editions, the streams they came from,
-    the serial numbers of their first rows, and how many rows they have."""
+    the serial numbers of their first transitions, and how many transitions they have."""
 
     place: np.ndarray
     edition: np.ndarray

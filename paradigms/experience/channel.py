@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from paradigms.experience.layout import Fragment, Rows
+from paradigms.experience.layout import Fragment, Layout
 from paradigms.runtime.memory import Shared
 
 
@@ -20,9 +20,9 @@ class Channel:
     A fragment got is a view of its slot, good until `free`.
     """
 
-    def __init__(self, rows: Rows, workers: int, depth: int = 4) -> None:
-        self.workers, self.depth, self._dtype = workers, depth, rows.fragment
-        self._slots = Shared((workers, depth, rows.fragment.itemsize), np.uint8)
+    def __init__(self, layout: Layout, workers: int, depth: int = 4) -> None:
+        self.workers, self.depth, self._dtype = workers, depth, layout.fragment
+        self._slots = Shared((workers, depth, layout.fragment.itemsize), np.uint8)
         self._put = Shared((workers, 8), np.int64)  # a cache line a worker
         self._got = Shared((workers, 8), np.int64)
 

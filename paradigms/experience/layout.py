@@ -1,4 +1,5 @@
-"""How experience is laid out: a packed row a step, a fragment of [T, B] rows an actor's turn."""
+"""How experience is laid out: a packed transition a step, a fragment of [T, B] transitions an
+actor's turn."""
 
 from __future__ import annotations
 
@@ -7,25 +8,25 @@ import numpy as np
 from agents.base import Spec
 
 
-class Rows:
-    """The NumPy dtypes of a row, of a fragment and of a row drawn for a batch, from what the spec
-    says that a row holds.
+class Layout:
+    """The NumPy dtypes of a transition, of a fragment and of a transition drawn for a batch, from
+    what the spec says that a transition holds.
 
-    A row has obs, action, reward, terminated, truncated, is_first, version, the agent's
+    A transition has obs, action, reward, terminated, truncated, is_first, version, the agent's
     extras, and `valid`, which is false on the steps that an autoreset makes up. `states` are the
     extras that a fragment has once for each env slot: the agent's state at its first step.
     """
 
-    def __init__(self, spec: Spec, turn: int, envs: int) -> None:
-        self.turn, self.envs = turn, envs
+    def __init__(self, spec: Spec, rollout_length: int, num_envs: int) -> None:
+        self.rollout_length, self.num_envs = rollout_length, num_envs
         keys = sorted(spec.keys.items(), key=lambda item: -np.dtype(item[1].dtype).itemsize)
         step = [(name, key.dtype, key.shape) for name, key in keys if key.per == "step"]
         once = [
-            (name, key.dtype, (envs, *key.shape)) for name, key in keys if key.per == "fragment"
+            (name, key.dtype, (num_envs, *key.shape)) for name, key in keys if key.per == "fragment"
         ]
-        self.row = np.dtype([*step, ("valid", "bool")], align=True)
+        self.transition = np.dtype([*step, ("valid", "bool")], align=True)
         self.obs = np.dtype((spec.keys["obs"].dtype, spec.keys["obs"].shape))
-        kept = [(name, self.row[name]) for name, *_ in step if name != "is_first"]
+        kept = [(name, self.transition[name]) for name, *_ in step if name != "is_first"]
         self.drawn = np.dtype(
             [
                 *kept,
@@ -40,9 +41,9 @@ class Rows:
         self.states = [name for name, key in keys if key.per == "fragment"]
         self.fragment = np.dtype(
             [
-                ("rows", self.row, (turn, envs)),
-                ("final_obs", self.obs, (turn, envs)),
-                ("next_obs", self.obs, (envs,)),
+                ("transitions", self.transition, (rollout_length, num_envs)),
+                ("final_obs", self.obs, (rollout_length, num_envs)),
+                ("next_obs", self.obs, (num_envs,)),
                 ("number", "int64"),
                 ("steps", "int64"),
                 *once,
@@ -56,16 +57,16 @@ class Rows:
 
 
 class Fragment:
-    """`turn` steps of `envs` slots of the actor `rank`; a view of one packed record.
+    """`rollout_length` steps of `num_envs` slots of the actor `rank`; a view of one packed record.
 
-    rows: structured [T, B]. final_obs [T, B, ...]: where terminated or truncated, that episode's
-    own last observation. next_obs [B, ...]: what the envs show after the last step. number: the
-    actor's own count of fragments. steps: how many rows are valid.
+    transitions: structured [T, B]. final_obs [T, B, ...]: where terminated or truncated, that
+    episode's own last observation. next_obs [B, ...]: what the envs show after the last step.
+    number: the actor's own count of fragments. steps: how many transitions are valid.
     """
 
     def __init__(self, rank: int, data: np.ndarray) -> None:
         self.rank, self.data = rank, data
-        self.rows: np.ndarray = data["rows"]
+        self.transitions: np.ndarray = data["transitions"]
         self.final_obs: np.ndarray = data["final_obs"]
         self.next_obs: np.ndarray = data["next_obs"]
 

@@ -17,23 +17,24 @@ from paradigms.runtime.memory import Shared
 
 
 class Prioritized(Uniform):
-    """Row i is drawn with P(i) = p_i^alpha / sum_k p_k^alpha, p = |TD error| + epsilon (section
-    3.3), one row from each of `size` equal shares of the sum (appendix B.2.1).
+    """Transition i is drawn with P(i) = p_i^alpha / sum_k p_k^alpha, p = |TD error| + epsilon
+    (section 3.3), one transition from each of `size` equal shares of the sum (appendix B.2.1).
 
-    The loss of a row is weighed by (N P(i))^-beta over the batch's largest such number (section
-    3.4), which is (p_i / p_min)^(-alpha beta), p_min the least of the batch. beta goes straight to
-    1 over `beta_samples` drawn rows, null keeps it. A new row has the largest priority seen so far,
-    or that of its own column `priority` if the agent emits one (Ape-X, arXiv:1803.00933).
+    The loss of a transition is weighed by (N P(i))^-beta over the batch's largest such number
+    (section 3.4), which is (p_i / p_min)^(-alpha beta), p_min the least of the batch. beta goes
+    straight to 1 over `beta_samples` drawn transitions, null keeps it. A new transition has the
+    largest priority seen so far, or that of its own column `priority` if the agent emits one
+    (Ape-X, arXiv:1803.00933).
 
     The sum trees, one a stream, are private to the process that draws and follow the heads at each
-    draw: who writes rows needs no lock, and draws depend on the heads, the generator and the
+    draw: who writes transitions needs no lock, and draws depend on the heads, the generator and the
     updates made. The priorities themselves lie in shared memory, for whoever saves them.
 
-    Where several processes learn, the one that hands out tasks draws for all (paradigm.rows=sent),
-    or each draws from its own rows (`own`), or from everybody's (`shared`). The last costs
-    exactness: a process hears nothing of the priorities that others give to rows
-    it holds already, and of new ones what stood there when it first saw them, so that lockstep and
-    a replayed journal do not give the same bits.
+    Where several processes learn, the one that hands out tasks draws for all
+    (paradigm.sample_from=learner), or each draws from its own transitions (`own`), or from
+    everybody's (`shared`). The last costs exactness: a process hears nothing of the priorities that
+    others give to transitions it holds already, and of new ones what stood there when it first saw
+    them, so that lockstep and a replayed journal do not give the same bits.
     """
 
     kind = "prioritized"
@@ -45,8 +46,8 @@ class Prioritized(Uniform):
         *,
         capacity: int,
         writers: int,
-        envs: int,
-        turn: int,
+        num_envs: int,
+        rollout_length: int,
         n_step: int = 1,
         gamma: float = 0.99,
         device: str = "cpu",
@@ -59,8 +60,8 @@ class Prioritized(Uniform):
             spec,
             capacity=capacity,
             writers=writers,
-            envs=envs,
-            turn=turn,
+            num_envs=num_envs,
+            rollout_length=rollout_length,
             n_step=n_step,
             gamma=gamma,
             device=device,
@@ -89,15 +90,16 @@ class Prioritized(Uniform):
         return int(self._late.array.sum())
 
     def update(self, index: Tensor, priority: Tensor) -> None:
-        """Gives the rows `index` [N] of a batch their |TD error| [N]; of one that occurs twice the
-        first counts. Raises FloatingPointError for a NaN, an infinity or a negative number."""
+        """Gives the transitions `index` [N] of a batch their |TD error| [N]; of one that occurs
+        twice the first counts. Raises FloatingPointError for a NaN, an infinity or a negative
+        number."""
         unique, first = np.unique(index.cpu().numpy(), return_index=True)
         power = self._power(priority.detach().cpu().numpy()[first])
         serial, stream = np.divmod(unique, self.streams)
         windows = self._own_windows()
         held = windows.holds(stream, serial)
         if not held.all():
-            np.add.at(self._late.array, stream[~held] // self.envs, 1)
+            np.add.at(self._late.array, stream[~held] // self.num_envs, 1)
             stream, serial, power = stream[held], serial[held], power[held]
         self._powers.array[self.ring.at(stream, serial)] = power
         np.maximum.at(self._most.array, stream, power)
@@ -112,7 +114,7 @@ class Prioritized(Uniform):
     ) -> Drawn:
         mine = np.arange(self.streams)
         if ranks is not None:
-            mine = mine[np.isin(mine // self.envs, ranks)]
+            mine = mine[np.isin(mine // self.num_envs, ranks)]
         windows = self._follow(mine, heads)
         ends = np.cumsum(windows.trees.totals()[mine])
         random = torch.rand(size, generator=generator, dtype=torch.float64).numpy()
@@ -120,11 +122,12 @@ class Prioritized(Uniform):
         below = np.minimum(below, np.nextafter(ends[-1], 0))  # rounding must not pass it
         at = np.searchsorted(ends, below, side="right")
         serial, power = windows.find(mine[at], below - np.concatenate(([0.0], ends))[at])
-        weight = (power / power.min()) ** -self._annealed(int(mine[0]) // self.envs, size)
+        weight = (power / power.min()) ** -self._annealed(int(mine[0]) // self.num_envs, size)
         return Drawn(mine[at], serial, weight.astype(np.float32))
 
     def _annealed(self, rank: int, size: int) -> float:
-        """beta now; counts the rows about to be drawn by the process that draws from `rank`."""
+        """beta now; counts the transitions about to be drawn by the process that draws from
+        `rank`."""
         drawn = int(self._drawn.array[rank])
         self._drawn.array[rank] += size
         share = 0.0 if self.beta_samples is None else min(1.0, drawn / self.beta_samples)
@@ -144,10 +147,10 @@ class Prioritized(Uniform):
         return windows
 
     def _welcome(self, stream: np.ndarray, serial: np.ndarray, most: float) -> None:
-        """Gives new rows their first priority."""
+        """Gives new transitions their first priority."""
         at, power = self.ring.at(stream, serial), np.full(len(serial), most)
         if "priority" in self.ring.extras:
-            power = self._power(self.ring.rows["priority"][at])
+            power = self._power(self.ring.transitions["priority"][at])
             np.maximum.at(self._most.array, stream, power)
         self._powers.array[at] = power
 
@@ -169,7 +172,7 @@ class Prioritized(Uniform):
         return {**self.__dict__, "_windows": None}  # another process makes its own
 
     def save(self) -> dict[str, Any]:
-        """What Uniform saves, and every row's priority."""
+        """What Uniform saves, and every transition's priority."""
         state = super().save()
         powers = []
         for stream, head in enumerate(state["heads"]):

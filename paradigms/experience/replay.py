@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from agents.base import Batch
-from paradigms.experience.layout import Fragment, Rows
+from paradigms.experience.layout import Fragment, Layout
 
 
 class Source(Protocol):
@@ -39,15 +39,15 @@ class Replay(Source, Protocol):
         batch = replay.sample(256, generator)
         replay.update(batch.index, learned.priority)            # where the agent says how well
 
-    `once`: it hands out each row once, to the process that added it, and so sets the pace (see
-    rollout.py); else it keeps rows. `shared`: several processes may draw from everybody's rows;
-    else each draws from its own unless it is told otherwise.
+    `once`: it hands out each transition once, to the process that added it, and so sets the pace
+    (see rollout.py); else it keeps transitions. `shared`: several processes may draw from
+    everybody's transitions; else each draws from its own unless it is told otherwise.
     heads: how much each of the `streams` has ever held, [streams]. torn: draws that were repeated;
-    duplicated: rows refused because they had been there; late: priorities refused because their
-    rows were gone.
+    duplicated: transitions refused because they had been there; late: priorities refused because
+    their transitions were gone.
     """
 
-    rows: Rows
+    layout: Layout
 
     @property
     def kind(self) -> str: ...

@@ -1,4 +1,5 @@
-"""Packed rows in shared memory, a ring for every stream, and how n-step transitions are read."""
+"""Packed transitions in shared memory, a ring for every stream, and how n-step transitions are
+read."""
 
 from __future__ import annotations
 
@@ -6,22 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from paradigms.experience.layout import Rows
+from paradigms.experience.layout import Layout
 from paradigms.runtime.memory import Shared
 
 KEPT = ("obs", "action", "version")
 
 
 class Ring:
-    """`length` rows of each of `streams` streams; row `serial` of one lies at serial % length.
+    """`length` transitions of each of `streams` streams; transition `serial` of one lies at serial
+    % length.
 
-    A row's next observation is the next row of its stream; at an episode's end it is that episode's
-    last observation, stored apart. Nothing here knows which rows are whole: its owner does.
+    A transition's next observation is the next transition of its stream; at an episode's end it is
+    that episode's last observation, stored apart. Nothing here knows which transitions are whole:
+    its owner does.
     """
 
-    def __init__(self, layout: Rows, *, streams: int, length: int) -> None:
+    def __init__(self, layout: Layout, *, streams: int, length: int) -> None:
         self.layout, self.length = layout, length
-        self.packed = Shared((streams * length, layout.row.itemsize), np.uint8)
+        self.packed = Shared((streams * length, layout.transition.itemsize), np.uint8)
         self.final = Shared((streams * length, layout.obs.itemsize), np.uint8)
         self.extras = [k for k in layout.extras if k not in (*KEPT, "reward", "is_first")]
 
@@ -31,9 +34,9 @@ class Ring:
         return self.packed.nbytes + self.final.nbytes
 
     @property
-    def rows(self) -> np.ndarray:
-        """Structured rows of all streams, [streams x length]."""
-        view: np.ndarray = self.packed.array.view(self.layout.row)[:, 0]
+    def transitions(self) -> np.ndarray:
+        """Structured transitions of all streams, [streams x length]."""
+        view: np.ndarray = self.packed.array.view(self.layout.transition)[:, 0]
         return view
 
     @property
@@ -43,7 +46,7 @@ class Ring:
         return self.final.array.view(obs.base).reshape(-1, *obs.shape)
 
     def at(self, stream: np.ndarray | int, serial: np.ndarray | int) -> Any:
-        """Where rows lie."""
+        """Where transitions lie."""
         return stream * self.length + serial % self.length
 
     def gather(
@@ -55,30 +58,31 @@ class Ring:
         n_step: int,
         gamma: float,
     ) -> dict[str, np.ndarray]:
-        """Copies of rows [N] by column: obs action version, extras, reward discount next_obs.
+        """Copies of transitions [N] by column: obs action version, extras, reward discount
+        next_obs.
 
         reward: summed over n steps, stopping at the episode's end and before `head` (Sutton and
         Barto, section 7.1); discount = gamma^steps, 0 where terminated.
         """
-        rows, last = self.rows, self.last
+        transitions, last = self.transitions, self.last
         at = self.at(stream, serial)
-        reward, terminated = rows["reward"][at], rows["terminated"][at]
-        ended = terminated | rows["truncated"][at]
+        reward, terminated = transitions["reward"][at], transitions["terminated"][at]
+        ended = terminated | transitions["truncated"][at]
         end, steps = at, np.ones(len(serial), np.int64)
         for k in range(1, n_step):
             more = ~ended & (serial + k < head)
             if not more.any():
                 break
             following = np.where(more, self.at(stream, serial + k), end)
-            reward += np.where(more, np.float32(gamma**k) * rows["reward"][following], 0)
-            terminated = rows["terminated"][following]
-            ended = terminated | rows["truncated"][following]
+            reward += np.where(more, np.float32(gamma**k) * transitions["reward"][following], 0)
+            terminated = transitions["terminated"][following]
+            ended = terminated | transitions["truncated"][following]
             end = following
             steps += more
-        next_obs = rows["obs"][self.at(stream, serial + steps)]
+        next_obs = transitions["obs"][self.at(stream, serial + steps)]
         over = np.flatnonzero(ended)
         next_obs[over] = last[end[over]]
         discount = np.where(terminated, 0, gamma**steps).astype(np.float32)
-        row = rows[at]
-        columns = {name: row[name] for name in (*KEPT, *self.extras)}
+        transition = transitions[at]
+        columns = {name: transition[name] for name in (*KEPT, *self.extras)}
         return columns | {"reward": reward, "discount": discount, "next_obs": next_obs}

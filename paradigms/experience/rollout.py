@@ -11,7 +11,7 @@ import torch
 
 from agents.base import Batch, Spec
 from paradigms.experience.channel import Channel
-from paradigms.experience.layout import Fragment, Rows
+from paradigms.experience.layout import Fragment, Layout
 from paradigms.runtime.memory import Shared
 
 
@@ -35,16 +35,16 @@ class Rollout:
         *,
         capacity: int = 1,
         writers: int,
-        envs: int,
-        turn: int,
+        num_envs: int,
+        rollout_length: int,
         n_step: int = 1,
         gamma: float = 0.99,
         device: str = "cpu",
     ) -> None:
-        self.rows = Rows(spec, turn, envs)
+        self.layout = Layout(spec, rollout_length, num_envs)
         self.capacity, self.streams = capacity, writers
         self.gamma, self.device, self.torn, self.late = gamma, device, 0, 0
-        self._ring = Channel(self.rows, writers, capacity)
+        self._ring = Channel(self.layout, writers, capacity)
         self._duplicated = Shared(writers, np.int64)
 
     @property
@@ -54,13 +54,13 @@ class Rollout:
 
     @property
     def duplicated(self) -> int:
-        """Rows dropped because they had been here before."""
+        """Layout dropped because they had been here before."""
         return int(self._duplicated.array.sum())
 
     @property
     def nbytes(self) -> int:
         """Bytes that a full replay takes."""
-        return self.streams * self.capacity * int(self.rows.fragment.itemsize)
+        return self.streams * self.capacity * int(self.layout.fragment.itemsize)
 
     def __len__(self) -> int:
         """How many fragments wait."""
@@ -75,7 +75,7 @@ class Rollout:
         return int(fragments.min())
 
     def add(self, fragment: Fragment) -> int:
-        """Takes a fragment in and returns its valid rows; 0 for one that was here before."""
+        """Takes a fragment in and returns its valid transitions; 0 for one that was here before."""
         if fragment.number < self._ring.sent[fragment.rank]:
             self._duplicated.array[fragment.rank] += fragment.steps
             return 0
@@ -100,21 +100,21 @@ class Rollout:
         if not self.samples((self.heads() - self.taken)[ranks]):
             raise BufferError(f"no whole sample of the workers {ranks} waits")
         ranks = self._next(ranks)
-        taken = np.empty(len(ranks), self.rows.fragment)
+        taken = np.empty(len(ranks), self.layout.fragment)
         for place, rank in enumerate(ranks):
             taken[place] = self._ring.get(rank).data
             self._ring.free(rank)
         return self._batch(taken)
 
     def update(self, index: torch.Tensor, priority: torch.Tensor) -> None:
-        """Nothing: these rows are not drawn again."""
+        """Nothing: these transitions are not drawn again."""
 
     def save(self) -> dict[str, Any]:
         """The fragments that wait, oldest first, and the counters."""
         while True:
             heads, taken = self.heads(), self.taken
             waiting = self._waiting(self._kept(heads - taken))
-            records = np.empty(len(waiting), self.rows.fragment)
+            records = np.empty(len(waiting), self.layout.fragment)
             for place, (rank, number) in enumerate(waiting):
                 records[place] = self._ring.peek(rank, number).data
             if (self.taken == taken).all():  # else some were handed out meanwhile
@@ -134,14 +134,15 @@ class Rollout:
                 f" {self.streams}: resume with the same workers"
             )
         ranks, data = np.asarray(state["ranks"], np.int64), np.asarray(state["fragments"])
-        if len(ranks) and data.shape[-1] != self.rows.fragment.itemsize:
+        if len(ranks) and data.shape[-1] != self.layout.fragment.itemsize:
             raise ValueError(
                 f"the checkpoint's fragments have {data.shape[-1]} bytes, this run's"
-                f" {self.rows.fragment.itemsize}: resume with the same turn and envs"
+                f" {self.layout.fragment.itemsize}: resume with the same rollout_length and"
+                " num_envs"
             )
         waiting = np.bincount(ranks, minlength=self.streams)
         self._ring.go_on(np.asarray(state["heads"]).max() - waiting)
-        records = data.reshape(-1).view(self.rows.fragment)
+        records = data.reshape(-1).view(self.layout.fragment)
         for place, rank in enumerate(ranks):
             self._put(Fragment(int(rank), records[place : place + 1].reshape(())))
 
@@ -162,8 +163,8 @@ class Rollout:
         return [(rank, int(self.taken[rank]) + number) for number, rank in sorted(each)]
 
     def _batch(self, fragments: np.ndarray) -> Batch:
-        rows = fragments["rows"]  # [N, T, B]
-        columns = {name: rows[name] for name in self.rows.row.names or ()}
+        transitions = fragments["transitions"]  # [N, T, B]
+        columns = {name: transitions[name] for name in self.layout.transition.names or ()}
         next_obs = np.empty_like(columns["obs"])
         next_obs[:, :-1], next_obs[:, -1] = columns["obs"][:, 1:], fragments["next_obs"]
         ended = columns["terminated"] | columns["truncated"]
@@ -172,7 +173,7 @@ class Rollout:
         columns["discount"] = np.float32(self.gamma) * ~columns["terminated"]
         columns["weight"] = columns["valid"].astype(np.float32)
         arrays = {name: _side_by_side(column) for name, column in columns.items()}
-        for name in self.rows.states:
+        for name in self.layout.states:
             arrays[name] = fragments[name].reshape(-1, *fragments[name].shape[2:])
         return Batch({k: torch.from_numpy(v).to(self.device) for k, v in arrays.items()})
 
@@ -190,8 +191,8 @@ class Fifo(Rollout):
         capacity: int = 4,
         fragments: int = 1,
         writers: int,
-        envs: int,
-        turn: int,
+        num_envs: int,
+        rollout_length: int,
         n_step: int = 1,
         gamma: float = 0.99,
         device: str = "cpu",
@@ -202,8 +203,8 @@ class Fifo(Rollout):
                 f" replay.capacity={capacity} has to be as large"
             )
         super().__init__(
-            spec, capacity=capacity, writers=writers, envs=envs, turn=turn, gamma=gamma,
-            device=device,
+            spec, capacity=capacity, writers=writers, num_envs=num_envs,
+            rollout_length=rollout_length, gamma=gamma, device=device,
         )  # fmt: skip
         self.fragments = fragments
         self._arrival = Shared((writers, capacity), np.int64)
@@ -234,5 +235,7 @@ class Fifo(Rollout):
 
 def _side_by_side(column: np.ndarray) -> np.ndarray:
     """[N, T, B, ...] -> [T, N * B, ...]."""
-    n, turn, envs, *shape = column.shape
-    return np.ascontiguousarray(np.moveaxis(column, 0, 1)).reshape(turn, n * envs, *shape)
+    n, rollout_length, num_envs, *shape = column.shape
+    return np.ascontiguousarray(np.moveaxis(column, 0, 1)).reshape(
+        rollout_length, n * num_envs, *shape
+    )

@@ -67,8 +67,8 @@ class SumTrees:
 
 
 class Windows:
-    """The rows that may be drawn: of each stream the serials from `first` [streams] up to before
-    `head` [streams], `window` at most, with a power each, in a sum tree a stream.
+    """The transitions that may be drawn: of each stream the serials from `first` [streams] up to
+    before `head` [streams], `window` at most, with a power each, in a sum tree a stream.
 
         stream, serial = windows.move(streams, first, head)
         windows.set(stream, serial, powers)
@@ -83,8 +83,8 @@ class Windows:
     def move(
         self, streams: np.ndarray, first: np.ndarray, head: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Moves the windows of `streams` [S], forgets the rows that leave, and returns those that
-        enter, (stream, serial) [N]: they are to be set now."""
+        """Moves the windows of `streams` [S], forgets the transitions that leave, and returns those
+        that enter, (stream, serial) [N]: they are to be set now."""
         was_first, was_head = self.first[streams], self.head[streams]
         stream, serial = _without(streams, was_first, was_head, first, head)
         self.set(stream, serial, np.zeros(len(serial)))
@@ -92,16 +92,16 @@ class Windows:
         return _without(streams, first, head, was_first, was_head)
 
     def holds(self, stream: np.ndarray, serial: np.ndarray) -> np.ndarray:
-        """Which of the rows [N] are in their windows."""
+        """Which of the transitions [N] are in their windows."""
         held: np.ndarray = (serial >= self.first[stream]) & (serial < self.head[stream])
         return held
 
     def set(self, stream: np.ndarray, serial: np.ndarray, power: np.ndarray) -> None:
-        """Gives rows [N], none of them twice, their powers [N]."""
+        """Gives transitions [N], none of them twice, their powers [N]."""
         self.trees.set(stream, serial % self.window, power)
 
     def find(self, stream: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Serials and powers of the rows that `SumTrees.find` finds, [N] -> [N], [N]."""
+        """Serials and powers of the transitions that `SumTrees.find` finds, [N] -> [N], [N]."""
         leaf, power = self.trees.find(stream, below)
         newest = self.head[stream] - 1
         return newest - (newest - leaf) % self.window, power

@@ -1,4 +1,4 @@
-"""The part of a process that steps envs: resets, time limits, autoreset, state, statistics."""
+"""The part of a process that steps num_envs: resets, time limits, autoreset, state, statistics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.base import Agent
 from agents.parts.draws import reseed
-from paradigms.experience.layout import Fragment, Rows
+from paradigms.experience.layout import Fragment, Layout
 
 Explore = Callable[[int, int, int], float]
 
@@ -18,12 +18,12 @@ Explore = Callable[[int, int, int], float]
 class Actor:
     """Steps the env slots of one worker, a fragment at a time.
 
-    All three autoreset modes of Gymnasium give the same rows: NEXT_STEP's made-up steps are marked
-    invalid, SAME_STEP's last observation is read from `final_obs`, DISABLED is reset by mask.
-    Draws depend on (seed, rank, number of the fragment), not on timing. `episodes` collects
+    All three autoreset modes of Gymnasium give the same transitions: NEXT_STEP's reset steps are
+    marked invalid, SAME_STEP's last observation is read from `final_obs`, DISABLED is reset by
+    mask. Draws depend on (seed, rank, number of the fragment), not on timing. `episodes` collects
     (return, length) of finished episodes until somebody takes them. Steps are env steps, of which a
-    row may be several (`Spec.action_repeat`). Every `renew_every` env steps
-    (over all workers) running episodes are given up and `renew` builds fresh envs, so that a run
+    transition may be several (`Spec.action_repeat`). Every `renew_every` env steps
+    (over all workers) running episodes are truncated and `renew` builds fresh envs, so that a run
     resumed from a checkpoint of that moment goes on as the unbroken one does.
     """
 
@@ -31,7 +31,7 @@ class Actor:
         self,
         env: VectorEnv[Any, Any, Any],
         agent: Agent,
-        rows: Rows,
+        layout: Layout,
         *,
         explore: Explore,
         seed: int,
@@ -40,60 +40,64 @@ class Actor:
         renew: Callable[[], VectorEnv[Any, Any, Any]] | None = None,
         renew_every: int | None = None,
     ) -> None:
-        self.env, self.agent, self.rows = env, agent, rows
+        self.env, self.agent, self.layout = env, agent, layout
         self.explore, self.seed, self.rank, self.workers = explore, seed, rank, workers
         self.renew, self.renew_every, self.renewed = renew, renew_every, 0
-        self.repeat = agent.spec.action_repeat
+        self.action_repeat = agent.spec.action_repeat
         self.number = self.steps = 0
         self.episodes: list[tuple[float, int]] = []
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
-        self.fragment = rows.empty(rank)
+        self.fragment = layout.empty(rank)
         self.reset()
 
     def reset(self) -> None:
-        """Gives running episodes up and starts new ones."""
-        n = self.rows.envs
+        """Truncates running episodes and starts new ones."""
+        n = self.layout.num_envs
         self.obs = np.array(self.env.reset()[0])
         self.initial = self.agent.initial_state(n)
         self.state = {k: v.copy() for k, v in self.initial.items()}
         self.first = np.ones(n, bool)
-        self.fake = np.zeros(n, bool)
+        self.resetting = np.zeros(n, bool)
         self.returns, self.lengths = np.zeros(n), np.zeros(n, np.int64)
 
     def collect(self, version: int) -> Fragment:
         """One turn with the weights of `version`. The fragment is overwritten by the next call."""
         self._renew_if_due()
-        fragment, rows = self.fragment, self.fragment.rows
+        fragment, transitions = self.fragment, self.fragment.transitions
         reseed(self.agent.rng.act, self.seed, "act", self.rank, self.number)
         explore = self._explore()
-        for name in self.rows.states:
+        for name in self.layout.states:
             fragment.data[name] = self.state[name]
-        for t in range(self.rows.turn):
-            row = rows[t]
+        for t in range(self.layout.rollout_length):
+            transition = transitions[t]
             acted = self.agent.act(self.obs, self.state, explore)
             obs, reward, terminated, truncated, info = self.env.step(acted.action)
-            valid = ~self.fake
+            valid = ~self.resetting
             ended = (terminated | truncated) & valid
-            row["obs"], row["action"], row["reward"] = self.obs, acted.action, reward
-            row["terminated"], row["truncated"] = (
+            transition["obs"], transition["action"], transition["reward"] = (
+                self.obs,
+                acted.action,
+                reward,
+            )
+            transition["terminated"], transition["truncated"] = (
                 terminated & valid,
                 truncated & valid & ~terminated,
             )
-            row["is_first"], row["valid"] = self.first & valid, valid
+            transition["is_first"], transition["valid"] = self.first & valid, valid
             for name, value in acted.extras.items():
-                row[name] = value
-            self.state, self.first = acted.state, self.fake
+                transition[name] = value
+            self.state, self.first = acted.state, self.resetting
             self.returns += np.where(valid, reward, 0)
-            self.lengths += self.repeat * valid
+            self.lengths += self.action_repeat * valid
             self.obs = np.array(obs)
-            if ended.any() or self.fake.any():
+            if ended.any() or self.resetting.any():
                 self._end(fragment, t, ended, info)
-            self.steps += self.repeat * int(valid.sum())
-        rows["version"] = version
+            self.steps += self.action_repeat * int(valid.sum())
+        transitions["version"] = version
         fragment.next_obs[...] = self.obs
-        fragment.number, fragment.steps = self.number, int(rows["valid"].sum())
+        fragment.number, fragment.steps = self.number, int(transitions["valid"].sum())
         self.number += 1
-        shown = (rows["reward"], rows["obs"], fragment.final_obs, fragment.next_obs)
+        shown = (transitions["reward"], transitions["obs"], fragment.final_obs, fragment.next_obs)
         if not all(np.isfinite(numbers).all() for numbers in shown):
             raise FloatingPointError(
                 f"the env of worker {self.rank} returned a NaN or an infinity;"
@@ -122,7 +126,7 @@ class Actor:
             self.reset()
 
     def _explore(self) -> np.ndarray:
-        n = self.rows.envs
+        n = self.layout.num_envs
         own = self.steps * self.workers
         return np.array(
             [self.explore(own, self.rank * n + i, n * self.workers) for i in range(n)], np.float32
@@ -135,7 +139,10 @@ class Actor:
         starting = ended
         if self.mode == AutoresetMode.NEXT_STEP:
             fragment.final_obs[t][ended] = self.obs[ended]
-            starting, self.fake = self.fake, ended  # the step after the last one is made up
+            starting, self.resetting = (
+                self.resetting,
+                ended,
+            )  # the next step is a reset step, valid=False
         elif self.mode == AutoresetMode.SAME_STEP:
             for slot in np.flatnonzero(ended):
                 fragment.final_obs[t][slot] = info["final_obs"][slot]

@@ -27,21 +27,22 @@ def make_agent(job: Job) -> Agent:
 
 
 def make_pace(job: Job, replay: Replay, workers: int) -> Pace:
-    """The pace that is held: a ratio's, or that of a replay which hands out each row once."""
+    """The pace that is held: a ratio's, or that of a replay which hands out each transition
+    once."""
     limits = {
-        "slack": job.slack,
+        "max_ahead": job.max_ahead,
         "workers": workers,
         "limit": job.env_steps,
-        "repeat": job.spec.action_repeat,
+        "action_repeat": job.spec.action_repeat,
     }
-    if job.ratio is not None and not replay.once:
-        return Pace(ratio=job.ratio, warmup=job.warmup, **limits)
-    if job.ratio is None and replay.once:
+    if job.updates_per_env_step is not None and not replay.once:
+        return Pace(updates_per_env_step=job.updates_per_env_step, warmup=job.warmup, **limits)
+    if job.updates_per_env_step is None and replay.once:
         return Once(cast(Rollout, replay), **limits)
     raise ValueError(
-        f"replay={replay.kind} hands out each row once: set updates_per_env_step=null"
+        f"replay={replay.kind} hands out each transition once: set updates_per_env_step=null"
         if replay.once
-        else f"replay={replay.kind} keeps its rows: set updates_per_env_step to a number"
+        else f"replay={replay.kind} keeps its transitions: set updates_per_env_step to a number"
     )
 
 
@@ -51,13 +52,13 @@ def make_actor(job: Job, agent: Agent, replay: Replay, pace: Pace, rank: int) ->
     def fresh() -> VectorEnv[Any, Any, Any]:
         """Other episodes for every stretch of a run: a resumed or replaced actor starts anew."""
         seed = job.seed + 1_000_003 * pace.own("fragments", rank)
-        env: VectorEnv[Any, Any, Any] = job.make_env(num_envs=job.envs, seed=seed, rank=rank)
+        env: VectorEnv[Any, Any, Any] = job.make_env(num_envs=job.num_envs, seed=seed, rank=rank)
         return env
 
     actor = Actor(
         fresh(),
         agent,
-        replay.rows,
+        replay.layout,
         explore=job.explore,
         seed=job.seed,
         rank=rank,
@@ -69,28 +70,30 @@ def make_actor(job: Job, agent: Agent, replay: Replay, pace: Pace, rank: int) ->
     return actor
 
 
-def whose(rows: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None:
-    """The ranks whose rows a worker learns from: its `own`, or None for everybody's. `rows` is the
-    paradigm's setting: `shared`, `own`, or None for what suits the replay."""
-    if rows not in (None, "shared", "own"):
-        raise ValueError(f"paradigm.rows={rows} is unknown; choose shared, own or null")
-    if rows == "shared" and replay.once:
+def whose(sample_from: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None:
+    """The ranks whose transitions a worker learns from: its `own`, or None for everybody's.
+    `sample_from` is the paradigm's setting: `all`, `own`, or None for what suits the replay."""
+    if sample_from not in (None, "all", "own"):
+        raise ValueError(f"paradigm.sample_from={sample_from} is unknown; choose own, all or null")
+    if sample_from == "all" and replay.once:
         raise ValueError(
-            f"replay={replay.kind} hands out each row once, to whoever collected it:"
-            " set paradigm.rows=own"
+            f"replay={replay.kind} hands out each transition once, to whoever collected it:"
+            " set paradigm.sample_from=own"
         )
-    return None if rows == "shared" or (rows is None and replay.shared) else (rank,)
+    return None if sample_from == "all" or (sample_from is None and replay.shared) else (rank,)
 
 
-def make_samples(rows: str | None, job: Job, replay: Replay, batches: int) -> Samples | None:
-    """Room for `batches` of the learner's samples a worker, where `rows` is `sent`, or None and the
-    replay has one process that draws for several: rows of their own would be other problems."""
-    if rows != "sent" and (rows or replay.shared or replay.once or job.workers == 1):
+def make_samples(sample_from: str | None, job: Job, replay: Replay, batches: int) -> Samples | None:
+    """Room for `batches` of the learner's samples a worker, where `sample_from` is `learner`, or
+    None and the replay has one process that draws for several."""
+    if sample_from != "learner" and (
+        sample_from or replay.shared or replay.once or job.workers == 1
+    ):
         return None
     if not isinstance(replay, Uniform):
         raise ValueError(
-            f"replay={replay.kind} hands out each row once, to whoever collected it:"
-            " set paradigm.rows=own"
+            f"replay={replay.kind} hands out each transition once, to whoever collected it:"
+            " set paradigm.sample_from=own"
         )
     sizes = {"workers": job.workers, "batches": batches, "size": job.batch_size or 0}
     return Samples(replay, **sizes, seed=job.seed, device=job.device)
@@ -102,11 +105,11 @@ def make_learner(job: Job, agent: Agent, replay: Source, rank: int = 0, **option
     return Learner(agent, replay, batch_size=size, seed=job.seed, rank=rank, **options)
 
 
-def note_collected(actor: Actor, pace: Pace, rank: int, rows: int) -> dict[str, float]:
-    """Counts a fragment of so many valid rows and finished episodes; returns the numbers of the
-    latter."""
+def note_collected(actor: Actor, pace: Pace, rank: int, transitions: int) -> dict[str, float]:
+    """Counts a fragment of so many valid transitions and finished episodes; returns the numbers of
+    the latter."""
     episodes = actor.take_episodes()
-    pace.collected(rank, rows)
+    pace.collected(rank, transitions)
     pace.count("episodes", rank, len(episodes))
     pace.count("length", rank, sum(length for _, length in episodes))
     if not episodes:

@@ -11,18 +11,18 @@ import numpy as np
 
 from agents.base import Agent
 from agents.parts.vector import Vector
-from paradigms.base import Copy, Job, Progress, Result
+from paradigms.base import Job, Progress, Result, Snapshot
 from paradigms.experience.replay import Replay
 from paradigms.loop.build import make_agent, make_pace
 from paradigms.loop.pace import Pace
 from paradigms.loop.totals import Meter
 from paradigms.runtime.crew import Crew
 
-CopyPart = Callable[[str], Copy]
+TakeSnapshot = Callable[[str], Snapshot]
 
 
 @dataclass
-class Kit:
+class Components:
     """The parent's: built once, before any process starts; what is shared is passed on to roles."""
 
     job: Job
@@ -38,10 +38,10 @@ class Kit:
             self.replay.load(state["replay"])
             self.pace.load(state["pace"])
             self.vector.load("all", state["floats"], state["counts"])
-            self.job = replace(self.job, resume=None)  # or every role would get a copy of it
+            self.job = replace(self.job, resume=None)  # or every role would get a snapshot of it
 
     def progress(
-        self, metrics: dict[str, float], copy: CopyPart, stop: Callable[[], None]
+        self, metrics: dict[str, float], snapshot: TakeSnapshot, stop: Callable[[], None]
     ) -> Progress:
         """Where the run stands now."""
         self.meter.note(metrics)
@@ -52,12 +52,12 @@ class Kit:
             episodes=pace.total("episodes"),
             seconds=time.time() - self.job.started,
             metrics=metrics,
-            copy=copy,
-            save=lambda: self.save(copy("all")),
+            snapshot=snapshot,
+            save=lambda: self.save(snapshot("all")),
             stop=stop,
         )
 
-    def save(self, newest: Copy) -> dict[str, Any]:
+    def save(self, newest: Snapshot) -> dict[str, Any]:
         """The complete state. Running episodes are not in it: whoever resumes starts new ones."""
         return {
             "pace": self.pace.save(),
@@ -67,7 +67,7 @@ class Kit:
         }
 
     def follow(
-        self, crew: Crew, copy: CopyPart, **totals: Callable[[], Any]
+        self, crew: Crew, snapshot: TakeSnapshot, **totals: Callable[[], Any]
     ) -> Generator[Progress, None, Result]:
         """Drives a crew to its end, yielding progress; `totals` are asked at the end."""
         time_by_role: dict[str, dict[str, float]] = {}
@@ -76,7 +76,7 @@ class Kit:
                 if report.kind == "finished":
                     time_by_role[report.name] = _shares(report.data)
                 metrics = report.data if report.kind == "metrics" else {}
-                progress = self.progress(metrics, copy, crew.stop)
+                progress = self.progress(metrics, snapshot, crew.stop)
                 if report.kind == "restarted":
                     words = f"{report.name} {report.data['cause']}, and is replaced"
                     progress = replace(progress, notes=((words, report.data["trace"]),))
@@ -96,22 +96,22 @@ class Kit:
             late=self.replay.late,
             **others,
         )
-        return Result(copy("all"), totals_now)
+        return Result(snapshot("all"), totals_now)
 
 
-def make_kit(job: Job, *, workers: int) -> Kit:
+def make_components(job: Job, *, workers: int) -> Components:
     """Agent, replay with a writer a worker, and counters, restored where the job resumes."""
     agent = make_agent(job)
     replay = job.make_replay(
         job.spec.with_extras(agent.extras),
         writers=workers,
-        envs=job.envs,
-        turn=job.turn,
+        num_envs=job.num_envs,
+        rollout_length=job.rollout_length,
         n_step=agent.n_step,
         gamma=agent.gamma,
         device=job.device,
     )
-    return Kit(job, agent, agent.vector, replay, make_pace(job, replay, workers))
+    return Components(job, agent, agent.vector, replay, make_pace(job, replay, workers))
 
 
 def _shares(data: dict[str, Any]) -> dict[str, float]:

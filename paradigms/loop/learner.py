@@ -53,7 +53,7 @@ class Learner:
 
     def arrived(self, fragment: Fragment, version: int) -> None:
         """Notes how many updates old the policy behind a fragment is."""
-        self.lags.append(version - int(fragment.rows["version"][0, 0]))
+        self.lags.append(version - int(fragment.transitions["version"][0, 0]))
 
     def metrics(self) -> dict[str, float]:
         """Scalars of the last update and of the fragments since the last call; reads tensors, so
@@ -61,13 +61,16 @@ class Learner:
         out: dict[str, float] = {}
         if self.learned is not None and self.batch is not None:
             out = {k: float(v.mean()) for k, v in self.learned.metrics.items()}
-            if "index" in self.batch:  # rows that are handed out once do not grow old
+            if "index" in self.batch:  # transitions that are handed out once do not grow old
                 newest = int(self.replay.heads().max())
                 mean = float(self.batch.index.double().mean())
                 out["replay/age"] = newest - mean / self.replay.streams
             actor = self.agent.vector.flat(self.agent.parts["act"][0])
             out["policy/norm"] = float(torch.linalg.vector_norm(actor))
         if self.lags:
-            out["lag/mean"], out["lag/max"] = float(np.mean(self.lags)), float(max(self.lags))
+            out["policy_lag/mean"], out["policy_lag/max"] = (
+                float(np.mean(self.lags)),
+                float(max(self.lags)),
+            )
             self.lags = []
         return out

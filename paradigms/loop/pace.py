@@ -29,20 +29,32 @@ COLUMNS = (
 class Pace:
     """Shared counters, one writer each, and the two questions that they answer.
 
-    ratio: updates per env step, after `warmup` env steps over all workers. slack: how many owed
-    updates the actors may be ahead; 0 is lockstep: a worker begins its next fragment when the round
-    of the last one is done. limit: the budget in env steps. repeat: env steps of a stored row. The
-    table has a row a worker (rank 0..) and one for the learner (rank -1). What is claimed are calls
-    of `learn`; with a ratio each is taken for one update.
+    updates_per_env_step: updates per env step, after `warmup` env steps over all workers.
+    max_ahead: how many owed updates the actors may be ahead; 0 is lockstep: a worker begins its
+    next fragment when the round of the last one is done. limit: the budget in env steps.
+    action_repeat: env steps of a stored row. The table has a row a worker (rank 0..) and one for
+    the learner (rank -1). What is claimed are calls of `learn`; with a ratio each is taken for one
+    update.
     """
 
     def __init__(
-        self, *, ratio: float, warmup: int, slack: int, workers: int, limit: int, repeat: int = 1
+        self,
+        *,
+        updates_per_env_step: float,
+        warmup: int,
+        max_ahead: int,
+        workers: int,
+        limit: int,
+        action_repeat: int = 1,
     ) -> None:
-        if ratio < 0 or slack < 0:
-            raise ValueError("updates_per_env_step and slack must be 0 or more")
-        self.ratio, self.warmup, self.slack = ratio, warmup, slack
-        self.workers, self.limit, self.repeat = workers, limit, repeat
+        if updates_per_env_step < 0 or max_ahead < 0:
+            raise ValueError("updates_per_env_step and max_ahead must be 0 or more")
+        self.updates_per_env_step, self.warmup, self.max_ahead = (
+            updates_per_env_step,
+            warmup,
+            max_ahead,
+        )
+        self.workers, self.limit, self.action_repeat = workers, limit, action_repeat
         self._table = Shared((workers + 1, 16), np.int64)  # two cache lines a row
 
     def total(self, column: str) -> int:
@@ -59,13 +71,13 @@ class Pace:
     def collected(self, rank: int, rows: int) -> None:
         """Counts a fragment that the worker has collected, and the env steps of its valid rows."""
         self.count("fragments", rank)
-        self.count("collected", rank, rows * self.repeat)
+        self.count("collected", rank, rows * self.action_repeat)
 
     def arrived(self, rank: int, rows: int) -> None:
         """Counts a fragment of that worker which has reached the replay, and its env steps; none if
         it had been there before. Called by whoever decides what is learned from it."""
         self.count("arrived", rank, int(rows > 0))
-        self.count("added", rank, rows * self.repeat)
+        self.count("added", rank, rows * self.action_repeat)
 
     def learned(self, rank: int, updates: int, learns: int = 1) -> None:
         """Counts what the caller has learned: so many calls of `learn`, and the updates made."""
@@ -74,7 +86,7 @@ class Pace:
 
     def owed(self, steps: int, share: int = 1) -> int:
         """Updates that so many env steps ask for; with a share of 1/`share` of the warm-up."""
-        return math.floor(self.ratio * max(0, steps - self.warmup // share))
+        return math.floor(self.updates_per_env_step * max(0, steps - self.warmup // share))
 
     def claim(self, most: int, rank: int = -1) -> int:
         """Grants at most `most` of the owed updates to the one dispenser, or to a worker (rank >=
@@ -91,7 +103,7 @@ class Pace:
     def grant(self, most: int, rank: int) -> int:
         """What the one dispenser grants to a worker: in lockstep an even share of a round's
         updates, so that nobody collects next to a long task."""
-        if self.slack == 0:
+        if self.max_ahead == 0:
             most = min(most, -(-self.debt() // (self.workers - rank)))
         return self.claim(most)
 
@@ -101,15 +113,15 @@ class Pace:
 
     def may_collect(self, rank: int) -> bool:
         """Whether the worker may begin another fragment."""
-        if self.slack == 0:
+        if self.max_ahead == 0:
             return self.own("rounds", -1) >= self.own("fragments", rank)
-        return self.owed(self.total("collected")) - self.total("learns") <= self.slack
+        return self.owed(self.total("collected")) - self.total("learns") <= self.max_ahead
 
     def spent(self, rank: int | None = None) -> bool:
         """Whether the budget of env steps is used up, for a worker or (None) for what is added."""
         if rank is None:
             return self.total("added") >= self.limit
-        if self.slack == 0:
+        if self.max_ahead == 0:
             return self.own("collected", rank) * self.workers >= self.limit
         return self.total("collected") >= self.limit
 
@@ -121,9 +133,9 @@ class Pace:
         return {"table": self._table.array.copy()}
 
     def load(self, state: dict[str, np.ndarray]) -> None:
-        """Takes the counters up. Rows that were on their way to the replay are gone: they count as
-        never collected, and their round as done, or everybody would wait for them. What was granted
-        and not learned is owed again."""
+        """Takes the counters up. Layout that were on their way to the replay are gone: they count
+        as never collected, and their round as done, or everybody would wait for them. What was
+        granted and not learned is owed again."""
         table = np.array(state["table"])
         table[:, COLUMNS.index("granted")] = table[:, COLUMNS.index("learns")]
         collected, added = COLUMNS.index("collected"), COLUMNS.index("added")
@@ -142,14 +154,19 @@ class Once(Pace):
     Whoever learns from everybody's rows (rank -1) is owed the samples that all fragments make which
     have arrived, a worker that learns from its own those of its own. A worker may collect while
     fewer than the replay's capacity of its fragments wait; lockstep is as above. There is no ratio
-    and no warm-up, and slack says no more than whether it is lockstep.
+    and no warm-up, and max_ahead says no more than whether it is lockstep.
     """
 
     def __init__(
-        self, replay: Rollout, *, slack: int, workers: int, limit: int, repeat: int = 1
+        self, replay: Rollout, *, max_ahead: int, workers: int, limit: int, action_repeat: int = 1
     ) -> None:
-        limits = {"slack": slack, "workers": workers, "limit": limit, "repeat": repeat}
-        super().__init__(ratio=0.0, warmup=0, **limits)
+        limits = {
+            "max_ahead": max_ahead,
+            "workers": workers,
+            "limit": limit,
+            "action_repeat": action_repeat,
+        }
+        super().__init__(updates_per_env_step=0.0, warmup=0, **limits)
         self.replay = replay
 
     def claim(self, most: int, rank: int = -1) -> int:
@@ -165,7 +182,7 @@ class Once(Pace):
         return max(0, self._due(-1))
 
     def may_collect(self, rank: int) -> bool:
-        if self.slack == 0:
+        if self.max_ahead == 0:
             return super().may_collect(rank)
         waiting = self.own("fragments", rank) - int(self.replay.taken[rank])
         return waiting < self.replay.capacity

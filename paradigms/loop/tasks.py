@@ -92,8 +92,8 @@ class Tasks:
 
     def take(self, rank: int) -> tuple[int, int, np.ndarray]:
         """The learner: base version, count, heads of what the worker reported."""
-        row, envs = self._row.array[rank], self.streams // self.workers
-        mine = slice(rank * envs, (rank + 1) * envs)
+        row, num_envs = self._row.array[rank], self.streams // self.workers
+        mine = slice(rank * num_envs, (rank + 1) * num_envs)
         self.known[mine] = np.maximum(self.known[mine], self._seen.array[rank, mine])
         row[TAKEN] = row[DONE]
         return int(row[BASE]), int(row[COUNT]), self.known
@@ -137,7 +137,7 @@ class ByPace:
         return Task(EVALUATE if self.evaluate and self.collected % EXAMS == 0 else COLLECT)
 
 
-class BySource:
+class ByShares:
     """The source documents' shares after the warm-up: train 0.5, collect 0.1, evaluate 0.4."""
 
     shares = ((TRAIN, 0.5), (COLLECT, 0.1), (EVALUATE, 0.4))

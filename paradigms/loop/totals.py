@@ -1,4 +1,4 @@
-"""What a run amounts to: rates from the end of warm-up to the last update, lag, age, time by
+"""What a run amounts to: rates from the end of warm-up to the last update, policy_lag, age, time by
 role."""
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Meter:
             self._first = (now, steps, updates)
         if updates > self._last[2]:
             self._last = (now, steps, updates)
-        if "lag/mean" in metrics:
-            self._lags.append(metrics["lag/mean"])
-            self._lag_max = max(self._lag_max, metrics["lag/max"])
+        if "policy_lag/mean" in metrics:
+            self._lags.append(metrics["policy_lag/mean"])
+            self._lag_max = max(self._lag_max, metrics["policy_lag/max"])
         if "replay/age" in metrics:
             self._ages.append(metrics["replay/age"])
 

@@ -3,7 +3,7 @@
 with Crew("process") as crew:
     crew.add("learner", Learner, make_agent, weights, channel)
     for rank in range(workers):
-        crew.add(f"actor{rank}", Collector, ..., rank=rank, restartable=True)
+        crew.add(f"actor{rank}", ActorWorker, ..., rank=rank, restartable=True)
     for report in crew.run():
         ...log, evaluate, crew.save(), crew.stop()...
 """

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 
 FORMAT = 1
 FILES = ("state.safetensors", "state.json")
@@ -118,35 +118,40 @@ def read(folder: Path) -> dict[str, Any]:
     return state
 
 
-def save_policy(path: Path, copy: Copy, about: dict[str, Any]) -> None:
-    """`path` (.safetensors) with the copy's values and, beside it, .json with all that rebuilds it.
+def save_policy(path: Path, snapshot: Snapshot, about: dict[str, Any]) -> None:
+    """`path` (.safetensors) with the snapshot's values and, beside it, .json with all that rebuilds
+    it.
 
     about: JSON values; what it came from and how it scored.
     """
-    header = {f: getattr(copy, f) for f in ("part", "version", "env_steps", "episodes", "updates")}
-    header |= {"seconds": copy.seconds, "format": FORMAT}
-    tensors = {"floats": _plain(copy.floats), "counts": _plain(copy.counts)}
+    header = {
+        f: getattr(snapshot, f) for f in ("part", "version", "env_steps", "episodes", "updates")
+    }
+    header |= {"seconds": snapshot.seconds, "format": FORMAT}
+    tensors = {"floats": _plain(snapshot.floats), "counts": _plain(snapshot.counts)}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial)
     partial.replace(path)
     write_json(path.with_suffix(".json"), {**header, **about})
 
 
-def load_policy(path: Path) -> tuple[Copy, dict[str, Any]]:
-    """The copy and what was noted about it. Raises Damaged."""
+def load_policy(path: Path) -> tuple[Snapshot, dict[str, Any]]:
+    """The snapshot and what was noted about it. Raises Damaged."""
     try:
         about = json.loads(path.with_suffix(".json").read_text())
         tensors = load_file(path)
         floats, counts = tensors["floats"].float(), tensors["counts"]
         when = {key: int(about[key]) for key in ("version", "env_steps", "episodes", "updates")}
-        copy = Copy(str(about["part"]), floats, counts, seconds=float(about["seconds"]), **when)
+        snapshot = Snapshot(
+            str(about["part"]), floats, counts, seconds=float(about["seconds"]), **when
+        )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise Damaged(
             f"{path} cannot be read as a policy: {type(error).__name__} {error}"
         ) from error
     if floats.ndim != 1 or not torch.isfinite(floats).all():
         raise Damaged(f"{path} cannot be read as a policy: its weights are not a finite vector")
-    return copy, about
+    return snapshot, about
 
 
 def write_json(path: Path, value: Any) -> None:

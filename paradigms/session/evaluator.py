@@ -13,7 +13,7 @@ from gymnasium.vector import VectorEnv
 from agents.base import Agent, Spec
 from agents.parts.draws import key
 from agents.parts.vector import Vector
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.runtime.crew import Crew, Link, Report, Role
 from paradigms.runtime.memory import Shared
 from paradigms.weights.published import load
@@ -28,10 +28,10 @@ class Returns(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the policy of `copy` reached; the copy says when it was taken. confirming: on the seeds
-    that a solving policy is measured on."""
+    """What the policy of `snapshot` reached; the snapshot says when it was taken. confirming: on
+    the seeds that a solving policy is measured on."""
 
-    copy: Copy
+    snapshot: Snapshot
     returns: np.ndarray
     lengths: np.ndarray
     confirming: bool = False
@@ -96,12 +96,12 @@ def play(
 
 
 class Evaluator:
-    """Evaluates one copy at a time while training goes on; nobody waits for it.
+    """Evaluates one snapshot at a time while training goes on; nobody waits for it.
 
     with Evaluator(plan, size=...) as evaluator:
-        if evaluator.due(in_a_row): evaluator.offer(progress.copy("evaluate"))
+        if evaluator.due(in_a_row): evaluator.offer(progress.snapshot("evaluate"))
         for evaluation in evaluator.poll(): ...
-        evaluator.measure(copy, 100)                      # after training; blocks
+        evaluator.measure(snapshot, 100)                      # after training; blocks
 
     The next evaluation waits for `every_seconds`, and until the CPU time of the last one is `share`
     of what has passed, except after a success: then it comes at once, until there are three in a
@@ -112,7 +112,7 @@ class Evaluator:
         """size: floats of the part "evaluate"; number: evaluations begun before (when resuming)."""
         self.plan, self.size, self.number = plan, size, number
         self._desk = Desk(size, plan.slots)
-        self._copy: Copy | None = None
+        self._copy: Snapshot | None = None
         self._confirming = False
         self._waiting: list[list[int]] = []  # seeds still to be asked for, a list for each question
         self._parts: list[Returns] = []
@@ -120,10 +120,10 @@ class Evaluator:
         self._looked = 0.0
         self._crew: Crew | None = None
         self._reports: Iterator[Report] = iter(())
-        self._player = Player(plan, self._desk)
+        self._player = EvaluationWorker(plan, self._desk)
         if where == "process":
             self._crew = Crew("process", seconds_to_stop=2.0)
-            self._crew.add("evaluator", Player, plan, self._desk, restartable=True)
+            self._crew.add("evaluator", EvaluationWorker, plan, self._desk, restartable=True)
             self._reports = self._crew.run(tick=0.0)
             next(self._reports)
 
@@ -146,20 +146,21 @@ class Evaluator:
         return self._copy is None
 
     def due(self, in_a_row: int = 0) -> bool:
-        """Whether a new copy is wanted now; `in_a_row`: successes up to the last evaluation."""
+        """Whether a new snapshot is wanted now; `in_a_row`: successes up to the last evaluation."""
         if not self.free or self.plan.every_seconds is None:
             return False
         return 0 < in_a_row < 3 or time.monotonic() >= self._earliest
 
-    def offer(self, copy: Copy) -> None:
-        """Takes the copy to evaluate."""
+    def offer(self, snapshot: Snapshot) -> None:
+        """Takes the snapshot to evaluate."""
         self._earliest = time.monotonic() + (self.plan.every_seconds or 0.0)
-        self._begin(copy, self.plan.seeds("evaluate", self.number, self.plan.slots))
+        self._begin(snapshot, self.plan.seeds("evaluate", self.number, self.plan.slots))
         self.number += 1
 
-    def confirm(self, copy: Copy, episodes: int) -> None:
-        """Takes a copy to play on the seeds of `measure`; `poll` tells of it when it is done."""
-        self._begin(copy, self.plan.seeds("measure", 0, episodes), confirming=True)
+    def confirm(self, snapshot: Snapshot, episodes: int) -> None:
+        """Takes a snapshot to play on the seeds of `measure`; `poll` tells of it when it is
+        done."""
+        self._begin(snapshot, self.plan.seeds("measure", 0, episodes), confirming=True)
 
     def poll(self) -> list[Evaluation]:
         """The evaluations that have ended since, one at most. Raises Failed with the process."""
@@ -169,10 +170,10 @@ class Evaluator:
         if self._waiting:
             self._ask(self._copy, self._waiting.pop(0))
             return []
-        copy, self._copy = self._copy, None
+        snapshot, self._copy = self._copy, None
         rest = self._desk.cpu * (1 / self.plan.share - 1)
         self._earliest = max(self._earliest, time.monotonic() + rest)
-        return [Evaluation(copy, *_joined(self._parts), self._confirming)]
+        return [Evaluation(snapshot, *_joined(self._parts), self._confirming)]
 
     def finish(self) -> list[Evaluation]:
         """Waits for what is under way."""
@@ -183,7 +184,7 @@ class Evaluator:
         return ended
 
     def measure(
-        self, copy: Copy, episodes: int, number: int = 0, *, averaged: bool = False
+        self, snapshot: Snapshot, episodes: int, number: int = 0, *, averaged: bool = False
     ) -> Returns:
         """So many episodes of a policy, the same seeds for the same `number`; blocks.
 
@@ -192,7 +193,7 @@ class Evaluator:
         self.finish()
         parts = []
         for seeds in self._questions(self.plan.seeds("measure", number, episodes)):
-            self._ask(copy, seeds, averaged=averaged)
+            self._ask(snapshot, seeds, averaged=averaged)
             while not self._answered():
                 time.sleep(0.005)
             parts.append(self._desk.answer())
@@ -203,13 +204,13 @@ class Evaluator:
         slots = self.plan.slots
         return [seeds[start : start + slots] for start in range(0, len(seeds), slots)]
 
-    def _begin(self, copy: Copy, seeds: list[int], *, confirming: bool = False) -> None:
-        self._copy, self._confirming, self._parts = copy, confirming, []
+    def _begin(self, snapshot: Snapshot, seeds: list[int], *, confirming: bool = False) -> None:
+        self._copy, self._confirming, self._parts = snapshot, confirming, []
         first, *self._waiting = self._questions(seeds)
-        self._ask(copy, first)
+        self._ask(snapshot, first)
 
-    def _ask(self, copy: Copy, seeds: list[int], *, averaged: bool = False) -> None:
-        self._desk.ask(copy, seeds, averaged)
+    def _ask(self, snapshot: Snapshot, seeds: list[int], *, averaged: bool = False) -> None:
+        self._desk.ask(snapshot, seeds, averaged)
         if self._crew is None:
             self._player.serve(lambda: True)
 
@@ -248,9 +249,9 @@ class Desk:
         """CPU seconds that the last answer took."""
         return float(self.seconds.array[0])
 
-    def ask(self, copy: Copy, seeds: list[int], averaged: bool) -> None:
-        """`evaluate` is a prefix of every larger part, so any copy of one will do."""
-        self.floats.tensor.copy_(copy.floats[: len(self.floats.array)])
+    def ask(self, snapshot: Snapshot, seeds: list[int], averaged: bool) -> None:
+        """`evaluate` is a prefix of every larger part, so any snapshot of one will do."""
+        self.floats.tensor.copy_(snapshot.floats[: len(self.floats.array)])
         self.seeds.array[: len(seeds)] = seeds
         self.words.array[2:] = len(seeds), averaged
         self.words.array[0] += 1
@@ -260,7 +261,7 @@ class Desk:
         return Returns(self.returns.array[:count].copy(), self.lengths.array[:count].copy())
 
 
-class Player(Role):
+class EvaluationWorker(Role):
     """Plays what lies on the desk."""
 
     def __init__(self, plan: Plan, desk: Desk) -> None:
@@ -282,7 +283,7 @@ class Player(Role):
         begun = time.process_time()
         agent, env = self.built = self.built or self.plan.build()
         desk = self.desk
-        load(agent, Copy("evaluate", desk.floats.tensor, agent.vector.counts, 0))
+        load(agent, Snapshot("evaluate", desk.floats.tensor, agent.vector.counts, 0))
         count, averaged = (int(word) for word in desk.words.array[2:])
         if averaged:
             agent.judge()

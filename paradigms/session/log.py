@@ -95,15 +95,15 @@ class Log:
 
     def evaluation(self, evaluation: Evaluation) -> None:
         """One line of the learning curve, with every return and length."""
-        copy, returns = evaluation.copy, evaluation.returns
-        when = {f: getattr(copy, f) for f in ("seconds", "env_steps", "updates", "episodes")}
+        snapshot, returns = evaluation.snapshot, evaluation.returns
+        when = {f: getattr(snapshot, f) for f in ("seconds", "env_steps", "updates", "episodes")}
         spread = {"std": float(returns.std()), "length": float(evaluation.lengths.mean())}
         self._evaluated = evaluation.mean
         self._write(
             {
                 "kind": "evaluation",
                 **when,
-                "version": copy.version,
+                "version": snapshot.version,
                 "mean": evaluation.mean,
                 **spread,
                 "returns": returns.round(4).tolist(),
@@ -111,7 +111,7 @@ class Log:
             }
         )
         scalars = {"evaluation/return": evaluation.mean, "evaluation/length": spread["length"]}
-        self._scalars(scalars, copy.env_steps, copy.seconds)
+        self._scalars(scalars, snapshot.env_steps, snapshot.seconds)
 
     def status(self, progress: Progress) -> str:
         """Progress as one line."""
@@ -125,8 +125,8 @@ class Log:
             words.append(f"return {self._latest['episode/return']:.1f}")
         if self._evaluated is not None:
             words.append(f"evaluated {self._evaluated:.1f}")
-        if self._latest.get("lag/mean"):
-            words.append(f"lag {self._latest['lag/mean']:.1f} updates")
+        if self._latest.get("policy_lag/mean"):
+            words.append(f"policy lag {self._latest['policy_lag/mean']:.1f} updates")
         left = self._left(progress)
         if left is not None:
             words.append(f"{left} left")

@@ -42,18 +42,26 @@ def words(paradigm: object) -> str:
 
 
 def introduction(job: Job, agent: Agent) -> list[str]:
-    """What runs, as lines: the agent, who steps envs, the ratio, and what the replay takes."""
+    """What runs, as lines: the agent, who steps envs, the updates_per_env_step, and what the replay
+    takes."""
     parameters = sum(group.flat.numel() for group in agent.groups.values())
-    ratio = "as many as the replay gives" if job.ratio is None else f"{job.ratio:g}"
-    drift = "in lockstep" if job.slack == 0 else f"{job.slack} updates of slack"
+    updates_per_env_step = (
+        "as many as the replay gives"
+        if job.updates_per_env_step is None
+        else f"{job.updates_per_env_step:g}"
+    )
+    drift = "in lockstep" if job.max_ahead == 0 else f"{job.max_ahead} updates ahead at most"
     spec = job.spec.with_extras(agent.extras)
-    replay = job.make_replay(spec, writers=job.workers, envs=job.envs, turn=job.turn)
+    replay = job.make_replay(
+        spec, writers=job.workers, num_envs=job.num_envs, rollout_length=job.rollout_length
+    )
     size = getattr(replay, "nbytes", 0) / 2**20
     name = type(agent).__name__
     return [
         f"{name} of {parameters:,} parameters, device {job.device}, seed {job.seed}",
-        f"{many(job.workers, 'worker')} x {many(job.envs, 'env')}, turns of {job.turn} steps;"
-        f" {ratio} updates an env step after {job.warmup:,}, {drift};"
+        f"{many(job.workers, 'worker')} x {many(job.num_envs, 'env')},"
+        f" rollouts of {job.rollout_length} steps;"
+        f" {updates_per_env_step} updates an env step after {job.warmup:,}, {drift};"
         f" a full replay takes {size:.0f} MiB",
     ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.loop.totals import TOTALS
 from paradigms.session.evaluator import Evaluation, Returns
 
@@ -32,10 +32,10 @@ class Outcome:
         self.means: list[float] = []
         self.first: int | None = None  # the evaluation that began the three in a row
         self.in_a_row = 0
-        self.solving: Copy | None = None
-        self.candidates: list[tuple[int, Copy]] = []
+        self.solving: Snapshot | None = None
+        self.candidates: list[tuple[int, Snapshot]] = []
         self.known: dict[int, float] = {}  # version: return on the confirming episodes
-        self.best: Copy | None = None
+        self.best: Snapshot | None = None
         self.best_mean = -np.inf
         self.confirmed: float | None = None
         self.measured: dict[str, float] = {}
@@ -61,7 +61,7 @@ class Outcome:
         self.in_a_row = self.in_a_row + 1 if good else 0
         new = []
         if self.in_a_row >= IN_A_ROW and len(self.candidates) - self.confirmations < CANDIDATES:
-            self.candidates.append((len(self.means) - IN_A_ROW, self._last[0].copy))
+            self.candidates.append((len(self.means) - IN_A_ROW, self._last[0].snapshot))
             if not self.reached:
                 self.first, self.solving = self.candidates[0]
                 new.append("solving")
@@ -69,7 +69,7 @@ class Outcome:
         full = len(self._last) == IN_A_ROW
         if mean is not None and (mean > self.best_mean or len(self.means) <= IN_A_ROW):
             self.best_mean = mean
-            self.best = self._last[1 if full else -1].copy
+            self.best = self._last[1 if full else -1].snapshot
             new.append("best")
         return new
 
@@ -78,29 +78,32 @@ class Outcome:
         """The mean of the last three evaluations."""
         return float(np.mean([e.mean for e in self._last])) if self._last else None
 
-    def unconfirmed(self) -> Copy | None:
+    def unconfirmed(self) -> Snapshot | None:
         """The first candidate that was not measured yet; None where one is confirmed already."""
         if self._confirmed() is not None:
             return None
-        return next((copy for _, copy in self.candidates if copy.version not in self.known), None)
+        return next(
+            (snapshot for _, snapshot in self.candidates if snapshot.version not in self.known),
+            None,
+        )
 
     def confirm(self, evaluation: Evaluation) -> bool:
         """Takes the confirming episodes of a candidate; returns whether the task is solved. If not,
         the next candidate needs three in a row of its own."""
-        self.known[evaluation.copy.version] = self.confirmed = evaluation.mean
+        self.known[evaluation.snapshot.version] = self.confirmed = evaluation.mean
         if (confirmed := self._confirmed()) is not None:
             self.first, self.solving = confirmed
             return True
         self.in_a_row = 0
         return False
 
-    def measure(self, final: Copy | None, episodes: int, ask: Callable[..., Returns]) -> None:
+    def measure(self, final: Snapshot | None, episodes: int, ask: Callable[..., Returns]) -> None:
         """After training: the solving, best and final policy on the same `episodes` fresh seeds."""
 
-        def measured(copy: Copy) -> float:
-            if copy.version not in self.known:
-                self.known[copy.version] = float(ask(copy, episodes).returns.mean())
-            return self.known[copy.version]
+        def measured(snapshot: Snapshot) -> float:
+            if snapshot.version not in self.known:
+                self.known[snapshot.version] = float(ask(snapshot, episodes).returns.mean())
+            return self.known[snapshot.version]
 
         while (candidate := self.unconfirmed()) is not None:
             measured(candidate)
@@ -114,9 +117,9 @@ class Outcome:
     @property
     def confirmations(self) -> int:
         """How many candidates have been measured."""
-        return sum(copy.version in self.known for _, copy in self.candidates)
+        return sum(snapshot.version in self.known for _, snapshot in self.candidates)
 
-    def _confirmed(self) -> tuple[int, Copy] | None:
+    def _confirmed(self) -> tuple[int, Snapshot] | None:
         """The first candidate that reached the threshold again."""
         if self.threshold is None:
             return None
@@ -155,12 +158,16 @@ class Outcome:
             "first": self.first,
             "in_a_row": self.in_a_row,
             "best_mean": float(self.best_mean),
-            "candidates": [{"first": n, "copy": vars(copy)} for n, copy in self.candidates],
+            "candidates": [
+                {"first": n, "snapshot": vars(snapshot)} for n, snapshot in self.candidates
+            ],
             "known": [{"version": version, "mean": mean} for version, mean in self.known.items()],
             "confirmed": self.confirmed,
-            "copies": {name: vars(copy) for name, copy in copies.items() if copy is not None},
+            "copies": {
+                name: vars(snapshot) for name, snapshot in copies.items() if snapshot is not None
+            },
             "last": [
-                {"copy": vars(e.copy), "returns": e.returns, "lengths": e.lengths}
+                {"snapshot": vars(e.snapshot), "returns": e.returns, "lengths": e.lengths}
                 for e in self._last
             ],
         }
@@ -169,13 +176,13 @@ class Outcome:
         """Takes up what `save` returned."""
         self.means, self.first = list(state["means"]), state["first"]
         self.in_a_row, self.best_mean = state["in_a_row"], state["best_mean"]
-        copies = {name: Copy(**fields) for name, fields in state["copies"].items()}
+        copies = {name: Snapshot(**fields) for name, fields in state["copies"].items()}
         self.solving, self.best = copies.get("solving"), copies.get("best")
-        self.candidates = [(c["first"], Copy(**c["copy"])) for c in state["candidates"]]
+        self.candidates = [(c["first"], Snapshot(**c["snapshot"])) for c in state["candidates"]]
         self.known = {k["version"]: k["mean"] for k in state["known"]}
         self.confirmed = state["confirmed"]
         self._last.extend(
-            Evaluation(Copy(**e["copy"]), e["returns"], e["lengths"]) for e in state["last"]
+            Evaluation(Snapshot(**e["snapshot"]), e["returns"], e["lengths"]) for e in state["last"]
         )
 
 

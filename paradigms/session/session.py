@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.parts.vector import Vector
-from paradigms.base import Copy, Job, Paradigm, Progress, Result
+from paradigms.base import Job, Paradigm, Progress, Result, Snapshot
 from paradigms.session import origin as record
 from paradigms.session.checkpoint import Checkpoints, Damaged, save_policy, write_json
 from paradigms.session.evaluator import Evaluation, Evaluator, Plan
@@ -130,7 +130,7 @@ class Session:
         streak = 0 if self.outcome.reached else self.outcome.in_a_row
         if progress.updates > self._offered_at and progress.updates and self.evaluator.due(streak):
             self._offered_at = progress.updates
-            self.evaluator.offer(self._dated(progress.copy("evaluate"), progress))
+            self.evaluator.offer(self._dated(progress.snapshot("evaluate"), progress))
 
     def save_if_due(self, progress: Progress) -> None:
         """Writes a checkpoint; where that fails, says so, counts it and goes on."""
@@ -245,7 +245,7 @@ class Session:
         self._write()
 
     def _take(self, evaluation: Evaluation) -> None:
-        copy, outcome = evaluation.copy, self.outcome
+        snapshot, outcome = evaluation.snapshot, self.outcome
         if evaluation.confirming:
             self._solved = outcome.confirm(evaluation)
             word = "confirmed" if self._solved else "not confirmed"
@@ -258,7 +258,7 @@ class Session:
             self._solved = outcome.reached
         if outcome.in_a_row and ("solving" in new or not outcome.reached):
             self.log.say(
-                f"{copy.seconds:7.1f} s  {copy.env_steps:,} env steps: evaluated"
+                f"{snapshot.seconds:7.1f} s  {snapshot.env_steps:,} env steps: evaluated"
                 f" {evaluation.mean:.1f}, at the threshold of {outcome.threshold:g}"
                 f" ({outcome.in_a_row} of {IN_A_ROW} in a row)"
             )
@@ -267,14 +267,14 @@ class Session:
             assert kept is not None
             self._keep(name, kept, outcome.recent)
 
-    def _keep(self, name: str, copy: Copy, mean: float | None) -> None:
+    def _keep(self, name: str, snapshot: Snapshot, mean: float | None) -> None:
         about = {key: self.values[key] for key in ("agent", "env", "seed")}
         about |= {"choices": self.choices, "which": name, "evaluated": mean}
-        save_policy(self.folder / f"{name}.safetensors", copy, about)
+        save_policy(self.folder / f"{name}.safetensors", snapshot, about)
 
-    def _dated(self, copy: Copy, progress: Progress) -> Copy:
+    def _dated(self, snapshot: Snapshot, progress: Progress) -> Snapshot:
         return replace(
-            copy,
+            snapshot,
             env_steps=progress.env_steps,
             episodes=progress.episodes,
             updates=progress.updates,

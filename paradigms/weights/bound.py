@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing  # lets CUDA tensors be sent to a child
 
 from agents.parts.vector import Vector
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.runtime.memory import Shared
 
 
@@ -31,10 +31,10 @@ class Bound:
     def bind(self, vector: Vector) -> None:
         vector.bind(self.floats, self.counts)
 
-    def copy(self, part: str, size: int) -> Copy:
+    def snapshot(self, part: str, size: int) -> Snapshot:
         """What stands there at this moment, torn as it may be."""
         counts = self.counts.clone()
-        return Copy(part, self.floats[:size].detach().cpu().clone(), counts, int(counts[0]))
+        return Snapshot(part, self.floats[:size].detach().cpu().clone(), counts, int(counts[0]))
 
     def pull(self, vector: Vector) -> int:
         """Always raises: bound weights are never whole."""

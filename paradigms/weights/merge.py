@@ -92,7 +92,7 @@ def _move(
     c: Vector, b: Tensor, w: Tensor, *, a: float, target: Tensor, alone: bool, keep_m: bool
 ) -> None:
     """c + a (target - c) for all values, moments and counts to match. a = 0 moves nothing, not even
-    by a NaN; a = 1 with nobody else's work to keep is a copy, exact in every number."""
+    by a NaN; a = 1 with nobody else's work to keep is a snapshot, exact in every number."""
     if a == 0:
         return
     if a == 1 and alone:

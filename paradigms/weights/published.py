@@ -11,7 +11,7 @@ import torch.multiprocessing  # lets CUDA tensors be sent to a child
 
 from agents.base import Agent
 from agents.parts.vector import Vector
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.runtime.memory import Shared
 
 T = TypeVar("T")
@@ -22,16 +22,21 @@ class Weights:
 
     A version is the number of updates behind it. The writer fills the oldest slot and then moves
     the serial number; a reader copies the newest slot and copies again if the writer came round
-    meanwhile. `lag` lets readers see the version published `lag` publications ago.
+    meanwhile. `policy_lag` lets readers see the version published `policy_lag` publications ago.
 
         weights.publish(agent.vector, version=updates)      # the learner
         version = weights.pull(agent.vector)                # a worker
     """
 
     def __init__(
-        self, vector: Vector, part: str, *, version: int = 0, lag: int = 0, spare: int = 3
+        self, vector: Vector, part: str, *, version: int = 0, policy_lag: int = 0, spare: int = 3
     ) -> None:
-        self.part, self.size, self.lag, self.slots = part, vector.size(part), lag, lag + spare
+        self.part, self.size, self.policy_lag, self.slots = (
+            part,
+            vector.size(part),
+            policy_lag,
+            policy_lag + spare,
+        )
         self._floats = Shared((self.slots, self.size), np.float32)
         self._counts = Shared((self.slots, len(vector.counts)), np.int64)
         self._versions = Shared(self.slots, np.int64)
@@ -45,7 +50,7 @@ class Weights:
         return int(self._versions.array[int(self._serial.array[1]) % self.slots])
 
     def publish(self, vector: Vector, version: int) -> None:
-        """A plain copy into the oldest slot."""
+        """A plain snapshot into the oldest slot."""
         serial = int(self._serial.array[1]) + 1
         self._serial.array[0] = serial
         slot = serial % self.slots
@@ -75,14 +80,14 @@ class Weights:
 
         return self._newest(load)[1]
 
-    def copy(self, part: str, size: int) -> Copy:
-        """A private copy of the newest whole version's prefix; `size` is vector.size(part)."""
+    def snapshot(self, part: str, size: int) -> Snapshot:
+        """A private snapshot of the newest whole version's prefix; `size` is vector.size(part)."""
 
         def clone(slot: int) -> tuple[torch.Tensor, torch.Tensor]:
             return self._floats.tensor[slot, :size].clone(), self._counts.tensor[slot].clone()
 
         (floats, counts), version = self._newest(clone)
-        return Copy(part, floats, counts, version)
+        return Snapshot(part, floats, counts, version)
 
     def _newest(self, take: Callable[[int], T]) -> tuple[T, int]:
         """What `take` makes of the newest slot, and its version; again if it was overwritten."""
@@ -95,7 +100,7 @@ class Weights:
                 return taken, version
 
     def _readable(self) -> int:
-        return max(1, int(self._serial.array[1]) - self.lag)
+        return max(1, int(self._serial.array[1]) - self.policy_lag)
 
     def _whole(self, serial: int) -> bool:
         whole = bool(self._serial.array[0] - serial < self.slots)
@@ -103,7 +108,7 @@ class Weights:
         return whole
 
 
-def load(agent: Agent, copy: Copy) -> None:
-    """Gives an agent the weights of a copy."""
-    counts = copy.counts if copy.part == "all" else None
-    agent.vector.load(copy.part, copy.floats, counts)
+def load(agent: Agent, snapshot: Snapshot) -> None:
+    """Gives an agent the weights of a snapshot."""
+    counts = snapshot.counts if snapshot.part == "all" else None
+    agent.vector.load(snapshot.part, snapshot.floats, counts)

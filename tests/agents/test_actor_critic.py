@@ -258,7 +258,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
 def test_it_learns_to_repeat_what_it_sees(name: str, options: dict[str, Any], fused: bool) -> None:
     """The best return is 0, a policy that answers 0 gets -3.3, a uniform one about -7."""
     agent = functools.partial(actor_critic, fused=fused, gamma=0.5, **options)
-    assert greedy_return(learned(name, agent, env_steps=16_000, turn=16), name) > -1.0
+    assert greedy_return(learned(name, agent, env_steps=16_000, rollout_length=16), name) > -1.0
 
 
 @pytest.mark.parametrize("lstm", [32, 0])
@@ -267,7 +267,7 @@ def test_a_memory_recalls_the_cue_and_nothing_else_does(lstm: int) -> None:
     agent = functools.partial(
         actor_critic, lstm=lstm, hidden_sizes=(32,), gamma=0.95, lam=1.0, entropy=0.05
     )
-    ended = learned("Recall", agent, env_steps=50_000, turn=27)
+    ended = learned("Recall", agent, env_steps=50_000, rollout_length=27)
     recalled = greedy_return(ended, "Recall", 128)
     assert recalled > 0.9 if lstm else recalled < 0.45
 
@@ -275,7 +275,7 @@ def test_a_memory_recalls_the_cue_and_nothing_else_does(lstm: int) -> None:
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_the_same_run_twice_ends_with_the_same_bits(options: dict[str, Any]) -> None:
     agent = functools.partial(actor_critic, **options)
-    one, two = (learned("Counting", agent, env_steps=1200, turn=16) for _ in range(2))
+    one, two = (learned("Counting", agent, env_steps=1200, rollout_length=16) for _ in range(2))
     assert one.totals["updates"] == two.totals["updates"] >= 8
     assert torch.equal(one.floats, two.floats)
 

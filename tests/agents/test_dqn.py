@@ -414,7 +414,7 @@ def learner(env_steps: int = 600, **options: Any) -> Any:
         explore=Warmup(200, after=0.1),
         env_steps=env_steps,
         warmup=100,
-        envs=4,
+        num_envs=4,
         batch_size=32,
     )
 

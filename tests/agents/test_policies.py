@@ -13,7 +13,7 @@ from torch.distributions import Independent, Normal
 from agents.base import Batch, Spec
 from agents.parts.policies import LSTM, Categorical, Gaussian, Head, Net, make_head
 
-ROWS = 4000
+LAYOUT = 4000
 
 
 def draws(seed: int = 0) -> torch.Generator:
@@ -47,7 +47,7 @@ def exact(name: str, head: Head, x: torch.Tensor) -> torch.distributions.Distrib
 @pytest.mark.parametrize("name", heads())
 def test_actor_and_learner_compute_the_density_of_what_was_drawn(name: str) -> None:
     head = heads()[name]
-    x = 2 * torch.randn((ROWS, head.size), generator=draws(1))
+    x = 2 * torch.randn((LAYOUT, head.size), generator=draws(1))
     action, extras = head.draw(x.numpy(), draws(2))
     assert {*extras} == {*head.extras}
     assert all(extras[key].shape[1:] == head.extras[key].shape for key in extras)
@@ -66,13 +66,13 @@ def test_actor_and_learner_compute_the_density_of_what_was_drawn(name: str) -> N
 def test_draws_follow_the_distribution_and_the_generator_alone(name: str) -> None:
     head = heads()[name]
     one = torch.randn((1, head.size), generator=draws(3))
-    x = one.repeat(ROWS, 1).numpy()
+    x = one.repeat(LAYOUT, 1).numpy()
     action, extras = head.draw(x, draws(4))
     assert_array_equal(action, head.draw(x, draws(4))[0])
     reference = exact(name, head, one)
     if isinstance(reference, TorchCategorical):
-        share = np.bincount(action, minlength=head.size) / ROWS
-        assert_allclose(share, reference.probs[0], atol=4 * np.sqrt(0.25 / ROWS))
+        share = np.bincount(action, minlength=head.size) / LAYOUT
+        assert_allclose(share, reference.probs[0], atol=4 * np.sqrt(0.25 / LAYOUT))
         assert (head.greedy(x) == int(reference.probs.argmax())).all()
     else:
         std = reference.stddev[0]

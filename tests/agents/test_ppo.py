@@ -53,9 +53,9 @@ def make(name: str, make_agent: Callable[..., Agent] = ppo, **options: Any) -> A
 def played(agent: Any, name: str, number: int = 1, seed: int = 0) -> list[Batch]:
     """Batches of one agent acting, with episodes that end, are cut and are made up."""
     spec = describe(world(name)).with_extras(agent.extras)
-    replay = Rollout(spec, writers=1, envs=ENVS, turn=TURN, gamma=agent.gamma)
+    replay = Rollout(spec, writers=1, num_envs=ENVS, rollout_length=TURN, gamma=agent.gamma)
     env = TransformObservation(world(name)(num_envs=ENVS, seed=seed), calm)
-    actor = Actor(env, agent, replay.rows, explore=lambda *_: 0.0, seed=seed)
+    actor = Actor(env, agent, replay.layout, explore=lambda *_: 0.0, seed=seed)
     batches = []
     for _ in range(number):
         replay.add(actor.collect(version=0))
@@ -355,8 +355,13 @@ def test_greedy_actions_draw_nothing(name: str) -> None:
 
 def learned(name: str, make_agent: Callable[..., Agent], **changes: Any) -> Ended:
     """A short sequential run on rollouts."""
-    options: dict[str, Any] = {"envs": 8, "turn": 32, "warmup": 0, "ratio": None}
-    options |= {"make_replay": Rollout, "scale": lambda share: 1 - share, **changes}
+    options: dict[str, Any] = {
+        "num_envs": 8,
+        "rollout_length": 32,
+        "warmup": 0,
+        "updates_per_env_step": None,
+    }
+    options |= {"make_replay": Rollout, "lr_schedule": lambda share: 1 - share, **changes}
     return run(Sequential(), job(world(name), make_agent, **options))
 
 
@@ -387,6 +392,6 @@ def test_it_learns_to_repeat_what_it_sees(name: str, fused: bool) -> None:
 @WORLDS
 def test_the_same_run_twice_ends_with_the_same_bits(name: str) -> None:
     agent = functools.partial(ppo, normalise=True, scale_reward=True)
-    one, two = (learned(name, agent, env_steps=600, turn=16) for _ in range(2))
+    one, two = (learned(name, agent, env_steps=600, rollout_length=16) for _ in range(2))
     assert one.totals["updates"] == two.totals["updates"] >= 8
     assert torch.equal(one.floats, two.floats)

@@ -169,7 +169,7 @@ def test_a_prioritized_replay_refuses_what_is_out_of_range(
     options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        Prioritized(BOX, capacity=100, writers=1, envs=1, turn=4, **options)
+        Prioritized(BOX, capacity=100, writers=1, num_envs=1, rollout_length=4, **options)
 
 
 @pytest.mark.parametrize(

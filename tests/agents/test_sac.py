@@ -332,7 +332,7 @@ def test_it_learns_to_repeat_what_it_sees(fused: bool) -> None:
             explore=Warmup(200),
             env_steps=1500,
             warmup=200,
-            envs=4,
+            num_envs=4,
             batch_size=64,
         ),
     )

@@ -247,7 +247,7 @@ def test_it_learns_to_name_what_it_sees(fused: bool) -> None:
     """IdentityDiscrete: the best return is 0, a uniform policy's is -7.5. A few seconds."""
     agent = functools.partial(discrete, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9)
     small = job(
-        WORLD, agent, explore=Warmup(200), env_steps=1200, warmup=200, envs=4, batch_size=64
+        WORLD, agent, explore=Warmup(200), env_steps=1200, warmup=200, num_envs=4, batch_size=64
     )
     ended = run(Sequential(), small)
     assert ended.totals["updates"] >= 1000

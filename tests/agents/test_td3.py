@@ -218,7 +218,7 @@ def test_two_agents_bound_to_one_vector_have_a_delay_each() -> None:
 def test_the_actor_moves_at_every_second_update_of_workers_that_are_merged() -> None:
     """In a round both workers begin at one count. Where each makes one update that count is always
     even, so that by the vector's count none would ever come to the actor."""
-    rounds = {"workers": 2, "envs": 1, "turn": 4, "ratio": 0.25}
+    rounds = {"workers": 2, "num_envs": 1, "rollout_length": 4, "updates_per_env_step": 0.25}
     ended = run(PARADIGMS["dupdate"], job(agent=td3, warmup=64, env_steps=96, **rounds))
     assert ended.result.final.counts.tolist() == [8, 4]
 
@@ -310,7 +310,9 @@ def test_it_learns_to_repeat_what_it_sees(fused: bool, options: dict[str, Any]) 
     agent = functools.partial(
         td3, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9, noise_std=0.3, **options
     )
-    small = job(agent=agent, explore=Warmup(200), env_steps=1500, warmup=200, envs=4, batch_size=64)
+    small = job(
+        agent=agent, explore=Warmup(200), env_steps=1500, warmup=200, num_envs=4, batch_size=64
+    )
     ended = run(Sequential(), small)
     assert ended.totals["updates"] >= 1300
     learned = laid(agent(describe(world()), 0))

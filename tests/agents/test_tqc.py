@@ -126,7 +126,9 @@ def test_it_learns_to_repeat_what_it_sees(fused: bool) -> None:
     agent = functools.partial(
         sac, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9, **{**TQC, "drop": 1}
     )
-    small = job(agent=agent, explore=Warmup(200), env_steps=1500, warmup=200, envs=4, batch_size=64)
+    small = job(
+        agent=agent, explore=Warmup(200), env_steps=1500, warmup=200, num_envs=4, batch_size=64
+    )
     ended = run(Sequential(), small)
     assert ended.totals["updates"] >= 1300
     learned = laid(agent(ended.job.spec, 0))

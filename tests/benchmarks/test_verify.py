@@ -11,7 +11,7 @@ from agents.parts.vector import Vector
 from agents.sac import SAC
 from benchmarks import cells, verify
 from envs.make import describe, make_env
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.session.checkpoint import save_policy
 
 ENV = {"id": "Pendulum-v1", "threshold": -200.0}
@@ -27,7 +27,7 @@ def store(results: Path, mean: float | None) -> Path:
     file = results / "mcar" / "policies" / "sequential_100_final.safetensors"
     file.parent.mkdir(parents=True)
     about = {"agent": AGENT, "env": {**ENV, "make": MAKE}}
-    save_policy(file, Copy("evaluate", floats, vector.counts, 0), about)
+    save_policy(file, Snapshot("evaluate", floats, vector.counts, 0), about)
     policy = {"file": str(file.relative_to(results)), "mean": mean, "std": 1.0, "episodes": 100}
     record = {"variant": "sequential", "seed": 100, "policies": {"final": policy}}
     cells.write_json(results / "mcar" / "sequential_100.json", record)

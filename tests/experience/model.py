@@ -26,7 +26,7 @@ def make(
     writers: int = 1, kind: type[Uniform] = Uniform, *, n_step: int = 1, **options: Any
 ) -> Any:
     """A replay of two env slots a writer, turns of 3 steps, and much room."""
-    shape = {"capacity": 1000, "writers": writers, "envs": ENVS, "turn": TURN}
+    shape = {"capacity": 1000, "writers": writers, "num_envs": ENVS, "rollout_length": TURN}
     return kind(SPEC, n_step=n_step, gamma=GAMMA, **shape | options)
 
 
@@ -69,17 +69,24 @@ class Model:
             slot.shows, slot.first, slot.fake = self.show(), True, False
 
     def fill(self, fragment: Fragment, ends: list[int], *, next_step: bool) -> None:
-        """A turn: `ends` says for each step of each slot how it ends; with `next_step` an end is
-        followed by a made-up step."""
-        rows = fragment.rows
+        """A rollout_length: `ends` says for each step of each slot how it ends; with `next_step` an
+        end is followed by a made-up step."""
+        transitions = fragment.transitions
         fragment.data["final_obs"] = -7  # garbage where nothing has ended
         for at, end in enumerate(ends):
             t, b = divmod(at, ENVS)
-            row, slot = rows[t, b], self.slots[fragment.rank * ENVS + b]
-            row["obs"], row["note"], row["version"] = slot.shows, slot.shows, slot.shows // 10
-            row["action"], row["reward"] = -slot.shows, reward(slot.shows)
-            row["valid"], row["is_first"] = not slot.fake, slot.first and not slot.fake
-            row["terminated"] = row["truncated"] = False
+            transition, slot = transitions[t, b], self.slots[fragment.rank * ENVS + b]
+            transition["obs"], transition["note"], transition["version"] = (
+                slot.shows,
+                slot.shows,
+                slot.shows // 10,
+            )
+            transition["action"], transition["reward"] = -slot.shows, reward(slot.shows)
+            transition["valid"], transition["is_first"] = (
+                not slot.fake,
+                slot.first and not slot.fake,
+            )
+            transition["terminated"] = transition["truncated"] = False
             if slot.fake:
                 slot.shows, slot.fake, slot.first = self.show(), False, True
                 continue
@@ -87,19 +94,25 @@ class Model:
             slot.steps.append(step)
             slot.shows = self.show()
             if end != GOES_ON:
-                row["terminated"], row["truncated"] = end == TERMINATED, end == TRUNCATED
+                transition["terminated"], transition["truncated"] = (
+                    end == TERMINATED,
+                    end == TRUNCATED,
+                )
                 step.final = slot.shows
                 fragment.final_obs[t, b] = slot.shows
                 slot.fake, slot.first = next_step, True
                 slot.shows = slot.shows if next_step else self.show()
         mine = self.slots[fragment.rank * ENVS : (fragment.rank + 1) * ENVS]
         fragment.next_obs[...] = [[slot.shows] * 2 for slot in mine]
-        fragment.number, fragment.steps = self.numbers[fragment.rank], int(rows["valid"].sum())
+        fragment.number, fragment.steps = (
+            self.numbers[fragment.rank],
+            int(transitions["valid"].sum()),
+        )
         self.numbers[fragment.rank] += 1
 
     def play(self, replay: Uniform, rank: int = 0, ends: Sequence[int] = ()) -> int:
-        """Adds a turn that ends as said, or goes on; returns the rows it added."""
-        fragment = replay.rows.empty(rank)
+        """Adds a turn that ends as said, or goes on; returns the transitions it added."""
+        fragment = replay.layout.empty(rank)
         self.fill(fragment, list(ends) or [GOES_ON] * TURN * ENVS, next_step=False)
         return replay.add(fragment)
 
@@ -126,7 +139,7 @@ def reward(obs: int) -> float:
 
 
 def agree(replay: Uniform, model: Model, batch: Batch, heads: np.ndarray) -> None:
-    """Asserts that every row of a batch is the model's, and may be seen."""
+    """Asserts that every transition of a batch is the model's, and may be seen."""
     serial, stream = np.divmod(batch.index.numpy(), replay.streams)
     assert (serial >= np.maximum(0, heads - replay.window)[stream]).all()
     assert (serial < heads[stream]).all()
@@ -134,7 +147,7 @@ def agree(replay: Uniform, model: Model, batch: Batch, heads: np.ndarray) -> Non
 
 
 def true(replay: Uniform, model: Model, batch: Batch, heads: np.ndarray) -> None:
-    """Asserts that every row of a batch is the model's."""
+    """Asserts that every transition of a batch is the model's."""
     for i, index in enumerate(batch.index.tolist()):
         serial, stream = divmod(index, replay.streams)
         head = int(heads[stream])

@@ -23,12 +23,14 @@ class Noting(Uniform):
 def filled() -> tuple[Noting, Samples]:
     """Two writers of two envs, some turns of each, and room for three batches of five."""
     job = jobs.job(workers=2)
-    replay = Noting(job.spec, capacity=1_000, writers=2, envs=2, turn=4, n_step=2)
+    replay = Noting(job.spec, capacity=1_000, writers=2, num_envs=2, rollout_length=4, n_step=2)
     for rank in (0, 1):
-        fragment = replay.rows.empty(rank)
+        fragment = replay.layout.empty(rank)
         for name in ("obs", "action", "reward"):
-            fragment.rows[name] = np.random.default_rng(rank).normal(size=fragment.rows[name].shape)
-        fragment.rows["valid"], fragment.steps = True, 8
+            fragment.transitions[name] = np.random.default_rng(rank).normal(
+                size=fragment.transitions[name].shape
+            )
+        fragment.transitions["valid"], fragment.steps = True, 8
         replay.add(fragment)
     return replay, Samples(replay, workers=2, batches=3, size=5, seed=7, device="cpu")
 
@@ -45,7 +47,7 @@ def test_a_worker_gets_what_it_would_have_drawn() -> None:
         for name in drawn:
             assert drawn[name].dtype == got[name].dtype
             assert torch.equal(drawn[name], got[name])
-    assert samples.bytes_moved == 3 * 5 * replay.rows.drawn.itemsize
+    assert samples.bytes_moved == 3 * 5 * replay.layout.drawn.itemsize
 
 
 def test_a_task_is_begun_anew_by_whoever_takes_it_over() -> None:
@@ -88,9 +90,9 @@ def test_a_batch_is_a_copy() -> None:
 @pytest.mark.parametrize("agent", ["sac", "sac, elite", "sac, prioritized"])
 def test_every_replay_that_keeps_rows_fills_all_columns(agent: str) -> None:
     job = AGENTS[agent].job()
-    replay = job.make_replay(job.spec, writers=1, envs=1, turn=4, n_step=1, gamma=0.9)
-    fragment = replay.rows.empty(0)
-    fragment.rows["valid"], fragment.steps = True, 4
+    replay = job.make_replay(job.spec, writers=1, num_envs=1, rollout_length=4, n_step=1, gamma=0.9)
+    fragment = replay.layout.empty(0)
+    fragment.transitions["valid"], fragment.steps = True, 4
     replay.add(fragment)
     columns = replay.columns(2, torch.Generator(), replay.heads())
-    assert set(columns) == set(replay.rows.drawn.names)
+    assert set(columns) == set(replay.layout.drawn.names)

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 from agents.base import ROW, Key, Spec
 from envs.make import describe
 from paradigms.experience.channel import Channel
-from paradigms.experience.layout import Fragment, Rows
+from paradigms.experience.layout import Fragment, Layout
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
 from tests.jobs import world
 
 WORKERS, DEPTH = 3, 2
 SPEC: Spec = describe(world("Counting"))
-ROWS = Rows(SPEC, turn=4, envs=2)
+LAYOUT = Layout(SPEC, rollout_length=4, num_envs=2)
 
 
-def fragment(rank: int, number: int, rows: Rows = ROWS) -> Fragment:
+def fragment(rank: int, number: int, layout: Layout = LAYOUT) -> Fragment:
     """A fragment all of whose bytes follow from its number."""
-    made = rows.empty(rank)
-    made.data[...] = np.zeros((), rows.fragment)
-    made.rows["obs"], made.rows["reward"] = number, -number
+    made = layout.empty(rank)
+    made.data[...] = np.zeros((), layout.fragment)
+    made.transitions["obs"], made.transitions["reward"] = number, -number
     made.next_obs[...], made.final_obs[...] = number + 1, number + 2
     made.number, made.steps = number, rank
     return made
@@ -42,9 +42,9 @@ WHAT = st.sampled_from(["put", "put", "get", "get and free"])
 @settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(WHAT, st.integers(0, WORKERS - 1)), max_size=60))
 def test_each_workers_fragments_come_out_once_and_in_order(steps: list[tuple[str, int]]) -> None:
-    channel = Channel(ROWS, WORKERS, DEPTH)
+    channel = Channel(LAYOUT, WORKERS, DEPTH)
     waiting: list[deque[int]] = [deque() for _ in range(WORKERS)]
-    used = ROWS.empty(0)  # an actor fills the same one again
+    used = LAYOUT.empty(0)  # an actor fills the same one again
     for number, (what, rank) in enumerate(steps):
         queue = waiting[rank]
         if what == "put":
@@ -71,7 +71,7 @@ def test_each_workers_fragments_come_out_once_and_in_order(steps: list[tuple[str
 
 
 def test_a_fragment_that_was_got_keeps_its_slot_until_it_is_freed() -> None:
-    channel = Channel(ROWS, 1, depth=2)
+    channel = Channel(LAYOUT, 1, depth=2)
     channel.put(fragment(0, 1))
     got = channel.get(0)
     channel.put(fragment(0, 2))
@@ -86,14 +86,14 @@ def test_a_fragment_that_was_got_keeps_its_slot_until_it_is_freed() -> None:
 
 def test_extras_and_what_is_kept_once_a_fragment_go_along() -> None:
     spec = SPEC.with_extras({"logp": Key(), "memory": Key((3,), per="fragment")})
-    rows = Rows(spec, turn=4, envs=2)
-    channel = Channel(rows, 1)
-    sent = fragment(0, 5, rows)
-    sent.rows["logp"] = np.arange(8).reshape(4, 2)
+    layout = Layout(spec, rollout_length=4, num_envs=2)
+    channel = Channel(layout, 1)
+    sent = fragment(0, 5, layout)
+    sent.transitions["logp"] = np.arange(8).reshape(4, 2)
     sent.data["memory"] = np.arange(6).reshape(2, 3)
     channel.put(sent)
     assert same(channel.get(0), sent)
-    assert set(ROW) < set(rows.row.names)
+    assert set(ROW) < set(layout.transition.names)
 
 
 class Sender(Role):
@@ -127,7 +127,7 @@ class Receiver(Role):
 
 def test_nothing_is_lost_or_torn_between_processes() -> None:
     n = 100
-    channel = Channel(ROWS, WORKERS, DEPTH)
+    channel = Channel(LAYOUT, WORKERS, DEPTH)
     crew = Crew()
     crew.add("receiver", Receiver, channel, n)
     for rank in range(WORKERS):
@@ -135,5 +135,5 @@ def test_nothing_is_lost_or_torn_between_processes() -> None:
     with crew:
         (told,) = [report.data for report in crew.run() if report.kind == "metrics"]
     assert told["numbers"] == [n] * WORKERS
-    assert told["bytes"] == n * WORKERS * ROWS.fragment.itemsize
+    assert told["bytes"] == n * WORKERS * LAYOUT.fragment.itemsize
     assert channel.waiting() == 0

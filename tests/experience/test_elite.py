@@ -66,25 +66,30 @@ class Offered:
     def offer(self, rank: int, episode: Episode) -> None:
         kept = [*self.kept[rank], episode]  # in the order in which they came
         ranked = sorted(kept, key=lambda e: -e[0])
-        rows = np.cumsum([e[3] for e in ranked])
-        fit = [e for e, sum_ in zip(ranked, rows, strict=True) if sum_ <= self.replay.best.rows]
+        transitions = np.cumsum([e[3] for e in ranked])
+        fit = [
+            e
+            for e, sum_ in zip(ranked, transitions, strict=True)
+            if sum_ <= self.replay.best.transitions
+        ]
         fit = fit[: self.replay.best.episodes]
         if episode in fit:
             self.kept[rank] = [e for e in kept if e in fit]
 
     def among(self, batch: Batch) -> None:
-        """Asserts that all rows of the batch are of kept episodes, in their order's proportions."""
-        rows = {
+        """Asserts that all transitions of the batch are of kept episodes, in their order's
+        proportions."""
+        transitions = {
             serial * self.replay.streams + stream
             for kept in self.kept
             for _, stream, begun, size in kept
             for serial in range(begun, begun + size)
         }
-        assert {*batch.index.tolist()} <= rows
+        assert {*batch.index.tolist()} <= transitions
 
 
-def part(batch: Batch, rows: slice) -> Batch:
-    return Batch({name: column[rows] for name, column in batch.items()})
+def part(batch: Batch, transitions: slice) -> Batch:
+    return Batch({name: column[transitions] for name, column in batch.items()})
 
 
 ENDS = st.lists(st.sampled_from([GOES_ON] * 3 + [TERMINATED, TRUNCATED]), min_size=6, max_size=6)
@@ -108,10 +113,10 @@ def test_the_best_are_kept_and_drawn_as_they_were(
     room: tuple[int, int],
 ) -> None:
     options: dict[str, Any] = {"capacity": capacity, "n_step": n_step, "share": 0.6}
-    options |= {"episodes": room[0], "rows": room[1]}
+    options |= {"episodes": room[0], "transitions": room[1]}
     replay, model = make(2, **options), Model(2)
     offered, generator = Offered(replay, model), seeded()
-    fragments = [replay.rows.empty(rank) for rank in (0, 1)]
+    fragments = [replay.layout.empty(rank) for rank in (0, 1)]
     for what, rank, ends in steps:
         if what == "save and load":
             saved = replay.save()
@@ -137,7 +142,7 @@ def test_the_best_are_kept_and_drawn_as_they_were(
 
 
 def played(turns: int, *, ends: int = TRUNCATED, **options: Any) -> tuple[Elite, Model]:
-    """One writer whose two envs end an episode with every turn, of three rows."""
+    """One writer whose two envs end an episode with every rollout_length, of three transitions."""
     replay, model = make(**options), Model(1)
     for _ in range(turns):
         model.play(replay, ends=[GOES_ON] * (TURN - 1) * ENVS + [ends] * ENVS)
@@ -147,20 +152,22 @@ def played(turns: int, *, ends: int = TRUNCATED, **options: Any) -> tuple[Elite,
 def test_every_row_of_the_best_is_equally_likely() -> None:
     replay, _ = played(9, share=1.0, episodes=4)
     drawn = replay.sample(40_000, seeded()).index
-    rows, counts = np.unique(drawn, return_counts=True)
-    assert len(rows) == 4 * TURN
-    expected = len(drawn) / len(rows)
-    assert ((counts - expected) ** 2 / expected).sum() < len(rows) - 1 + 3 * np.sqrt(2 * len(rows))
+    transitions, counts = np.unique(drawn, return_counts=True)
+    assert len(transitions) == 4 * TURN
+    expected = len(drawn) / len(transitions)
+    assert ((counts - expected) ** 2 / expected).sum() < len(transitions) - 1 + 3 * np.sqrt(
+        2 * len(transitions)
+    )
 
 
 @pytest.mark.parametrize(("share", "best"), [(0.0, 0), (0.25, 10), (0.49, 20), (1.0, 40)])
 def test_the_share_of_every_batch_is_drawn_from_the_best(share: float, best: int) -> None:
     replay, _ = played(30, share=share, episodes=1, capacity=12)
     kept = replay.best.kept(np.array([180]))
-    rows = [s * 2 + int(kept.stream[0]) for s in range(kept.begun[0], kept.begun[0] + TURN)]
-    assert rows[-1] // 2 < 90 - replay.window  # it cannot come from the newest rows
+    transitions = [s * 2 + int(kept.stream[0]) for s in range(kept.begun[0], kept.begun[0] + TURN)]
+    assert transitions[-1] // 2 < 90 - replay.window  # it cannot come from the newest transitions
     for number in range(20):
-        assert np.isin(replay.sample(40, seeded(number)).index, rows).sum() == best
+        assert np.isin(replay.sample(40, seeded(number)).index, transitions).sum() == best
 
 
 @pytest.mark.parametrize("case", ["share 0", "no episode yet"])
@@ -182,7 +189,7 @@ def test_the_last_share_of_the_budget_is_learned_from_the_best_alone() -> None:
     replay, model = played(27, finetune=0.1, budget=180, **options)
     uniform, _ = played(27, **options)
     assert replay.heads().sum() == 162
-    heads = np.array([81, 80])  # a row before the last tenth
+    heads = np.array([81, 80])  # a transition before the last tenth
     for seen in (heads, replay.heads()):
         one, two = (r.sample(40, seeded(), heads=seen) for r in (replay, uniform))
         assert torch.equal(one.index, two.index) == (seen is heads)
@@ -292,12 +299,14 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
     assert one.returns().tolist() == other.returns().tolist()
 
 
-@pytest.mark.parametrize(("episodes", "rows", "kept"), [(2, 100, 2), (9, 10, 3), (9, 100, 5)])
+@pytest.mark.parametrize(
+    ("episodes", "transitions", "kept"), [(2, 100, 2), (9, 10, 3), (9, 100, 5)]
+)
 def test_a_checkpoint_may_be_loaded_where_there_is_less_or_more_room(
-    episodes: int, rows: int, kept: int
+    episodes: int, transitions: int, kept: int
 ) -> None:
     replay, _ = played(9, share=1.0, episodes=5)
-    other = make(share=1.0, episodes=episodes, rows=rows, capacity=40)
+    other = make(share=1.0, episodes=episodes, transitions=transitions, capacity=40)
     other.load(replay.save())
     assert other.returns().tolist() == replay.returns()[:kept].tolist()
     shown = {int(obs) for obs in other.sample(400, seeded()).obs[:, 0]}
@@ -305,17 +314,18 @@ def test_a_checkpoint_may_be_loaded_where_there_is_less_or_more_room(
 
 
 def test_a_full_replay_takes_what_it_says() -> None:
-    """Places keep what died in them: more rows than are ever alive together."""
-    options: dict[str, Any] = {"capacity": 60, "episodes": 4, "rows": 30}
+    """Places keep what died in them: more transitions than are ever alive together."""
+    options: dict[str, Any] = {"capacity": 60, "episodes": 4, "transitions": 30}
     replay, uniform = make(2, **options), models.make(2, capacity=60)
     room = 2 * replay.best.places * replay.best.longest
     assert room == 2 * 8 * 15
-    row = replay.rows.row.itemsize + replay.rows.obs.itemsize
-    assert replay.nbytes == uniform.nbytes + room * row
+    transition = replay.layout.transition.itemsize + replay.layout.obs.itemsize
+    assert replay.nbytes == uniform.nbytes + room * transition
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"share": 1.5}, {"episodes": 0}, {"rows": 0}, {"finetune": 1.5}, {"finetune": 0.1}]
+    "wrong",
+    [{"share": 1.5}, {"episodes": 0}, {"transitions": 0}, {"finetune": 1.5}, {"finetune": 0.1}],
 )
 def test_values_without_a_meaning_are_refused(wrong: dict[str, float]) -> None:
     ((name, value),) = wrong.items()
@@ -334,7 +344,7 @@ def job(
     options: dict[str, Any] = {}
     if replay is Elite:
         budget = changes.get("env_steps", jobs.job().env_steps)
-        options = {"share": 0.5, "episodes": 4, "rows": 40}
+        options = {"share": 0.5, "episodes": 4, "transitions": 40}
         options |= {"finetune": finetune, "budget": budget}
     kind = functools.partial(replay, capacity=capacity, **options)
     return jobs.job(make_replay=kind, **changes)
@@ -374,7 +384,7 @@ def test_a_resumed_run_is_the_unbroken_run() -> None:
 def test_what_happened_live_happens_again(paradigm: Any, tmp_path: Path) -> None:
     """Law 13: although the best of other processes are drawn while those go on."""
     file = str(tmp_path / "journal.bin")
-    changes = {"workers": 2, "slack": 50, "env_steps": 300}
+    changes = {"workers": 2, "max_ahead": 50, "env_steps": 300}
     live = jobs.run(paradigm, job(crew="process", journal=file, **changes))
     order = Recorded(Journal.read(file))
     again = jobs.run(paradigm, job(order=order, **changes))

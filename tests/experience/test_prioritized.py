@@ -1,4 +1,5 @@
-"""Prioritized replay: law 8, frequencies, and a slow loop that does the same one row at a time."""
+"""Prioritized replay: law 8, frequencies, and a slow loop that does the same one transition at a
+time."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def filled(turns: int, **options: Any) -> tuple[Prioritized, Model]:
-    """One writer, two streams of `turns` x 3 rows, whose episodes never end."""
+    """One writer, two streams of `turns` x 3 transitions, whose episodes never end."""
     replay, model = make(**options), Model(1)
     for _ in range(turns):
         model.play(replay)
@@ -69,7 +70,9 @@ def many(replay: Prioritized, batches: int = 1000, size: int = 40, **options: An
 def test_with_alpha_0_weights_are_1_and_all_rows_equally_likely(capacity: int) -> None:
     replay, _ = filled(30, alpha=0.0, beta=0.7, capacity=capacity)
     generator = seeded()
-    for _ in range(20):  # some rows have been updated, others not, and one would be drawn always
+    for _ in range(
+        20
+    ):  # some transitions have been updated, others not, and one would be drawn always
         batch = replay.sample(16, generator)
         replay.update(batch.index, 1e6 * torch.rand(16, generator=generator))
         assert torch.equal(batch.weight, torch.ones(16))
@@ -85,17 +88,17 @@ def test_with_alpha_0_weights_are_1_and_all_rows_equally_likely(capacity: int) -
 def test_rows_are_drawn_as_often_as_their_priorities_say(alpha: float) -> None:
     replay, _ = filled(10, alpha=alpha)
     replay.sample(1, seeded())
-    rows = np.arange(60)
+    transitions = np.arange(60)
     priority = np.random.default_rng(1).exponential(size=60)
-    replay.update(torch.from_numpy(rows), torch.from_numpy(priority))
+    replay.update(torch.from_numpy(transitions), torch.from_numpy(priority))
     drawn = many(replay)
-    expected = {int(i): float((priority[i] + 1e-6) ** alpha) for i in rows}
+    expected = {int(i): float((priority[i] + 1e-6) ** alpha) for i in transitions}
     assert chi_square(drawn, expected) < 3
     assert chi_square(drawn, dict.fromkeys(expected, 1.0)) > 30  # the test can tell
 
 
 def test_each_equal_share_of_the_sum_gives_one_row() -> None:
-    replay, _ = filled(2, alpha=1.0)  # 12 rows of one priority, 24 draws: two of each
+    replay, _ = filled(2, alpha=1.0)  # 12 transitions of one priority, 24 draws: two of each
     batch = replay.sample(24, seeded())
     assert_array_equal(np.unique(batch.index, return_counts=True)[1], np.full(12, 2))
 
@@ -138,28 +141,29 @@ def test_new_rows_have_the_largest_priority_seen() -> None:
 
 def test_new_rows_have_their_own_priority_if_the_agent_emits_one() -> None:
     spec = models.SPEC.with_extras({"priority": Key()})
-    replay = Prioritized(spec, capacity=100, writers=1, envs=2, turn=TURN, alpha=1.0)
-    fragment = replay.rows.empty(0)
-    fragment.rows["valid"] = True
-    fragment.rows["priority"] = [[1, 2], [3, 4], [5, 6]]
+    replay = Prioritized(spec, capacity=100, writers=1, num_envs=2, rollout_length=TURN, alpha=1.0)
+    fragment = replay.layout.empty(0)
+    fragment.transitions["valid"] = True
+    fragment.transitions["priority"] = [[1, 2], [3, 4], [5, 6]]
     fragment.steps = 6
     replay.add(fragment)
     assert chi_square(many(replay), {i: i + 1.0 for i in range(6)}) < 3
 
 
 class Slow:
-    """The same one row at a time: a dict of powers by (stream, serial) and sums in a loop."""
+    """The same one transition at a time: a dict of powers by (stream, serial) and sums in a
+    loop."""
 
     def __init__(self, alpha: float, beta: float, window: int) -> None:
         self.alpha, self.beta, self.window, self.most = alpha, beta, window, 1.0
         self.powers: dict[tuple[int, int], float] = {}
 
     def draw(self, size: int, random: np.ndarray, heads: np.ndarray) -> list[tuple[int, float]]:
-        rows = []
+        transitions = []
         for stream, head in enumerate(heads):
             held = range(max(0, head - self.window), head)
-            rows += [(stream, s) for s in sorted(held, key=lambda s: s % self.window)]
-        powers = [self.powers.setdefault(row, self.most) for row in rows]
+            transitions += [(stream, s) for s in sorted(held, key=lambda s: s % self.window)]
+        powers = [self.powers.setdefault(transition, self.most) for transition in transitions]
         total, drawn = sum(powers), []
         for k in range(size):
             below, at = (k + random[k]) * total / size, 0
@@ -168,9 +172,9 @@ class Slow:
                 at += 1
             drawn.append(at)
         chances = [powers[at] / total for at in drawn]
-        weights = [(len(rows) * p) ** -self.beta for p in chances]
+        weights = [(len(transitions) * p) ** -self.beta for p in chances]
         return [
-            (rows[at][1] * len(heads) + rows[at][0], w / max(weights))
+            (transitions[at][1] * len(heads) + transitions[at][0], w / max(weights))
             for at, w in zip(drawn, weights, strict=True)
         ]
 
@@ -184,7 +188,7 @@ class Slow:
 
     @staticmethod
     def firsts(index: list[int], priority: list[float]) -> list[float]:
-        """Of a row that occurs twice, the first priority."""
+        """Of a transition that occurs twice, the first priority."""
         return [p for at, p in enumerate(priority) if index.index(index[at]) == at]
 
 
@@ -225,7 +229,7 @@ def test_it_draws_what_a_slow_loop_draws(
 def test_a_late_priority_is_dropped_and_counted() -> None:
     replay, model = filled(4, capacity=12, alpha=1.0, epsilon=1e-12)
     batch = replay.sample(6, seeded())
-    for _ in range(2):  # 6 rows a stream: all that was held is overwritten
+    for _ in range(2):  # 6 transitions a stream: all that was held is overwritten
         model.play(replay)
     replay.update(batch.index[:2], torch.tensor([3.0, 3.0]))
     assert replay.late == 0  # nothing has been drawn since: the old window is still what is known
@@ -265,8 +269,8 @@ def test_only_the_ranks_asked_for_are_drawn_and_others_wait_for_their_owner() ->
         assert {*(batch.index % 4).tolist()} == {2, 3}
     both = many(replay, ranks=(0, 1))
     seen = {*mine.index.tolist()}
-    rows = [index(replay, stream, serial) for stream in range(4) for serial in range(6)]
-    assert chi_square(both, {i: 50.0 if i in seen else 1.0 for i in rows}) < 3
+    transitions = [index(replay, stream, serial) for stream in range(4) for serial in range(6)]
+    assert chi_square(both, {i: 50.0 if i in seen else 1.0 for i in transitions}) < 3
 
 
 def test_a_process_that_writes_nothing_draws_what_is_written_meanwhile() -> None:
@@ -317,10 +321,10 @@ def test_a_checkpoint_may_be_loaded_into_a_smaller_or_larger_replay(capacity: in
     assert chi_square(shown, {o: i for o, i in obs.items() if i >= 36 - min(capacity, 24)}) < 3
 
 
-def at(replay: Prioritized, rows: torch.Tensor) -> np.ndarray:
-    """The observations of rows."""
-    serial, stream = np.divmod(rows.numpy(), replay.streams)
-    found: np.ndarray = replay.ring.rows["obs"][replay.ring.at(stream, serial), 0]
+def at(replay: Prioritized, transitions: torch.Tensor) -> np.ndarray:
+    """The observations of transitions."""
+    serial, stream = np.divmod(transitions.numpy(), replay.streams)
+    found: np.ndarray = replay.ring.transitions["obs"][replay.ring.at(stream, serial), 0]
     return found
 
 
@@ -382,14 +386,14 @@ def test_a_run_is_another_one_than_with_a_uniform_replay() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dcollect", "dupdate"])
 def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
-    """Law 13, and a checkpoint of what another process has learned of the rows."""
+    """Law 13, and a checkpoint of what another process has learned of the transitions."""
     paradigm = DCollect() if name == "dcollect" else DUpdate()
     file = str(tmp_path / "journal.bin")
-    changes = {"workers": 2, "slack": 50, "env_steps": 300}
+    changes = {"workers": 2, "max_ahead": 50, "env_steps": 300}
     live = jobs.run(paradigm, job(crew="process", journal=file, **changes))
     again = jobs.run(paradigm, job(order=Recorded(Journal.read(file)), **changes))
     assert live.totals["updates"] > 200
     assert torch.equal(again.floats, live.floats)
     one, two = (torch.cat(ended.state["replay"]["powers"]) for ended in (live, again))
     assert torch.equal(one, two)
-    assert len(one.unique()) > 150  # half of the rows, whoever collected how many of them
+    assert len(one.unique()) > 150  # half of the transitions, whoever collected how many of them

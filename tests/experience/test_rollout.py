@@ -25,14 +25,18 @@ def spec() -> Spec:
 
 
 def make(kind: type[Rollout] = Rollout, *, writers: int = 2, **options: Any) -> Any:
-    return kind(spec(), writers=writers, envs=ENVS, turn=TURN, gamma=GAMMA, **options)
+    return kind(spec(), writers=writers, num_envs=ENVS, rollout_length=TURN, gamma=GAMMA, **options)
 
 
 def fragment(replay: Rollout, rank: int, number: int) -> Fragment:
-    """Rewards tell the rank, versions the fragment, observations the row."""
-    made = replay.rows.empty(rank)
-    made.rows["valid"], made.rows["reward"], made.rows["version"] = True, rank, number
-    made.rows["obs"][..., 0] = np.arange(TURN)[:, None] + 10 * np.arange(ENVS)
+    """Rewards tell the rank, versions the fragment, observations the transition."""
+    made = replay.layout.empty(rank)
+    made.transitions["valid"], made.transitions["reward"], made.transitions["version"] = (
+        True,
+        rank,
+        number,
+    )
+    made.transitions["obs"][..., 0] = np.arange(TURN)[:, None] + 10 * np.arange(ENVS)
     made.next_obs[:, 0] = TURN + 10 * np.arange(ENVS)
     made.final_obs[..., 0] = -1 - np.arange(TURN)[:, None]
     made.data["memory"][:, 0] = [100 * rank, 100 * rank + 1]
@@ -99,7 +103,7 @@ def test_the_layout_of_a_batch() -> None:
     replay = make(capacity=1)
     add(replay, (0, 0), (1, 0))
     batch = replay.sample(0, GENERATOR)
-    assert {*batch} == {*replay.rows.row.names, "next_obs", "discount", "weight", "memory"}
+    assert {*batch} == {*replay.layout.transition.names, "next_obs", "discount", "weight", "memory"}
     for name in {*batch} - {"memory"}:
         assert batch[name].shape[:2] == (TURN, 2 * ENVS), name
     assert batch.memory.tolist() == [[0, 0], [1, 0], [100, 0], [101, 0]]
@@ -116,7 +120,7 @@ def test_an_end_shows_its_own_last_observation_and_termination_discounts_by_0(
 ) -> None:
     replay = make(writers=1, capacity=1)
     made = fragment(replay, 0, 0)
-    made.rows[end][at, 1] = True
+    made.transitions[end][at, 1] = True
     replay.add(made)
     batch = replay.sample(0, GENERATOR)
     successor = np.array([[t + 1, 11 + t] for t in range(TURN)])
@@ -130,7 +134,7 @@ def test_an_end_shows_its_own_last_observation_and_termination_discounts_by_0(
 def test_rows_that_were_made_up_weigh_nothing_and_are_not_counted() -> None:
     replay = make(writers=1, capacity=1)
     made = fragment(replay, 0, 0)
-    made.rows["valid"][1, 0], made.steps = False, TURN * ENVS - 1
+    made.transitions["valid"][1, 0], made.steps = False, TURN * ENVS - 1
     assert replay.add(made) == TURN * ENVS - 1
     weight = replay.sample(0, GENERATOR).weight
     assert weight.tolist() == [[1, 1], [0, 1], [1, 1]]
@@ -158,7 +162,7 @@ def test_a_full_ring_takes_nothing_in() -> None:
     add(replay, (0, 0))
     with pytest.raises(BufferError, match="no room"):
         add(replay, (0, 1))
-    assert replay.nbytes == 2 * replay.rows.fragment.itemsize
+    assert replay.nbytes == 2 * replay.layout.fragment.itemsize
 
 
 def test_how_many_samples_fragments_make() -> None:
@@ -205,11 +209,11 @@ def test_nothing_is_saved_of_an_empty_one_and_another_number_of_writers_is_refus
         make(writers=3).load(replay.save())
 
 
-@pytest.mark.parametrize("changed", [{"turn": TURN + 1}, {"envs": ENVS + 1}])
+@pytest.mark.parametrize("changed", [{"rollout_length": TURN + 1}, {"num_envs": ENVS + 1}])
 def test_what_waits_in_fragments_of_another_size_is_refused(changed: dict[str, int]) -> None:
     replay = make()
-    other = Rollout(spec(), **{"writers": 2, "envs": ENVS, "turn": TURN, **changed})
+    other = Rollout(spec(), **{"writers": 2, "num_envs": ENVS, "rollout_length": TURN, **changed})
     other.load(replay.save())  # nothing waits
     add(replay, (0, 0), (1, 0))
-    with pytest.raises(ValueError, match="resume with the same turn and envs"):
+    with pytest.raises(ValueError, match="resume with the same rollout_length and num_envs"):
         other.load(replay.save())

@@ -51,7 +51,7 @@ def test_what_is_found_is_where_the_cumulative_sum_passes(
     assert_array_equal(value, plain[tree, found])
 
 
-@pytest.mark.parametrize("order", ["in a row", "scattered"])
+@pytest.mark.parametrize("order", ["in a transition", "scattered"])
 def test_so_it_is_when_very_many_are_set_at_once(order: str) -> None:
     rng, leaves = np.random.default_rng(0), 3 * MANY
     made, flat = SumTrees(2, leaves), np.arange(leaves // 2, 2 * leaves - 5)

@@ -38,7 +38,7 @@ def test_whatever_is_sampled_is_what_a_list_remembers(
 ) -> None:
     replay, model = make(2, capacity=capacity, n_step=n_step), Model(2)
     generator = torch.Generator().manual_seed(0)
-    fragments = [replay.rows.empty(rank) for rank in (0, 1)]  # used again and again, as actors do
+    fragments = [replay.layout.empty(rank) for rank in (0, 1)]  # used again and again, as actors do
     for what, rank, ends in steps:
         if what == "save and load":
             saved = replay.save()
@@ -68,7 +68,7 @@ def test_later_rows_are_not_seen_by_who_must_not_see_them(
     fragments: list[list[int]], known: int, n_step: int
 ) -> None:
     replay, model = make(n_step=n_step), Model(1)
-    fragment = replay.rows.empty(0)
+    fragment = replay.layout.empty(0)
     heads = replay.heads()
     for number, ends in enumerate(fragments):
         model.fill(fragment, ends, next_step=False)
@@ -83,7 +83,7 @@ def filled(fragments: int, *, capacity: int = 1000, n_step: int = 1) -> tuple[Un
     """One writer whose episodes never end."""
     replay, model = make(capacity=capacity, n_step=n_step), Model(1)
     for _ in range(fragments):
-        fragment = replay.rows.empty(0)
+        fragment = replay.layout.empty(0)
         model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
         replay.add(fragment)
     return replay, model
@@ -99,7 +99,7 @@ def test_a_checkpoint_may_be_loaded_into_a_smaller_or_larger_replay(capacity: in
         assert len(other) == min(len(replay) + 6 * turns, 2 * other.window)
         batch = other.sample(40, torch.Generator().manual_seed(turns))
         agree(other, model, batch, other.heads())
-        assert len(other.save()["rows"][0]) == len(other) // 2 + 1
+        assert len(other.save()["transitions"][0]) == len(other) // 2 + 1
         model.play(other)
 
 
@@ -110,7 +110,7 @@ def test_a_checkpoint_of_other_streams_is_refused_with_a_reason() -> None:
 
 def test_a_fragment_is_copied() -> None:
     replay, model = make(), Model(1)
-    fragment = replay.rows.empty(0)
+    fragment = replay.layout.empty(0)
     model.fill(fragment, [GOES_ON] * 5 + [TERMINATED], next_step=True)
     replay.add(fragment)
     fragment.data[...] = np.zeros((), fragment.data.dtype)
@@ -121,7 +121,7 @@ def test_a_batch_is_a_copy() -> None:
     replay, model = filled(4, capacity=12)
     before = replay.sample(16, torch.Generator().manual_seed(0))
     kept = {name: column.clone() for name, column in before.items()}
-    fragment = replay.rows.empty(0)
+    fragment = replay.layout.empty(0)
     for _ in range(9):
         model.fill(fragment, [TRUNCATED] * TURN * ENVS, next_step=False)
         replay.add(fragment)
@@ -137,8 +137,10 @@ def test_a_batch_drawn_while_its_rows_are_overwritten_is_drawn_again(
 
     def overtaken(*drawn: np.ndarray) -> Batch:
         monkeypatch.setattr(replay, "_gather", gather)
-        for _ in range(6):  # 18 rows a stream: a writer comes round to the first half of the window
-            fragment = replay.rows.empty(0)
+        for _ in range(
+            6
+        ):  # 18 transitions a stream: a writer comes round to the first half of the window
+            fragment = replay.layout.empty(0)
             model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
             replay.add(fragment)
         return gather(*drawn)
@@ -217,7 +219,7 @@ class Twice(Role):
     def run(self, link: Link) -> None:
         model = Model(2)
         for _ in range(4):
-            fragment = self.replay.rows.empty(self.rank)
+            fragment = self.replay.layout.empty(self.rank)
             model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
             self.replay.add(fragment)
             self.replay.add(fragment)
@@ -236,8 +238,10 @@ def test_what_other_processes_store_and_drop_is_seen_here() -> None:
 
 def test_a_full_replay_takes_what_it_says() -> None:
     replay = make(2, capacity=24)
-    rows = 2 * ENVS * (6 + 4 * (TURN + 1))
-    assert replay.nbytes == rows * (replay.rows.row.itemsize + replay.rows.obs.itemsize)
+    transitions = 2 * ENVS * (6 + 4 * (TURN + 1))
+    assert replay.nbytes == transitions * (
+        replay.layout.transition.itemsize + replay.layout.obs.itemsize
+    )
 
 
 def test_rows_of_images_and_of_scalars_come_back_in_shape() -> None:
@@ -246,10 +250,10 @@ def test_rows_of_images_and_of_scalars_come_back_in_shape() -> None:
         Box(-1, 1, (2,), np.float32),
         keys={**ROW, "obs": Key((4, 4, 3), "uint8"), "action": Key((2,)), "logp": Key()},
     )
-    replay = Uniform(spec, capacity=20, writers=1, envs=1, turn=2)
-    fragment = replay.rows.empty(0)
-    fragment.rows["valid"] = True
-    fragment.rows["obs"] = np.arange(2, dtype=np.uint8)[:, None, None, None, None]
+    replay = Uniform(spec, capacity=20, writers=1, num_envs=1, rollout_length=2)
+    fragment = replay.layout.empty(0)
+    fragment.transitions["valid"] = True
+    fragment.transitions["obs"] = np.arange(2, dtype=np.uint8)[:, None, None, None, None]
     fragment.next_obs[...] = 2
     replay.add(fragment)
     batch = replay.sample(8, torch.Generator().manual_seed(0))

@@ -21,14 +21,14 @@ RECORDED: dict[str, Any] = {
     "dupdate delta": DUpdate(merge="delta"),
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate damped": DUpdate(merge="damped"),
-    "dupdate the learner's samples": DUpdate(rows="sent"),
+    "dupdate the learner's samples": DUpdate(sample_from="learner"),
 }
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
     file = str(tmp_path / "journal.bin")
-    changes = {"workers": 2, "slack": 50, "env_steps": 300}
+    changes = {"workers": 2, "max_ahead": 50, "env_steps": 300}
     live = run(RECORDED[name], job(crew="process", journal=file, **changes))
     journal = Journal.read(file)
     again = run(RECORDED[name], job(order=Recorded(journal), **changes))
@@ -46,7 +46,7 @@ def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
 def test_so_it_does_with_every_replay(paradigm: Any, agent: str, tmp_path: Path) -> None:
     file = str(tmp_path / "journal.bin")
-    changes = {"workers": 3, "slack": 50, "env_steps": 600}
+    changes = {"workers": 3, "max_ahead": 50, "env_steps": 600}
     live = run(paradigm, AGENTS[agent].job(crew="process", journal=file, **changes))
     again = run(paradigm, AGENTS[agent].job(order=Recorded(Journal.read(file)), **changes))
     assert live.totals["updates"] > 60
@@ -59,6 +59,6 @@ def test_so_it_does_with_every_replay(paradigm: Any, agent: str, tmp_path: Path)
 def test_another_order_gives_other_parameters() -> None:
     """Else the equality above would say nothing about the order."""
     lockstep, free = (
-        run(DCollect(), job(workers=2, slack=slack, env_steps=300)) for slack in (0, 50)
+        run(DCollect(), job(workers=2, max_ahead=max_ahead, env_steps=300)) for max_ahead in (0, 50)
     )
     assert not torch.equal(lockstep.floats, free.floats)

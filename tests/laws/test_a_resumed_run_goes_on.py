@@ -24,10 +24,10 @@ def counted(name: str, **changes: Any) -> Ended:
     return run(PARADIGMS[name], job(world("Counting"), agent, workers=workers, **changes))
 
 
-def saved_in_the_middle(name: str, slack: int, least: int = 20) -> dict[str, Any]:
+def saved_in_the_middle(name: str, max_ahead: int, least: int = 20) -> dict[str, Any]:
     workers = 1 if name == "sequential" else 2
     agent = functools.partial(Counter, streams=2 * workers, whole=False)
-    steps = PARADIGMS[name].run(job(world("Counting"), agent, workers=workers, slack=slack))
+    steps = PARADIGMS[name].run(job(world("Counting"), agent, workers=workers, max_ahead=max_ahead))
     state: dict[str, Any] = next(p.save() for p in steps if p.updates >= least)
     steps.close()
     return state
@@ -43,19 +43,19 @@ def test_counters_and_weights_of_a_checkpoint_belong_together(name: str) -> None
 @EVERYWHERE
 def test_a_resumed_run_counts_its_lag_from_where_it_goes_on(name: str) -> None:
     state = saved_in_the_middle(name, 0, least=100)
-    ended = counted(name, slack=0, env_steps=512, resume=state)
+    ended = counted(name, max_ahead=0, env_steps=512, resume=state)
     assert ended.totals["policy_lag_max"] <= 2 * 16, "a worker's turns of two rounds at most"
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("slack", [0, 64])
-def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, slack: int) -> None:
+@pytest.mark.parametrize("max_ahead", [0, 64])
+def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, max_ahead: int) -> None:
     """`Counter` checks what is fed; episodes that were open end where they stood."""
-    state = saved_in_the_middle(name, slack)
-    ended = counted(name, slack=slack, env_steps=256, resume=state)
+    state = saved_in_the_middle(name, max_ahead)
+    ended = counted(name, max_ahead=max_ahead, env_steps=256, resume=state)
     assert 256 <= ended.totals["env_steps"] < 256 + 4 * 16
     assert ended.totals["env_steps"] - 32 - ended.totals["updates"] in (0, 1)
-    held = zip(ended.stored(), state["replay"]["rows"], strict=True)
+    held = zip(ended.stored(), state["replay"]["transitions"], strict=True)
     for rows, before in held:
         ends = rows["terminated"] | rows["truncated"]
         assert ends[:-1][rows["is_first"][1:]].all()
@@ -64,11 +64,13 @@ def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, slack: int) -> 
 
 
 @EVERYWHERE
-@pytest.mark.parametrize("slack", [0, 64])
+@pytest.mark.parametrize("max_ahead", [0, 64])
 @pytest.mark.parametrize("agent", ["reinforce", "reinforce, fifo"])
-def test_rows_that_are_handed_out_once_are_gone_on_with(name: str, agent: str, slack: int) -> None:
+def test_rows_that_are_handed_out_once_are_gone_on_with(
+    name: str, agent: str, max_ahead: int
+) -> None:
     """Wherever it is broken off: every sample that is whole from there on is learned from."""
-    changes = {"workers": 1 if name == "sequential" else 3, "slack": slack}
+    changes = {"workers": 1 if name == "sequential" else 3, "max_ahead": max_ahead}
     first = AGENTS[agent].job(**changes)
     broken = [p.save() for p in PARADIGMS[name].run(first)]
     for state in broken[:: max(1, len(broken) // 6)]:
@@ -86,6 +88,6 @@ def test_rows_that_are_handed_out_once_are_gone_on_with(name: str, agent: str, s
 
 @EVERYWHERE
 def test_a_run_resumed_with_updates_owed_makes_them(name: str) -> None:
-    state = counted(name, slack=64).state
-    ended = counted(name, slack=64, env_steps=192, ratio=2.0, resume=state)
+    state = counted(name, max_ahead=64).state
+    ended = counted(name, max_ahead=64, env_steps=192, updates_per_env_step=2.0, resume=state)
     assert ended.totals["updates"] >= 2 * (192 - 32) - 2

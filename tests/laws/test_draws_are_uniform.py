@@ -23,13 +23,18 @@ def filled(fragments: Sequence[int], *, capacity: int) -> Uniform:
     spec: Spec = describe(world("Counting"))
     assert set(ROW) < set(spec.keys)
     replay = Uniform(
-        spec, capacity=capacity, writers=len(fragments), envs=ENVS, turn=TURN, n_step=2
+        spec,
+        capacity=capacity,
+        writers=len(fragments),
+        num_envs=ENVS,
+        rollout_length=TURN,
+        n_step=2,
     )
     for rank, count in enumerate(fragments):
         for number in range(count):
-            fragment = replay.rows.empty(rank)
+            fragment = replay.layout.empty(rank)
             fragment.number, fragment.steps = number, ENVS * TURN
-            fragment.rows["valid"] = True
+            fragment.transitions["valid"] = True
             replay.add(fragment)
     return replay
 
@@ -89,9 +94,9 @@ def test_what_is_not_to_be_seen_yet_is_not_drawn() -> None:
     replay = filled((2, 1), capacity=1000)
     early, before = replay.heads(), held(replay)
     for rank in (0, 1):
-        fragment = replay.rows.empty(rank)
+        fragment = replay.layout.empty(rank)
         fragment.number = 2
-        fragment.rows["valid"] = True
+        fragment.transitions["valid"] = True
         replay.add(fragment)
     generator = torch.Generator().manual_seed(8)
     batch = replay.sample(3000, generator, heads=early)
@@ -109,5 +114,7 @@ def test_the_same_generator_draws_the_same_rows() -> None:
 
 def test_key_names_of_a_row_are_the_specs() -> None:
     spec = describe(world("Counting")).with_extras({"logp": Key()})
-    replay = Uniform(spec, capacity=10, writers=1, envs=1, turn=1)
-    assert {"obs", "action", "reward", "valid", "version", "logp"} <= set(replay.rows.row.names)
+    replay = Uniform(spec, capacity=10, writers=1, num_envs=1, rollout_length=1)
+    assert {"obs", "action", "reward", "valid", "version", "logp"} <= set(
+        replay.layout.transition.names
+    )

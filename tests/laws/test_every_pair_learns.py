@@ -22,30 +22,38 @@ VARIANTS: dict[str, Any] = {
     "dupdate damped": DUpdate(merge="damped"),
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate mean": DUpdate(merge="mean"),
-    "dupdate own rows": DUpdate(rows="own"),
-    "dupdate the learner's samples": DUpdate(rows="sent"),
+    "dupdate own rows": DUpdate(sample_from="own"),
+    "dupdate the learner's samples": DUpdate(sample_from="learner"),
     "dupdate by the source's rule": DUpdate(merge="damped", rule="source"),
     "hogwild": Hogwild(),
-    "hogwild own rows": Hogwild(rows="own"),
+    "hogwild own rows": Hogwild(sample_from="own"),
     "locked": Hogwild(locked=True),
 }
 
 
 PAIRS = [
-    (name, agent, slack)
+    (name, agent, max_ahead)
     for name, agent in itertools.product(VARIANTS, AGENTS)
-    for slack in ((0, 32) if agent in ("sac", "reinforce") else (32,))
-    if AGENTS[agent].changes.get("ratio", 1)  # or rows are handed out once, to whoever has them
+    for max_ahead in ((0, 32) if agent in ("sac", "reinforce") else (32,))
+    if AGENTS[agent].changes.get(
+        "updates_per_env_step", 1
+    )  # or rows are handed out once, to whoever has them
     or not ("source" in name or "samples" in name)
 ]
 
 
-@pytest.mark.parametrize(("name", "agent", "slack"), PAIRS)
-def test_every_pair_makes_eight_updates_within_64_steps(name: str, agent: str, slack: int) -> None:
+@pytest.mark.parametrize(("name", "agent", "max_ahead"), PAIRS)
+def test_every_pair_makes_eight_updates_within_64_steps(
+    name: str, agent: str, max_ahead: int
+) -> None:
     workers = 1 if name == "sequential" else 2
     drawn = {"warmup": 16, "batch_size": 8}
     small = AGENTS[agent].job(
-        **{**drawn, **AGENTS[agent].changes}, workers=workers, envs=1, env_steps=64, slack=slack
+        **{**drawn, **AGENTS[agent].changes},
+        workers=workers,
+        num_envs=1,
+        env_steps=64,
+        max_ahead=max_ahead,
     )
     ended = run(VARIANTS[name], small)
     assert 64 <= ended.totals["env_steps"] <= 64 + 16 * workers

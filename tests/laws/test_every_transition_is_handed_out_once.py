@@ -91,18 +91,18 @@ def reading(read: list[np.ndarray], name: str, replay: str, **changes: Any) -> J
     return job(world("Counting", autoreset=mode), agent, **once)
 
 
-@pytest.mark.parametrize("slack", [0, 8])
+@pytest.mark.parametrize("max_ahead", [0, 8])
 @pytest.mark.parametrize("replay", REPLAYS)
 @pytest.mark.parametrize("name", PARADIGMS)
-def test_every_transition_is_handed_out_once(name: str, replay: str, slack: int) -> None:
+def test_every_transition_is_handed_out_once(name: str, replay: str, max_ahead: int) -> None:
     read: list[np.ndarray] = []
-    ended = run(PARADIGMS[name], reading(read, name, replay, slack=slack, env_steps=300))
+    ended = run(PARADIGMS[name], reading(read, name, replay, max_ahead=max_ahead, env_steps=300))
     rows = np.concatenate(read)
     assert len(np.unique(rows, axis=0)) == len(rows)
     waiting = ended.totals["env_steps"] - len(rows)
     together = 3 if replay == "fifo of 3" else 1
     left = together - 1 if name in ("sequential", "dcollect") else 3 * (together - 1)
-    if name == "dcollect" and replay.startswith("rollout") and slack:
+    if name == "dcollect" and replay.startswith("rollout") and max_ahead:
         left = 2 * 3  # of an incomplete last round
     assert 0 <= waiting <= 8 * left
     assert ended.totals["updates"] > 4
@@ -121,6 +121,8 @@ def test_so_it_is_in_every_autoreset_mode(name: str, mode: str) -> None:
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
 def test_so_it_is_in_processes(name: str, replay: str) -> None:
     """Each agent checks what it is handed where it is."""
-    ended = run(PARADIGMS[name], reading([], name, replay, slack=8, env_steps=900, crew="process"))
+    ended = run(
+        PARADIGMS[name], reading([], name, replay, max_ahead=8, env_steps=900, crew="process")
+    )
     assert ended.totals["updates"] > 4
     assert ended.totals["duplicated"] == 0

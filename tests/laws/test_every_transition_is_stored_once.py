@@ -52,7 +52,7 @@ def test_every_transition_is_stored_once_and_fed_whole(name: str, mode: str, n_s
 
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
 def test_so_it_is_when_nobody_waits_for_anybody(name: str) -> None:
-    each_transition_is_stored_once(counted(name, n_step=3, slack=64, env_steps=256))
+    each_transition_is_stored_once(counted(name, n_step=3, max_ahead=64, env_steps=256))
 
 
 @pytest.mark.parametrize("name", PARADIGMS)
@@ -64,5 +64,5 @@ def test_so_it_is_when_the_ring_has_wrapped(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
 def test_so_it_is_in_processes(name: str) -> None:
-    changes = {"n_step": 3, "slack": 64, "env_steps": 512, "capacity": 256, "crew": "process"}
+    changes = {"n_step": 3, "max_ahead": 64, "env_steps": 512, "capacity": 256, "crew": "process"}
     each_transition_is_stored_once(counted(name, **changes))

@@ -60,7 +60,7 @@ def faulty(kind: str, *, once: Path | None = None, **changes: Any) -> Job:
 @FILES
 def test_a_worker_that_raises_is_named_with_its_traceback(name: str) -> None:
     with pytest.raises(Failed) as caught:
-        run(PARADIGMS[name], faulty("raise", slack=64, env_steps=ENDLESS))
+        run(PARADIGMS[name], faulty("raise", max_ahead=64, env_steps=ENDLESS))
     assert caught.value.name == "worker-1"
     assert "raised RuntimeError: Fault raised at its step 41" in caught.value.cause
     assert "envs/toys.py" in caught.value.trace and "in collect" in caught.value.trace
@@ -78,14 +78,14 @@ def test_a_worker_that_raises_is_named_with_its_traceback(name: str) -> None:
 )
 def test_a_worker_that_dies_is_named_with_its_cause(name: str, kind: str, cause: str) -> None:
     with pytest.raises(Failed) as caught:
-        run(PARADIGMS[name], faulty(kind, slack=64, env_steps=ENDLESS))
+        run(PARADIGMS[name], faulty(kind, max_ahead=64, env_steps=ENDLESS))
     assert caught.value.name == "worker-1"
     assert cause in caught.value.cause
 
 
-@pytest.mark.parametrize(("kind", "slack"), [("kill", 0), ("kill", 64), ("exit", 64)])
+@pytest.mark.parametrize(("kind", "max_ahead"), [("kill", 0), ("kill", 64), ("exit", 64)])
 def test_dcollect_replaces_a_worker_and_goes_on(
-    kind: str, slack: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, max_ahead: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`Counter` checks every batch on the way: the open episode of the dead ends where it stood."""
     paces = counters(monkeypatch)
@@ -96,7 +96,7 @@ def test_dcollect_replaces_a_worker_and_goes_on(
         if paces[0].own("collected", 1) > 200:  # the first life had 82 steps at most
             progress.stop()
 
-    broken = faulty(kind, once=tmp_path / "once", slack=slack, env_steps=ENDLESS)
+    broken = faulty(kind, once=tmp_path / "once", max_ahead=max_ahead, env_steps=ENDLESS)
     ended = run(PARADIGMS["dcollect"], broken, look)
     assert ended.totals["restarts"] == 1
     ((words, _),) = notes
@@ -124,7 +124,10 @@ def test_a_worker_that_hangs_is_named_with_where_it_stands(
     impatient = functools.partial(Crew, heartbeat=2.0, restarts=0, seconds_to_stop=0.5)
     monkeypatch.setattr(module, "Crew", impatient)
     with pytest.raises(Failed) as caught:
-        run(PARADIGMS[module.__name__.split(".")[-1]], faulty("hang", slack=64, env_steps=ENDLESS))
+        run(
+            PARADIGMS[module.__name__.split(".")[-1]],
+            faulty("hang", max_ahead=64, env_steps=ENDLESS),
+        )
     assert caught.value.name == "worker-1"
     assert "has not reached link.go() for 2 s" in caught.value.cause
     assert "envs/toys.py" in caught.value.trace
@@ -143,7 +146,7 @@ def test_a_fragment_of_many_slow_updates_is_no_hang(
     module: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "Crew", functools.partial(Crew, heartbeat=1.5))
-    slow = job(agent=Slow, crew="process", env_steps=48, slack=0)
+    slow = job(agent=Slow, crew="process", env_steps=48, max_ahead=0)
     totals = run(PARADIGMS[module.__name__.split(".")[-1]], slow).totals
     assert totals["updates"] == totals["env_steps"] - 32 > 16
 

@@ -27,5 +27,5 @@ def test_a_paradigm_learns_on_a_gpu(paradigm: object) -> None:
 
 
 def test_processes_bound_to_one_cuda_vector_all_move_it() -> None:
-    ended = jobs.run(Hogwild(), jobs.job(device="cuda", workers=2, slack=64, crew="process"))
+    ended = jobs.run(Hogwild(), jobs.job(device="cuda", workers=2, max_ahead=64, crew="process"))
     assert int(ended.result.final.counts[0]) == ended.totals["updates"]

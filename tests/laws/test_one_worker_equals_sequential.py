@@ -60,12 +60,13 @@ def test_in_processes_too(name: str, sequential: Ended) -> None:
     sequential.same_as(run(paradigm, job(crew="process")))
 
 
-@pytest.mark.parametrize("rows", ["shared", "own"])
+@pytest.mark.parametrize("rows", ["all", "own"])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_locked_equals_hogwild_where_nobody_interferes(workers: int, rows: str) -> None:
     """Inline a step is never interrupted, so the lock changes nothing."""
     hogwild, locked = (
-        run(Hogwild(locked=locked, rows=rows), job(workers=workers)) for locked in (False, True)
+        run(Hogwild(locked=locked, sample_from=rows), job(workers=workers))
+        for locked in (False, True)
     )
     hogwild.same_as(locked)
 
@@ -87,9 +88,9 @@ def test_options_that_change_the_agent_change_nothing_in_the_law() -> None:
             spec, seed, device, n_step=3, average=0.01, layer_norm=True, noise="pink", clip=1.0
         )
 
-    sequential = run(PARADIGMS["sequential"], job(agent=options, ratio=0.5))
+    sequential = run(PARADIGMS["sequential"], job(agent=options, updates_per_env_step=0.5))
     for paradigm in (*WIRINGS.values(), TAKEN_WHOLE["delta of scale 1"]):
-        sequential.same_as(run(paradigm, job(agent=options, ratio=0.5)))
+        sequential.same_as(run(paradigm, job(agent=options, updates_per_env_step=0.5)))
 
 
 @pytest.mark.parametrize("agent", [name for name in AGENTS if "plain Adam" not in name])
@@ -118,7 +119,8 @@ def test_so_it_does_with_every_replay(paradigm: Any, agent: str) -> None:
 def test_rows_that_are_sent_are_those_that_would_be_drawn() -> None:
     for agent in ("sac", "sac, elite"):
         shared, sent = (
-            run(DUpdate(rows=rows), AGENTS[agent].job(workers=3)) for rows in ("shared", "sent")
+            run(DUpdate(sample_from=rows), AGENTS[agent].job(workers=3))
+            for rows in ("all", "learner")
         )
         assert shared.totals["updates"] > 8
         shared.same_as(sent)
@@ -130,7 +132,7 @@ def test_the_learner_hears_how_much_the_rows_that_it_sent_surprised(crew: str) -
     few = AGENTS["sac, prioritized"].job(env_steps=160, crew=crew)
     sequential = run(PARADIGMS["sequential"], few)
     assert sequential.totals["updates"] > 64
-    one = DUpdate(merge="delta", scale=1.0, rows="sent", task_updates=1)
+    one = DUpdate(merge="delta", scale=1.0, sample_from="learner", task_updates=1)
     sequential.same_as(run(one, few))
     assert not torch.equal(run(replace(one, task_updates=4), few).floats, sequential.floats)
 
@@ -168,7 +170,7 @@ def test_a_nan_moves_nothing_and_is_counted(damping: float) -> None:
 
 def test_nothing_is_heard_of_batches_whose_updates_were_refused() -> None:
     poisoned = replace(AGENTS["sac, prioritized"].job(workers=2), make_agent=Poisoned)
-    ended = run(DUpdate(rows="sent"), poisoned)
+    ended = run(DUpdate(sample_from="learner"), poisoned)
     assert ended.totals["lost"] == ended.totals["merges"] > 4
 
 

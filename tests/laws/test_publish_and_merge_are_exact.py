@@ -73,7 +73,7 @@ def test_a_copy_is_exact_and_stays_as_it_was() -> None:
     writer = agent(0).vector
     weights, bound = Weights(writer, "all"), Bound(writer)
     floats, counts = writer.floats.clone(), writer.counts.clone()
-    copies = [place.copy("all", len(floats)) for place in (weights, bound)]
+    copies = [place.snapshot("all", len(floats)) for place in (weights, bound)]
     bound.floats.zero_()
     writer.floats.zero_()
     for version in range(1, 9):

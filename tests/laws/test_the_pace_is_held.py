@@ -1,5 +1,6 @@
-"""Law 17: 0 <= ratio * max(0, collected - warmup) - updates <= slack + 1 + ratio * workers * turn *
-envs at every moment, and no two workers share their first 100 actions."""
+"""Law 17: with r = updates_per_env_step, at every moment
+0 <= r * max(0, collected - warmup) - updates <= max_ahead + 1 + r * workers * rollout_length *
+num_envs; and no two workers share their first 100 actions."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from paradigms.base import Progress
-from paradigms.loop import build as kit
+from paradigms.loop import build as components
 from paradigms.loop.pace import Pace
 from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
@@ -22,9 +23,9 @@ MANY = ("dcollect", "dupdate", "hogwild", "locked")
 
 def lawful(pace: Pace, collected: int, updates: int, *, later: int | None = None) -> None:
     """`later`: updates counted after `collected`, where others count meanwhile."""
-    owed = pace.ratio * max(0, collected - pace.warmup)
+    owed = pace.updates_per_env_step * max(0, collected - pace.warmup)
     assert updates <= owed
-    most = pace.slack + 1 + pace.ratio * pace.workers * FRAGMENT
+    most = pace.max_ahead + 1 + pace.updates_per_env_step * pace.workers * FRAGMENT
     assert owed - (updates if later is None else later) <= most
 
 
@@ -44,22 +45,27 @@ class Watched(Pace):
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Makes every run's Pace a Watched one; gives the updates it saw."""
     monkeypatch.setattr(Watched, "seen", updates := [], raising=False)
-    monkeypatch.setattr(kit, "Pace", Watched)
+    monkeypatch.setattr(components, "Pace", Watched)
     yield updates
     assert len(updates) > 8
 
 
-@pytest.mark.parametrize("slack", [0, 1, 40])
-@pytest.mark.parametrize(("ratio", "warmup"), [(1.0, 32), (0.25, 0), (3.0, 50)])
+@pytest.mark.parametrize("max_ahead", [0, 1, 40])
+@pytest.mark.parametrize(("updates_per_env_step", "warmup"), [(1.0, 32), (0.25, 0), (3.0, 50)])
 @pytest.mark.parametrize(("name", "workers"), [("sequential", 1), *itertools.product(MANY, [2, 3])])
 def test_updates_are_owed_and_few_are_outstanding(
-    name: str, workers: int, ratio: float, warmup: int, slack: int, seen: list[int]
+    name: str,
+    workers: int,
+    updates_per_env_step: float,
+    warmup: int,
+    max_ahead: int,
+    seen: list[int],
 ) -> None:
-    pace = {"ratio": ratio, "warmup": warmup, "slack": slack}
+    pace = {"updates_per_env_step": updates_per_env_step, "warmup": warmup, "max_ahead": max_ahead}
     ended = run(
         PARADIGMS[name], job(agent=Idler, workers=workers, batch_size=2, env_steps=160, **pace)
     )
-    owed = ratio * (ended.totals["env_steps"] - warmup)
+    owed = updates_per_env_step * (ended.totals["env_steps"] - warmup)
     assert owed - workers < ended.totals["updates"] == seen[-1]
 
 
@@ -69,15 +75,19 @@ def test_a_repeated_action_counts_as_many_env_steps(
 ) -> None:
     """Twice the env steps of everything, and half the updates an env step: the same rows."""
     ended, paces, explored = [], counters(monkeypatch), list[list[int]]()
-    for repeat in (1, 2):
+    for action_repeat in (1, 2):
         explored.append([])
 
         def explore(steps: int, index: int, count: int) -> float:
             explored[-1].append(steps)
             return 1.0
 
-        asked = {"ratio": 1 / repeat, "warmup": 32 * repeat, "env_steps": 128 * repeat}
-        worlds = world(action_repeat=repeat, kwargs={"length": 12 * repeat})
+        asked = {
+            "updates_per_env_step": 1 / action_repeat,
+            "warmup": 32 * action_repeat,
+            "env_steps": 128 * action_repeat,
+        }
+        worlds = world(action_repeat=action_repeat, kwargs={"length": 12 * action_repeat})
         ended.append(run(PARADIGMS[name], job(worlds, Idler, explore=explore, **asked)))
     one, two = ended
     assert two.totals["env_steps"] == 2 * one.totals["env_steps"] >= 256
@@ -91,10 +101,10 @@ def test_a_repeated_action_counts_as_many_env_steps(
 @pytest.mark.parametrize("name", PARADIGMS)
 def test_so_it_does_where_the_replay_sets_the_pace(name: str) -> None:
     ended = []
-    for repeat in (1, 2):
-        worlds = world(action_repeat=repeat, kwargs={"length": 12 * repeat})
+    for action_repeat in (1, 2):
+        worlds = world(action_repeat=action_repeat, kwargs={"length": 12 * action_repeat})
         pupil = dataclasses.replace(AGENTS["reinforce"], world=worlds)
-        ended.append(run(PARADIGMS[name], pupil.job(env_steps=128 * repeat)).totals)
+        ended.append(run(PARADIGMS[name], pupil.job(env_steps=128 * action_repeat)).totals)
     one, two = ended
     assert two["env_steps"] == 2 * one["env_steps"] >= 256
     assert two["updates"] == one["updates"] > 30
@@ -110,7 +120,7 @@ def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> No
         updates, collected = pace.total("updates"), pace.total("collected")
         lawful(pace, collected, updates, later=pace.total("updates"))
 
-    changes = {"workers": 2, "batch_size": 2, "slack": 20, "env_steps": 2000, "crew": "process"}
+    changes = {"workers": 2, "batch_size": 2, "max_ahead": 20, "env_steps": 2000, "crew": "process"}
     ended = run(PARADIGMS[name], job(agent=Idler, **changes), look)
     assert 0 <= ended.totals["env_steps"] - 32 - ended.totals["updates"] <= 32
 
@@ -118,7 +128,7 @@ def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(("name", "hold"), [("dcollect", 1), ("dupdate", 16), ("hogwild", 1)])
 def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> None:
     agent = functools.partial(sac, hold=hold)
-    changes = {"workers": 3, "warmup": 300, "env_steps": 3 * 2 * 120, "ratio": 0.1}
+    changes = {"workers": 3, "warmup": 300, "env_steps": 3 * 2 * 120, "updates_per_env_step": 0.1}
     streams = run(PARADIGMS[name], job(agent=agent, **changes)).stored()
     firsts = [rows["action"][:100, 0] for rows in streams]
     assert len(firsts) == 6 and {len(actions) for actions in firsts} == {100}

@@ -1,4 +1,5 @@
-"""The actor gives the same rows in all autoreset modes: those of the Counting world's own rules."""
+"""The actor gives the same transitions in all autoreset modes: those of the Counting world's own
+rules."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from numpy.testing import assert_array_equal
 from agents.base import Acted, Agent, State
 from envs.make import describe
 from envs.toys import Counting
-from paradigms.experience.layout import Fragment, Rows
+from paradigms.experience.layout import Fragment, Layout
 from paradigms.loop.actor import Actor
 from tests.counting import Counter, life, rule
 from tests.jobs import job, laid, sac, world
@@ -40,19 +41,19 @@ class Looker(Counter):
 def make(
     mode: str = "next_step",
     *,
-    turn: int = 8,
-    envs: int = 2,
+    rollout_length: int = 8,
+    num_envs: int = 2,
     agent: type[Counter] = Counter,
     worlds: Any = None,
     **options: Any,
 ) -> Actor:
     worlds = world("Counting", autoreset=mode) if worlds is None else worlds
     spec = describe(worlds)
-    made = agent(spec, 0, streams=envs)
-    rows = Rows(spec.with_extras(made.extras), turn, envs)
+    made = agent(spec, 0, streams=num_envs)
+    layout = Layout(spec.with_extras(made.extras), rollout_length, num_envs)
     rank = options.get("rank", 0)
     settings = {"explore": lambda steps, index, count: 0.0, "seed": 0, **options}
-    return Actor(worlds(num_envs=envs, seed=0, rank=rank), made, rows, **settings)
+    return Actor(worlds(num_envs=num_envs, seed=0, rank=rank), made, layout, **settings)
 
 
 def collected(actor: Actor, fragments: int, version: int = 0) -> list[Fragment]:
@@ -61,21 +62,23 @@ def collected(actor: Actor, fragments: int, version: int = 0) -> list[Fragment]:
 
 
 def streams(fragments: list[Fragment]) -> list[np.ndarray]:
-    """The valid rows of each slot, in order."""
-    rows = np.concatenate([fragment.rows for fragment in fragments])
-    return [rows[:, slot][rows["valid"][:, slot]] for slot in range(rows.shape[1])]
+    """The valid transitions of each slot, in order."""
+    transitions = np.concatenate([fragment.transitions for fragment in fragments])
+    return [
+        transitions[:, slot][transitions["valid"][:, slot]] for slot in range(transitions.shape[1])
+    ]
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(MODES), st.integers(1, 13), st.integers(1, 3), st.integers(1, 8))
 def test_valid_rows_are_the_worlds_own_transitions(
-    mode: str, turn: int, envs: int, fragments: int
+    mode: str, rollout_length: int, num_envs: int, fragments: int
 ) -> None:
-    actor = make(mode, turn=turn, envs=envs)
-    for rows in streams(collected(actor, fragments)):
-        for name, column in life(rows["obs"][0, 2], len(rows)).items():
-            assert_array_equal(rows[name], column, name)
-        assert_array_equal(rows["age"], rows["obs"][:, 1])
+    actor = make(mode, rollout_length=rollout_length, num_envs=num_envs)
+    for transitions in streams(collected(actor, fragments)):
+        for name, column in life(transitions["obs"][0, 2], len(transitions)).items():
+            assert_array_equal(transitions[name], column, name)
+        assert_array_equal(transitions["age"], transitions["obs"][:, 1])
     actor.env.close()
 
 
@@ -84,9 +87,9 @@ def test_each_end_has_its_own_last_observation(mode: str) -> None:
     actor = make(mode)
     seen = 0
     for fragment in collected(actor, 12):
-        ended = fragment.rows["terminated"] | fragment.rows["truncated"]
-        rows = fragment.rows[ended]
-        obs = rows["obs"].reshape(-1, 4)
+        ended = fragment.transitions["terminated"] | fragment.transitions["truncated"]
+        transitions = fragment.transitions[ended]
+        obs = transitions["obs"].reshape(-1, 4)
         assert_array_equal(
             fragment.final_obs[ended].reshape(-1, 4), Counting.follow(obs, rule(obs))[1]
         )
@@ -96,9 +99,9 @@ def test_each_end_has_its_own_last_observation(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_next_obs_is_what_the_envs_show_after_the_last_step(mode: str) -> None:
-    fragments = collected(make(mode, turn=3), 20)
+    fragments = collected(make(mode, rollout_length=3), 20)
     for one, two in itertools.pairwise(fragments):
-        assert_array_equal(one.next_obs, two.rows["obs"][0])
+        assert_array_equal(one.next_obs, two.transitions["obs"][0])
 
 
 def test_only_next_step_makes_steps_up_and_they_do_not_count() -> None:
@@ -106,11 +109,11 @@ def test_only_next_step_makes_steps_up_and_they_do_not_count() -> None:
     for mode in MODES:
         actor = make(mode)
         fragments = collected(actor, 10)
-        valid = sum(fragment.rows["valid"].sum() for fragment in fragments)
+        valid = sum(fragment.transitions["valid"].sum() for fragment in fragments)
         made_up[mode] = 10 * 8 * 2 - valid
         assert sum(fragment.steps for fragment in fragments) == actor.steps == valid
         for fragment in fragments:
-            invalid = fragment.rows[~fragment.rows["valid"]]
+            invalid = fragment.transitions[~fragment.transitions["valid"]]
             for name in ("terminated", "truncated", "is_first"):
                 assert not invalid[name].any()
     assert made_up["same_step"] == made_up["disabled"] == 0 < made_up["next_step"]
@@ -122,13 +125,13 @@ def test_the_state_starts_anew_with_every_episode(mode: str) -> None:
     fragments = collected(actor, 10)
     ages = np.array(actor.agent.states).reshape(10, 8, 2)  # type: ignore[attr-defined]
     for fragment, age in zip(fragments, ages, strict=True):
-        valid = fragment.rows["valid"]
-        assert_array_equal(age[valid], fragment.rows["obs"][valid][:, 1])
+        valid = fragment.transitions["valid"]
+        assert_array_equal(age[valid], fragment.transitions["obs"][valid][:, 1])
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_returns_and_lengths_are_those_of_finished_episodes(mode: str) -> None:
-    actor = make(mode, envs=1)
+    actor = make(mode, num_envs=1)
     collected(actor, 10)
     episodes = actor.take_episodes()
     assert len(episodes) > 8
@@ -143,7 +146,7 @@ def test_rows_have_the_version_and_fragments_are_numbered() -> None:
     fragments = collected(make(rank=0), 3, version=40)
     assert [fragment.number for fragment in fragments] == [0, 1, 2]
     for fragment, version in zip(fragments, (40, 41, 42), strict=True):
-        assert (fragment.rows["version"] == version).all()
+        assert (fragment.transitions["version"] == version).all()
 
 
 def test_exploration_is_asked_for_every_env_by_its_place_among_all() -> None:
@@ -153,7 +156,7 @@ def test_exploration_is_asked_for_every_env_by_its_place_among_all() -> None:
         asked.append((steps, index, count))
         return index / 10
 
-    actor = make("same_step", turn=4, agent=Looker, explore=explore, rank=2, workers=3)
+    actor = make("same_step", rollout_length=4, agent=Looker, explore=explore, rank=2, workers=3)
     collected(actor, 2)
     assert asked == [(0, 4, 6), (0, 5, 6), (3 * 8, 4, 6), (3 * 8, 5, 6)]
     looker: Any = actor.agent
@@ -162,11 +165,11 @@ def test_exploration_is_asked_for_every_env_by_its_place_among_all() -> None:
 
 def sac_actor(seed: int = 0, rank: int = 0) -> Actor:
     agent: Agent = laid(sac(job().spec, 0))
-    rows = Rows(job().spec, 4, 2)
+    layout = Layout(job().spec, 4, 2)
     return Actor(
         world("Quadratic")(num_envs=2, seed=0),
         agent,
-        rows,
+        layout,
         explore=lambda *_: 0.5,
         seed=seed,
         rank=rank,
@@ -176,7 +179,7 @@ def sac_actor(seed: int = 0, rank: int = 0) -> Actor:
 def test_draws_depend_on_seed_rank_and_number_of_the_fragment_alone() -> None:
     def actions(actor: Actor, number: int) -> np.ndarray:
         actor.resume(number, 0)
-        return collected(actor, 1)[0].rows["action"].copy()
+        return collected(actor, 1)[0].transitions["action"].copy()
 
     plain, late = sac_actor(), sac_actor()
     late.agent.rng.act.manual_seed(12345)
@@ -193,7 +196,7 @@ def test_whoever_takes_over_goes_on_counting() -> None:
     (fragment,) = collected(actor, 1)
     assert fragment.number == 7
     assert actor.steps == 100 + fragment.steps
-    assert fragment.rows["is_first"][0].all()
+    assert fragment.transitions["is_first"][0].all()
 
 
 def test_episodes_are_given_up_and_worlds_renewed_when_it_is_due() -> None:
@@ -203,16 +206,16 @@ def test_episodes_are_given_up_and_worlds_renewed_when_it_is_due() -> None:
         built[0] += 1
         return worlds(num_envs=2, seed=1000 + built[0])
 
-    actor = make("same_step", turn=4, renew=renew, renew_every=20)
+    actor = make("same_step", rollout_length=4, renew=renew, renew_every=20)
     fragments = collected(actor, 9)  # 8 steps each: more than 20, 40 and 60 after 3, 5 and 8
     assert built == [3]
-    lives = [{*fragment.rows["obs"][:, 0, 2].tolist()} for fragment in fragments]
+    lives = [{*fragment.transitions["obs"][:, 0, 2].tolist()} for fragment in fragments]
     assert [len(life) for life in lives] == [1] * 9
     assert [one == two for one, two in itertools.pairwise(lives)] == [
         True, True, False, True, False, True, True, False,
     ]  # fmt: skip
     for at in (0, 3, 5, 8):
-        assert fragments[at].rows["is_first"][0].all()
+        assert fragments[at].transitions["is_first"][0].all()
 
 
 def test_a_nan_is_an_error_that_names_the_worker_and_the_setting() -> None:
@@ -229,7 +232,7 @@ def test_a_nan_observation_alone_is_noticed(
     ends: bool, at: int, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would be bootstrapped from: as an episode's last one or at the write head."""
-    actor = make(mode, envs=1)
+    actor = make(mode, num_envs=1)
     plain, steps = actor.env.step, itertools.count()
 
     def step(action: Any) -> Any:

@@ -1,4 +1,5 @@
-"""Who learns from whose rows, and who sets the pace, follow from what a replay says of itself."""
+"""Who learns from whose transitions, and who sets the pace, follow from what a replay says of
+itself."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from paradigms.base import Copy, Job
+from paradigms.base import Job, Snapshot
 from paradigms.dupdate import DUpdate
 from paradigms.experience.elite import Elite
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
 from paradigms.loop.build import make_samples, whose
-from paradigms.loop.drive import make_kit
+from paradigms.loop.drive import make_components
 from paradigms.loop.pace import Once, Pace
 from tests import jobs
 
@@ -23,14 +24,16 @@ KEPT, ONCE = (Uniform, Elite, Prioritized), (Rollout, Fifo)
 OWN, EVERYBODYS = (1,), None
 
 
-def made(kind: Any, ratio: float | None) -> Any:
-    """The kit of a job of two workers."""
-    return make_kit(job(kind, ratio), workers=2)
+def made(kind: Any, updates_per_env_step: float | None) -> Any:
+    """The components of a job of two workers."""
+    return make_components(job(kind, updates_per_env_step), workers=2)
 
 
-def job(kind: Any, ratio: float | None) -> Job:
+def job(kind: Any, updates_per_env_step: float | None) -> Job:
     replay = functools.partial(kind, capacity=100)
-    return jobs.job(make_replay=replay, ratio=ratio, workers=2, env_steps=32)
+    return jobs.job(
+        make_replay=replay, updates_per_env_step=updates_per_env_step, workers=2, env_steps=32
+    )
 
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)
@@ -47,31 +50,34 @@ def test_who_learns_from_whose_rows(kind: Any) -> None:
     assert whose("own", replay, 1) == OWN
     assert whose(None, replay, 1) == (EVERYBODYS if kind in (Uniform, Elite) else OWN)
     if kind in ONCE:
-        with pytest.raises(ValueError, match=r"set paradigm\.rows=own"):
-            whose("shared", replay, 1)
+        with pytest.raises(ValueError, match=r"set paradigm\.sample_from=own"):
+            whose("all", replay, 1)
     else:
-        assert whose("shared", replay, 1) == EVERYBODYS
-    with pytest.raises(ValueError, match="choose shared, own or null"):
+        assert whose("all", replay, 1) == EVERYBODYS
+    with pytest.raises(ValueError, match="choose own, all or null"):
         whose("everybodys", replay, 1)
 
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)
 def test_the_learner_draws_for_all_where_one_process_has_to(kind: Any) -> None:
     replay, two = made(kind, None if kind in ONCE else 1.0).replay, job(kind, None)
-    draws = {rows: make_samples(rows, two, replay, 4) for rows in (None, "shared", "own")}
+    draws = {
+        transitions: make_samples(transitions, two, replay, 4)
+        for transitions in (None, "all", "own")
+    }
     assert (draws[None] is not None) == (kind is Prioritized)
-    assert draws["shared"] is None
+    assert draws["all"] is None
     assert draws["own"] is None
     if kind in ONCE:
-        with pytest.raises(ValueError, match=r"set paradigm\.rows=own"):
-            make_samples("sent", two, replay, 4)
+        with pytest.raises(ValueError, match=r"set paradigm\.sample_from=own"):
+            make_samples("learner", two, replay, 4)
     else:
-        assert make_samples("sent", two, replay, 4) is not None
+        assert make_samples("learner", two, replay, 4) is not None
 
 
 def test_rows_of_nobody_are_refused() -> None:
-    with pytest.raises(ValueError, match="choose shared, own, sent or null"):
-        DUpdate(rows="mine")
+    with pytest.raises(ValueError, match="choose own, all, learner or null"):
+        DUpdate(sample_from="mine")
 
 
 class Late(Prioritized):
@@ -100,7 +106,7 @@ def test_tasks_are_drawn_at_random_where_rows_stay(kind: Any) -> None:
 
 
 def test_what_a_run_resumes_from_is_taken_up_once_and_sent_to_nobody() -> None:
-    kit = made(Uniform, 1.0)
-    state = kit.save(Copy("all", kit.vector.floats, kit.vector.counts, 0))
-    resumed = make_kit(dataclasses.replace(job(Uniform, 1.0), resume=state), workers=2)
+    components = made(Uniform, 1.0)
+    state = components.save(Snapshot("all", components.vector.floats, components.vector.counts, 0))
+    resumed = make_components(dataclasses.replace(job(Uniform, 1.0), resume=state), workers=2)
     assert resumed.job.resume is None

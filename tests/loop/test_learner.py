@@ -19,12 +19,12 @@ SPEC = job().spec
 
 def replay(writers: int = 2, fragments: int = 5) -> Uniform:
     """Rewards tell the rank, versions the fragment."""
-    made = Uniform(SPEC, capacity=1000, writers=writers, envs=1, turn=8)
+    made = Uniform(SPEC, capacity=1000, writers=writers, num_envs=1, rollout_length=8)
     for rank in range(writers):
         for number in range(fragments):
-            fragment = made.rows.empty(rank)
-            fragment.rows["valid"] = True
-            fragment.rows["reward"], fragment.rows["version"] = rank, number
+            fragment = made.layout.empty(rank)
+            fragment.transitions["valid"] = True
+            fragment.transitions["reward"], fragment.transitions["version"] = rank, number
             fragment.number, fragment.steps = number, 8
             made.add(fragment)
     return made
@@ -76,7 +76,7 @@ def test_the_replay_is_told_how_wrong_each_row_was() -> None:
     told: list[tuple[torch.Tensor, torch.Tensor]] = []
     seen: list[Batch] = []
     made = learner(laid(Surprised(SPEC, 0)), seen=lambda batch, number: seen.append(batch))
-    made.replay.update = lambda *row: told.append(row)  # type: ignore[method-assign]
+    made.replay.update = lambda *transition: told.append(transition)  # type: ignore[method-assign]
     assert made.update(0) == 3
     ((index, priority),) = told
     assert torch.equal(index, seen[0].index)
@@ -87,11 +87,11 @@ def test_lag_is_told_once_as_mean_and_maximum() -> None:
     made = learner()
     assert made.metrics() == {}
     for version, now in ((3, 10), (8, 10), (10, 12)):
-        fragment = made.replay.rows.empty(0)
-        fragment.rows["version"] = version
+        fragment = made.replay.layout.empty(0)
+        fragment.transitions["version"] = version
         made.arrived(fragment, now)
     told = made.metrics()
-    assert told == {"lag/mean": pytest.approx(11 / 3), "lag/max": 7.0}
+    assert told == {"policy_lag/mean": pytest.approx(11 / 3), "policy_lag/max": 7.0}
     assert made.metrics() == {}
 
 
@@ -101,7 +101,8 @@ def test_metrics_are_numbers_of_the_last_update() -> None:
     told = made.metrics()
     assert {"loss/critic", "loss/actor", "policy/entropy", "policy/norm"} < {*told}
     assert all(type(value) is float and np.isfinite(value) for value in told.values())
-    # 40 rows a stream, drawn uniformly: on average half a stream old, as far as 32 draws tell
+    # 40 transitions a stream, drawn uniformly: on average half a stream old, as far as 32 draws
+    # tell
     assert told["replay/age"] == pytest.approx(20, abs=4 * 40 / np.sqrt(12 * 32))
     actor = made.agent.vector.flat("actor")
     assert told["policy/norm"] == pytest.approx(float(actor.norm()))

@@ -16,13 +16,23 @@ RATIOS = st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 1.0, 1.5, 8.0])
 
 
 def make(
-    ratio: float = 1.0, warmup: int = 0, slack: int = 0, workers: int = 2, limit: int = 100
+    updates_per_env_step: float = 1.0,
+    warmup: int = 0,
+    max_ahead: int = 0,
+    workers: int = 2,
+    limit: int = 100,
 ) -> Pace:
-    return Pace(ratio=ratio, warmup=warmup, slack=slack, workers=workers, limit=limit)
+    return Pace(
+        updates_per_env_step=updates_per_env_step,
+        warmup=warmup,
+        max_ahead=max_ahead,
+        workers=workers,
+        limit=limit,
+    )
 
 
 def owed(pace: Pace, steps: int) -> float:
-    return pace.ratio * max(0, steps - pace.warmup)
+    return pace.updates_per_env_step * max(0, steps - pace.warmup)
 
 
 ADDS_AND_CLAIMS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20)), max_size=30)
@@ -31,9 +41,9 @@ ADDS_AND_CLAIMS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20)), ma
 @settings(max_examples=60, deadline=None)
 @given(RATIOS, st.integers(0, 100), ADDS_AND_CLAIMS)
 def test_one_dispenser_grants_what_is_owed_and_no_more(
-    ratio: float, warmup: int, steps: list[tuple[int, int]]
+    updates_per_env_step: float, warmup: int, steps: list[tuple[int, int]]
 ) -> None:
-    pace, granted = make(ratio, warmup), 0
+    pace, granted = make(updates_per_env_step, warmup), 0
     for added, most in steps:
         pace.count("added", -1, added)
         grant = pace.claim(most)
@@ -52,25 +62,25 @@ OF_WORKERS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size
 @settings(max_examples=80, deadline=None)
 @given(RATIOS, st.integers(0, 100), OF_WORKERS)
 def test_workers_grant_themselves_what_their_own_rows_and_all_rows_owe(
-    ratio: float, warmup: int, steps: list[tuple[int, int]]
+    updates_per_env_step: float, warmup: int, steps: list[tuple[int, int]]
 ) -> None:
-    pace = make(ratio, warmup, workers=3)
+    pace = make(updates_per_env_step, warmup, workers=3)
     for rank, added in steps:
         pace.count("added", rank, added)
         while pace.claim(1, rank):
             pass
         assert pace.total("granted") <= owed(pace, pace.total("added"))
         for each in range(3):
-            own = ratio * max(0, pace.own("added", each) - warmup // 3)
+            own = updates_per_env_step * max(0, pace.own("added", each) - warmup // 3)
             assert pace.own("granted", each) <= own
 
 
 @settings(max_examples=60, deadline=None)
 @given(RATIOS, st.integers(0, 34).map(lambda n: 3 * n), st.integers(1, 20), st.integers(1, 20))
 def test_workers_that_go_alike_grant_what_one_dispenser_would(
-    ratio: float, warmup: int, rounds: int, rows: int
+    updates_per_env_step: float, warmup: int, rounds: int, rows: int
 ) -> None:
-    pace = make(ratio, warmup, workers=3)
+    pace = make(updates_per_env_step, warmup, workers=3)
     for _ in range(rounds):
         for rank in range(3):
             pace.count("added", rank, rows)
@@ -95,7 +105,7 @@ def test_nothing_is_owed_before_the_end_of_the_warm_up() -> None:
 
 
 def test_in_lockstep_a_fragment_waits_for_the_round_of_the_last_one() -> None:
-    pace = make(slack=0)
+    pace = make(max_ahead=0)
     assert pace.may_collect(0) and pace.may_collect(1)
     pace.count("fragments", 0)
     assert not pace.may_collect(0) and pace.may_collect(1)
@@ -104,10 +114,10 @@ def test_in_lockstep_a_fragment_waits_for_the_round_of_the_last_one() -> None:
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
-@pytest.mark.parametrize("slack", [1, 10])
-def test_actors_go_ahead_until_more_than_the_slack_is_not_done(slack: int) -> None:
-    pace = make(ratio=0.5, warmup=20, slack=slack)
-    pace.count("collected", 0, 20 + 2 * slack)
+@pytest.mark.parametrize("max_ahead", [1, 10])
+def test_actors_go_ahead_until_more_than_the_slack_is_not_done(max_ahead: int) -> None:
+    pace = make(updates_per_env_step=0.5, warmup=20, max_ahead=max_ahead)
+    pace.count("collected", 0, 20 + 2 * max_ahead)
     assert pace.may_collect(0)
     pace.count("collected", 1, 2)
     assert not pace.may_collect(0) and not pace.may_collect(1)
@@ -116,7 +126,7 @@ def test_actors_go_ahead_until_more_than_the_slack_is_not_done(slack: int) -> No
 
 
 def test_the_budget_is_spent_by_all_together_or_in_lockstep_by_each_its_share() -> None:
-    lockstep, free = make(slack=0), make(slack=1)
+    lockstep, free = make(max_ahead=0), make(max_ahead=1)
     for pace in (lockstep, free):
         pace.count("collected", 0, 60)
         pace.count("added", -1, 60)
@@ -184,16 +194,16 @@ def test_what_was_granted_and_not_learned_is_owed_again() -> None:
     assert other.debt() == 40
 
 
-def once(kind: type[Rollout] = Rollout, *, slack: int = 1, **options: int) -> Once:
-    replay = kind(job().spec, writers=2, envs=1, turn=4, **options)
-    return Once(replay, slack=slack, workers=2, limit=100)
+def once(kind: type[Rollout] = Rollout, *, max_ahead: int = 1, **options: int) -> Once:
+    replay = kind(job().spec, writers=2, num_envs=1, rollout_length=4, **options)
+    return Once(replay, max_ahead=max_ahead, workers=2, limit=100)
 
 
 def collect(pace: Once, rank: int) -> None:
     """A fragment is collected, reaches the replay, and is counted by whoever took it there."""
-    fragment = pace.replay.rows.empty(rank)
+    fragment = pace.replay.layout.empty(rank)
     fragment.number, fragment.steps = pace.own("fragments", rank), 4
-    fragment.rows["valid"] = True
+    fragment.transitions["valid"] = True
     pace.collected(rank, 4)
     pace.arrived(rank, pace.replay.add(fragment))
 
@@ -249,7 +259,7 @@ def test_a_worker_waits_while_the_replay_is_full_of_its_fragments(capacity: int)
 
 
 def test_in_lockstep_rollouts_too_wait_for_the_round() -> None:
-    pace = once(slack=0, capacity=3)
+    pace = once(max_ahead=0, capacity=3)
     collect(pace, 0)
     assert not pace.may_collect(0) and pace.may_collect(1)
     collect(pace, 1)
@@ -277,7 +287,7 @@ def test_what_waits_is_owed_again_and_what_was_on_its_way_is_collected_again() -
     assert other.claim(16) == 2
 
 
-@pytest.mark.parametrize("wrong", [{"ratio": -1.0}, {"slack": -1}])
+@pytest.mark.parametrize("wrong", [{"updates_per_env_step": -1.0}, {"max_ahead": -1}])
 def test_negative_settings_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="updates_per_env_step and slack must be 0 or more"):
+    with pytest.raises(ValueError, match="updates_per_env_step and max_ahead must be 0 or more"):
         make(**wrong)  # type: ignore[arg-type]

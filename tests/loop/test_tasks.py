@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from agents.parts.vector import Vector
 from paradigms.experience.rollout import Rollout
 from paradigms.loop.pace import Once, Pace
-from paradigms.loop.tasks import COLLECT, EVALUATE, EXAMS, TRAIN, ByPace, BySource, Task, Tasks
+from paradigms.loop.tasks import COLLECT, EVALUATE, EXAMS, TRAIN, ByPace, ByShares, Task, Tasks
 from tests.jobs import Idler, job
 
 WORKERS, ENVS = 3, 2
@@ -22,8 +22,16 @@ def board() -> Tasks:
     return Tasks(WORKERS, WORKERS * ENVS, Vector(Idler(job().spec, 0)))
 
 
-def pace(*, slack: int = 0, warmup: int = 0, limit: int = 100, ratio: float = 1.0) -> Pace:
-    return Pace(ratio=ratio, warmup=warmup, slack=slack, workers=WORKERS, limit=limit)
+def pace(
+    *, max_ahead: int = 0, warmup: int = 0, limit: int = 100, updates_per_env_step: float = 1.0
+) -> Pace:
+    return Pace(
+        updates_per_env_step=updates_per_env_step,
+        warmup=warmup,
+        max_ahead=max_ahead,
+        workers=WORKERS,
+        limit=limit,
+    )
 
 
 def test_a_task_is_assigned_done_and_taken() -> None:
@@ -96,7 +104,7 @@ def test_every_worker_has_its_own_vectors() -> None:
 
 
 def test_training_goes_first_and_its_updates_are_numbered_on() -> None:
-    counters = pace(slack=1)
+    counters = pace(max_ahead=1)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     assert rule(0) == Task(COLLECT)
     counters.count("added", -1, 40)
@@ -109,7 +117,7 @@ def test_training_goes_first_and_its_updates_are_numbered_on() -> None:
 
 
 def test_in_lockstep_a_rounds_updates_are_shared_out_evenly() -> None:
-    counters = pace(slack=0, limit=1000)
+    counters = pace(max_ahead=0, limit=1000)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     for added, shares in ((20, [7, 7, 6]), (3, [1, 1, 1]), (2, [1, 1, 0]), (60, [16, 16, 16])):
         counters.count("added", -1, added)
@@ -117,7 +125,7 @@ def test_in_lockstep_a_rounds_updates_are_shared_out_evenly() -> None:
 
 
 def test_there_is_no_task_when_the_budget_is_spent_and_nothing_is_owed() -> None:
-    counters = pace(slack=1, limit=20)
+    counters = pace(max_ahead=1, limit=20)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     for rank in range(WORKERS):
         counters.count("collected", rank, 10)  # what others do meanwhile decides nothing
@@ -127,8 +135,8 @@ def test_there_is_no_task_when_the_budget_is_spent_and_nothing_is_owed() -> None
 
 
 def test_a_worker_trains_on_its_own_fragment_where_each_is_learned_from_once() -> None:
-    replay = Rollout(job().spec, writers=WORKERS, envs=ENVS, turn=4)
-    counters = Once(replay, slack=0, workers=WORKERS, limit=24)
+    replay = Rollout(job().spec, writers=WORKERS, num_envs=ENVS, rollout_length=4)
+    counters = Once(replay, max_ahead=0, workers=WORKERS, limit=24)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     assert [rule(rank).kind for rank in range(WORKERS)] == [COLLECT] * WORKERS
     counters.arrived(1, 8)
@@ -149,7 +157,7 @@ def test_a_worker_trains_on_its_own_fragment_where_each_is_learned_from_once() -
 
 def test_one_collecting_task_in_a_hundred_is_an_exam_where_workers_evaluate() -> None:
     for evaluate in (False, True):
-        rule = ByPace(pace(slack=1), 16, seed=0, evaluate=evaluate)
+        rule = ByPace(pace(max_ahead=1), 16, seed=0, evaluate=evaluate)
         kinds = Counter(rule(0).kind for _ in range(3 * EXAMS))
         assert kinds[EVALUATE] == 3 * evaluate
 
@@ -157,11 +165,11 @@ def test_one_collecting_task_in_a_hundred_is_an_exam_where_workers_evaluate() ->
 @pytest.mark.parametrize("evaluate", [True, False])
 def test_the_sources_rule_draws_fixed_shares_after_the_warm_up(evaluate: bool) -> None:
     counters = pace(warmup=50)
-    rule = BySource(counters, 4, seed=3, evaluate=evaluate)
+    rule = ByShares(counters, 4, seed=3, evaluate=evaluate)
     assert [rule(rank).kind for rank in (0, 1, 2)] == [COLLECT] * 3
     counters.count("added", -1, 50)
     drawn = [rule(0) for _ in range(2000)]
-    again = BySource(counters, 4, seed=3, evaluate=evaluate)
+    again = ByShares(counters, 4, seed=3, evaluate=evaluate)
     assert [task.kind for task in drawn] == [again(1).kind for _ in range(2000)]
 
     kinds = Counter(task.kind for task in drawn)
@@ -180,7 +188,7 @@ def test_the_sources_rule_draws_fixed_shares_after_the_warm_up(evaluate: bool) -
 
 def test_the_source_rule_collects_first_even_without_a_warmup() -> None:
     counters = pace(warmup=0)
-    rule = BySource(counters, 4, seed=3, evaluate=True)
+    rule = ByShares(counters, 4, seed=3, evaluate=True)
     assert {rule(0).kind for _ in range(20)} == {COLLECT}
     counters.count("added", -1, 1)
     assert TRAIN in {rule(0).kind for _ in range(20)}

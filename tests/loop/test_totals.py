@@ -18,7 +18,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def make() -> Pace:
-    return Pace(ratio=0.5, warmup=100, slack=0, workers=2, limit=1000)
+    return Pace(updates_per_env_step=0.5, warmup=100, max_ahead=0, workers=2, limit=1000)
 
 
 def test_every_total_is_there_when_nothing_has_happened() -> None:
@@ -61,9 +61,9 @@ def test_rates_go_from_the_first_update_seen_to_the_last(clock: list[float]) -> 
 
 def test_lag_and_age_are_averaged_over_what_was_told() -> None:
     gauge = Meter(make())
-    gauge.note({"lag/mean": 2.0, "lag/max": 9.0})
+    gauge.note({"policy_lag/mean": 2.0, "policy_lag/max": 9.0})
     gauge.note({"replay/age": 100.0})
-    gauge.note({"lag/mean": 4.0, "lag/max": 5.0, "replay/age": 300.0})
+    gauge.note({"policy_lag/mean": 4.0, "policy_lag/max": 5.0, "replay/age": 300.0})
     totals = gauge.totals()
     assert (totals["policy_lag_mean"], totals["policy_lag_max"]) == (3.0, 9.0)
     assert totals["replay_age_mean"] == 200.0

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.session import checkpoint
 from paradigms.session.checkpoint import Checkpoints, Damaged, load_policy, read, save_policy, write
 
@@ -227,10 +227,12 @@ def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Pat
 
 
 def test_a_policy_comes_back_with_what_is_known_about_it(tmp_path: Path) -> None:
-    copy = Copy("evaluate", torch.randn(32), torch.tensor([5, 5]), 5, 100, 2, 5, 1.5)
-    save_policy(tmp_path / "best.safetensors", copy, {"env": {"id": "X"}, "score": float("nan")})
+    snapshot = Snapshot("evaluate", torch.randn(32), torch.tensor([5, 5]), 5, 100, 2, 5, 1.5)
+    save_policy(
+        tmp_path / "best.safetensors", snapshot, {"env": {"id": "X"}, "score": float("nan")}
+    )
     loaded, about = load_policy(tmp_path / "best.safetensors")
-    assert torch.equal(loaded.floats, copy.floats)
+    assert torch.equal(loaded.floats, snapshot.floats)
     assert (loaded.version, loaded.env_steps, loaded.seconds) == (5, 100, 1.5)
     assert about["env"] == {"id": "X"}
     assert about["score"] is None
@@ -238,16 +240,16 @@ def test_a_policy_comes_back_with_what_is_known_about_it(tmp_path: Path) -> None
 
 def test_a_damaged_policy_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "best.safetensors"
-    copy = Copy("evaluate", torch.randn(32), torch.tensor([5]), 5)
+    snapshot = Snapshot("evaluate", torch.randn(32), torch.tensor([5]), 5)
     for spoil in (
         lambda: path.unlink(),
         lambda: path.write_bytes(path.read_bytes()[:40]),
         lambda: path.with_suffix(".json").write_text("{}"),
         lambda: save_policy(
-            path, Copy("evaluate", torch.full((3,), torch.nan), copy.counts, 1), {}
+            path, Snapshot("evaluate", torch.full((3,), torch.nan), snapshot.counts, 1), {}
         ),
     ):
-        save_policy(path, copy, {})
+        save_policy(path, snapshot, {})
         spoil()
         with pytest.raises(Damaged, match="cannot be read as a policy"):
             load_policy(path)

@@ -14,7 +14,7 @@ import torch
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
 from agents.parts.vector import Vector
 from envs.make import describe, make_env
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.runtime.crew import Failed
 from paradigms.session.evaluator import Evaluator, Plan, play
 
@@ -62,11 +62,11 @@ def plan(agent: type[Agent] = Constant, world: str = "Identity", **options: Any)
     return Plan(agent, env, describe(env), **{"slots": 4, "every_seconds": 0.0, **options})
 
 
-def copy(action: float, updates: int = 1) -> Copy:
+def snapshot(action: float, updates: int = 1) -> Snapshot:
     agent = Constant(describe(plan().make_env), 0)
     Vector(agent)
     agent.action.data.fill_(action)
-    return Copy("all", agent.vector.floats.clone(), agent.vector.counts.clone(), updates)
+    return Snapshot("all", agent.vector.floats.clone(), agent.vector.counts.clone(), updates)
 
 
 def size() -> int:
@@ -110,8 +110,8 @@ def test_lengths_are_env_steps_however_many_an_action_is_played_for() -> None:
 
 def test_the_same_seeds_give_the_same_episodes_and_others_others() -> None:
     with Evaluator(plan(), size=size(), where="inline") as evaluator:
-        first, again = evaluator.measure(copy(0.1), 10), evaluator.measure(copy(0.1), 10)
-        other = evaluator.measure(copy(0.1), 10, number=1)
+        first, again = evaluator.measure(snapshot(0.1), 10), evaluator.measure(snapshot(0.1), 10)
+        other = evaluator.measure(snapshot(0.1), 10, number=1)
     assert first.returns.tolist() == again.returns.tolist()
     assert len(set(first.returns.tolist())) == 10
     assert not set(first.returns.tolist()) & set(other.returns.tolist())
@@ -127,8 +127,8 @@ def test_no_two_evaluations_share_a_seed_and_none_shares_the_measurements() -> N
 
 def test_the_weights_of_the_copy_are_judged_whatever_part_it_holds() -> None:
     with Evaluator(plan(world="Quadratic"), size=size(), where="inline") as evaluator:
-        whole = [evaluator.measure(copy(a), 4).returns.mean() for a in (-1.0, 0.3)]
-        parts = [replace(copy(a), part="evaluate") for a in (-1.0, 0.3)]
+        whole = [evaluator.measure(snapshot(a), 4).returns.mean() for a in (-1.0, 0.3)]
+        parts = [replace(snapshot(a), part="evaluate") for a in (-1.0, 0.3)]
         part = [evaluator.measure(c, 4).returns.mean() for c in parts]
     assert whole == part
     assert whole[0] < whole[1]
@@ -138,23 +138,23 @@ def test_the_raw_policy_is_judged_unless_the_averaged_one_is_asked_for() -> None
     with Evaluator(plan(Averaging), size=2 * size(), where="inline") as evaluator:
         both = torch.zeros(2 * size())
         both[0], both[size()] = 0.9, 0.1
-        judged = Copy("evaluate", both, torch.zeros(1), 1)
+        judged = Snapshot("evaluate", both, torch.zeros(1), 1)
         first = evaluator.measure(judged, 8)
         averaged = evaluator.measure(judged, 8, averaged=True)
         assert evaluator.measure(judged, 8).returns.tolist() == first.returns.tolist()
     with Evaluator(plan(), size=size(), where="inline") as evaluator:
-        assert first.returns.tolist() == evaluator.measure(copy(0.9), 8).returns.tolist()
-        assert averaged.returns.tolist() == evaluator.measure(copy(0.1), 8).returns.tolist()
+        assert first.returns.tolist() == evaluator.measure(snapshot(0.9), 8).returns.tolist()
+        assert averaged.returns.tolist() == evaluator.measure(snapshot(0.1), 8).returns.tolist()
 
 
 def test_an_evaluation_comes_back_with_the_copy_it_judged() -> None:
     with Evaluator(plan(), size=size(), where="inline") as evaluator:
         assert evaluator.poll() == []
-        offered = copy(0.5, updates=77)
+        offered = snapshot(0.5, updates=77)
         evaluator.offer(offered)
         assert not evaluator.due(), "one at a time"
         (evaluation,) = evaluator.poll()
-    assert evaluation.copy is offered
+    assert evaluation.snapshot is offered
     assert len(evaluation.returns) == 4
     assert evaluation.mean == pytest.approx(evaluation.returns.mean())
 
@@ -165,7 +165,7 @@ def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeede
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with Evaluator(plan(every_seconds=5.0), size=size(), where="inline") as evaluator:
-        evaluator.offer(copy(0.0))
+        evaluator.offer(snapshot(0.0))
         evaluator._desk.seconds.array[0] = 2.0
         evaluator.poll()
         now = 117.9
@@ -175,7 +175,7 @@ def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeede
         assert not evaluator.due(in_a_row=3)
         now = 118.1
         assert evaluator.due()
-        evaluator.offer(copy(0.0))
+        evaluator.offer(snapshot(0.0))
         evaluator._desk.seconds.array[0] = 0.001
         evaluator.poll()
         now = 123.0
@@ -186,7 +186,7 @@ def test_with_a_core_of_its_own_it_goes_on_at_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     options = {"every_seconds": 0.0, "share": 1.0}
     with Evaluator(plan(**options), size=size(), where="inline") as evaluator:
-        evaluator.offer(copy(0.0))
+        evaluator.offer(snapshot(0.0))
         evaluator._desk.seconds.array[0] = 2.0
         evaluator.poll()
         assert evaluator.due()
@@ -199,35 +199,35 @@ def test_null_means_none_while_training() -> None:
 
 def test_a_process_of_its_own_gives_the_same_returns() -> None:
     with Evaluator(plan(), size=size(), where="inline") as here:
-        expected = here.measure(copy(0.25), 6)
-        here.offer(copy(0.25))
+        expected = here.measure(snapshot(0.25), 6)
+        here.offer(snapshot(0.25))
         (evaluation,) = here.poll()
     with Evaluator(plan(), size=size()) as there:
-        there.offer(copy(0.25))
+        there.offer(snapshot(0.25))
         (judged,) = there.finish()
-        measured = there.measure(copy(0.25), 6)
+        measured = there.measure(snapshot(0.25), 6)
     assert measured.returns.tolist() == expected.returns.tolist()
     assert judged.returns.tolist() == evaluation.returns.tolist()
 
 
 def test_a_policy_that_cannot_act_ends_the_run_with_its_traceback() -> None:
     with Evaluator(plan(Broken), size=size()) as evaluator:
-        evaluator.offer(copy(0.0))
+        evaluator.offer(snapshot(0.0))
         with pytest.raises(Failed, match="this policy cannot act"):
             evaluator.finish()
 
 
 def test_a_policy_is_confirmed_on_the_seeds_that_it_is_measured_on() -> None:
     with Evaluator(plan(world="Counting"), size=size(), where="inline") as evaluator:
-        evaluator.confirm(copy(0.3), 10)
+        evaluator.confirm(snapshot(0.3), 10)
         assert not evaluator.free
         (ended,) = evaluator.finish()
         assert ended.confirming
         assert len(ended.returns) == 10, "ten episodes in four slots"
         assert evaluator.free
-        played = evaluator.measure(copy(0.3), 10)
+        played = evaluator.measure(snapshot(0.3), 10)
         assert np.array_equal(ended.returns, played.returns)
-        evaluator.offer(copy(0.3))
+        evaluator.offer(snapshot(0.3))
         (evaluated,) = evaluator.finish()
         assert not evaluated.confirming
         assert len(evaluated.returns) == 4

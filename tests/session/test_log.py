@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from paradigms.base import Copy, Progress
+from paradigms.base import Progress, Snapshot
 from paradigms.session import log as logs
 from paradigms.session.evaluator import Evaluation
 from paradigms.session.log import Log, forget_after, summary
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 
 
 def progress(steps: int, seconds: float, **metrics: float) -> Progress:
-    named = {name.replace("_", "/"): value for name, value in metrics.items()}
+    named = {k if "/" in k else k.replace("_", "/"): value for k, value in metrics.items()}
     nothing: Any = None
     return Progress(steps, steps // 2, steps // 10, seconds, named, nothing, nothing, nothing)
 
@@ -64,12 +64,12 @@ def test_a_pipe_gets_a_plain_line_every_five_seconds(tmp_path: Path, clock: Cloc
     log = Log(tmp_path, env_steps=10_000, tensorboard=False, stream=stream)
     for i in range(1, 13):
         clock.now = float(i)
-        log.progress(progress(100 * i, i, episode_return=-3.0, lag_mean=2.0))
+        log.progress(progress(100 * i, i, episode_return=-3.0, **{"policy_lag/mean": 2.0}))
     log.close()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2
     assert "500 of 10,000 env steps" in lines[0]
-    assert "100 steps/s  50 updates/s  return -3.0  lag 2.0 updates  1:35 left" in lines[0]
+    assert "100 steps/s  50 updates/s  return -3.0  policy lag 2.0 updates  1:35 left" in lines[0]
     assert "\x1b" not in stream.getvalue()
     assert "500 of 10,000" in (tmp_path / "log.txt").read_text()
 
@@ -85,8 +85,8 @@ def test_the_time_left_is_the_nearer_of_both_budgets(tmp_path: Path, clock: Cloc
 
 def test_an_evaluation_is_a_line_with_every_return(tmp_path: Path) -> None:
     log = Log(tmp_path, env_steps=1000, tensorboard=False, stream=io.StringIO())
-    copy = Copy("evaluate", torch.zeros(1), torch.zeros(1), 7, 70, 3, 7, 1.25)
-    log.evaluation(Evaluation(copy, np.array([1.0, 3.0]), np.array([5, 6])))
+    snapshot = Snapshot("evaluate", torch.zeros(1), torch.zeros(1), 7, 70, 3, 7, 1.25)
+    log.evaluation(Evaluation(snapshot, np.array([1.0, 3.0]), np.array([5, 6])))
     log.close()
     (row,) = rows(tmp_path)
     expected = {"kind": "evaluation", "seconds": 1.25, "env_steps": 70, "updates": 7, "mean": 2.0}

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from paradigms.base import Copy
+from paradigms.base import Snapshot
 from paradigms.session.checkpoint import read, write
 from paradigms.session.evaluator import Evaluation, Returns
 from paradigms.session.outcome import Outcome, retention
 
 
 def evaluation(mean: float, at: int) -> Evaluation:
-    copy = Copy(
+    snapshot = Snapshot(
         "evaluate", torch.full((4,), float(at)), torch.tensor([at]), at, 10 * at, at, at, at
     )
-    return Evaluation(copy, np.array([mean - 1, mean + 1]), np.array([5, 7]))
+    return Evaluation(snapshot, np.array([mean - 1, mean + 1]), np.array([5, 7]))
 
 
 def followed(means: list[float], threshold: float | None = 100.0) -> Outcome:
@@ -33,9 +33,9 @@ def followed(means: list[float], threshold: float | None = 100.0) -> Outcome:
 def measuring(returns: dict[int, float]) -> Any:
     """A stand-in for the evaluator: the policy of update n has returns[n]; counts its calls."""
 
-    def ask(copy: Copy, episodes: int) -> Returns:
-        ask.calls.append(copy.version)
-        return Returns(np.full(episodes, returns[copy.version]), np.ones(episodes, np.int64))
+    def ask(snapshot: Snapshot, episodes: int) -> Returns:
+        ask.calls.append(snapshot.version)
+        return Returns(np.full(episodes, returns[snapshot.version]), np.ones(episodes, np.int64))
 
     ask.calls = []
     return ask
@@ -63,7 +63,7 @@ def test_two_in_a_row_are_not_enough() -> None:
 
 def test_the_solving_policy_has_to_be_confirmed() -> None:
     outcome = followed([110, 110, 110])
-    outcome.measure(evaluation(0, 9).copy, 100, measuring({0: 99.0, 1: 120.0, 9: 118.0}))
+    outcome.measure(evaluation(0, 9).snapshot, 100, measuring({0: 99.0, 1: 120.0, 9: 118.0}))
     result = outcome.result({})
     assert result["solved"] is False
     assert result["confirmed_return"] == 99.0
@@ -95,7 +95,7 @@ def test_a_run_that_asks_while_it_trains_goes_on_until_a_policy_is_confirmed() -
     assert outcome.confirm(replace(evaluation(120, asked.version), confirming=True))
     assert outcome.unconfirmed() is None
     ask = measuring({1: 125.0, 5: 130.0})
-    outcome.measure(evaluation(0, 5).copy, 100, ask)
+    outcome.measure(evaluation(0, 5).snapshot, 100, ask)
     result = outcome.result({})
     assert (result["solved"], result["updates_to_threshold"]) == (True, 3)
     assert (result["confirmed_return"], outcome.confirmations) == (120.0, 2)
@@ -151,7 +151,7 @@ def test_fewer_than_three_evaluations_still_have_a_best() -> None:
 def test_one_policy_in_two_parts_is_measured_once() -> None:
     outcome = followed([110, 110, 110])
     ask = measuring({0: 110.0, 1: 111.0})
-    outcome.measure(evaluation(0, 1).copy, 10, ask)
+    outcome.measure(evaluation(0, 1).snapshot, 10, ask)
     assert ask.calls == [0, 1]
 
 

@@ -55,32 +55,33 @@ def _vector(vector: Plain) -> Vector:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 5), max_size=20), st.integers(0, 4), st.integers(1, 3))
 def test_a_reader_gets_the_version_published_lag_publications_ago(
-    gaps: list[int], lag: int, spare: int
+    gaps: list[int], policy_lag: int, spare: int
 ) -> None:
     writer, reader = Plain(), Plain()
-    channel = weights(writer.fill(0), lag=lag, spare=spare)
+    channel = weights(writer.fill(0), policy_lag=policy_lag, spare=spare)
     versions = [0]
     for gap in gaps:
         versions.append(versions[-1] + gap)
         channel.publish(_vector(writer.fill(versions[-1])), versions[-1])
-        wanted = versions[max(0, len(versions) - 1 - lag)]
+        wanted = versions[max(0, len(versions) - 1 - policy_lag)]
         assert channel.version == versions[-1]
         assert channel.pull(_vector(reader)) == wanted
         assert reader.of(wanted)
-        copy = channel.copy("act", 4)
-        assert (copy.part, copy.version, len(copy.floats)) == ("act", wanted, 4)
-        assert (copy.floats == wanted).all() and (copy.counts == wanted).all()
+        snapshot = channel.snapshot("act", 4)
+        assert (snapshot.part, snapshot.version, len(snapshot.floats)) == ("act", wanted, 4)
+        assert (snapshot.floats == wanted).all() and (snapshot.counts == wanted).all()
     assert channel.torn == 0
 
 
-@pytest.mark.parametrize("lag", [0, 2])
+@pytest.mark.parametrize("policy_lag", [0, 2])
 @pytest.mark.parametrize("late", [1, 2, 3, 7])
 def test_a_version_that_was_overwritten_while_it_was_read_is_read_again(
-    late: int, lag: int, monkeypatch: pytest.MonkeyPatch
+    late: int, policy_lag: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writer publishes `late` versions between a reader's look at the serial and its copy."""
+    """The writer publishes `late` versions between a reader's look at the serial and its
+    snapshot."""
     writer, reader = Plain(), Plain()
-    channel = weights(writer.fill(0), lag=lag, spare=3)
+    channel = weights(writer.fill(0), policy_lag=policy_lag, spare=3)
     for version in range(1, 9):
         channel.publish(_vector(writer.fill(version)), version)
     look = channel._readable
@@ -96,7 +97,7 @@ def test_a_version_that_was_overwritten_while_it_was_read_is_read_again(
     got = channel.pull(_vector(reader))
     assert reader.of(got)
     assert channel.torn == (late >= 3)
-    assert got == (8 - lag if late < 3 else 8 + late - lag)
+    assert got == (8 - policy_lag if late < 3 else 8 + late - policy_lag)
 
 
 class Writer(Role):
@@ -128,9 +129,10 @@ class Reader(Role):
             version = self.channel.pull(_vector(reader))
             whole += reader.of(version) and version >= last
             last = version
-            copy = self.channel.copy("all", self.size)
+            snapshot = self.channel.snapshot("all", self.size)
             whole += bool(
-                (copy.floats == copy.version).all() and (copy.counts == copy.version).all()
+                (snapshot.floats == snapshot.version).all()
+                and (snapshot.counts == snapshot.version).all()
             )
         self.enough.array[0] = True
         link.report({"reads": reads, "whole": whole, "last": last})
@@ -159,8 +161,12 @@ def test_bound_weights_are_one_vector_for_all() -> None:
     two.floats[5] = 8
     two.counts[0] = 4
     assert one.floats.tolist() == [3, 3, 3, 3, 3, 8, 3, 3]
-    copy = bound.copy("act", 4)
-    assert (copy.version, copy.floats.tolist(), copy.counts.tolist()) == (4, [3] * 4, [4, 3])
+    snapshot = bound.snapshot("act", 4)
+    assert (snapshot.version, snapshot.floats.tolist(), snapshot.counts.tolist()) == (
+        4,
+        [3] * 4,
+        [4, 3],
+    )
 
 
 def test_bound_weights_have_no_whole_version() -> None:
