@@ -42,8 +42,9 @@ def replay(folder: Path) -> bool:
     machine.prepare()
     import torch
 
+    from paradigms.errors import Diverged
     from paradigms.runtime.journal import Journal
-    from paradigms.runtime.order import Diverged, Recorded
+    from paradigms.runtime.recorded import Recorded
     from paradigms.session.checkpoint import Checkpoints, Damaged
 
     journal = Journal.read(folder / "journal.bin")

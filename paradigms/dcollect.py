@@ -81,8 +81,8 @@ class ActorWorker(Role):
         examiner = Examiner(self.job, agent, rank) if self.job.evaluate_in_worker else None
         told = 0.0
         lockstep = pace.max_ahead == 0  # there the learner ends it, after a whole round
-        while link.go() and not link.done(not lockstep and pace.spent(rank)):
-            if not link.may("pace", lambda: pace.may_collect(rank)):
+        while link.go(until=lambda: not lockstep and pace.spent(rank)):
+            if not link.wait("pace", lambda: pace.may_collect(rank), rate_limit=True):
                 break
             with link.event("pull") as event:
                 event.read = self.served.pull(agent.vector, "act")
@@ -122,7 +122,7 @@ class CentralLearner(Role):
         learner = make_learner(job, agent, self.replay)
         self.learner = learner
         told = 0.0
-        while link.go() and not link.done(pace.spent() and not pace.debt()):
+        while link.go(until=lambda: pace.spent() and not pace.debt()):
             take = self._round if job.max_ahead == 0 else self._arrived
             if not take(link):
                 break

@@ -210,7 +210,7 @@ class Averager(Role):
         workers = range(self.tasks.workers)
         for rank in workers:
             self.assign(rank)
-        while link.go() and not link.done(self.pace.spent() and self.tasks.all_idle()):
+        while link.go(until=lambda: self.pace.spent() and self.tasks.all_idle()):
             if self.job.max_ahead == 0:  # a round: everybody's task, in the order of rank
                 if not link.wait("round", self.tasks.all_finished):
                     break

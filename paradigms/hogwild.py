@@ -75,13 +75,13 @@ class HogwildWorker(Role):
         agent = make_agent(job)
         self.bound.bind(agent.vector)
         if self.lock is None:
-            agent.optim = Local(turn=link.turn)
+            agent.optim = Local(turn=link.give_way)
         else:
-            agent.optim = Locked(Local(), self.lock, turn=link.turn)
+            agent.optim = Locked(Local(), self.lock, turn=link.give_way)
         actor = make_actor(job, agent, self.replay, pace, rank)
         learner = make_learner(job, agent, self.replay, rank, ranks=self.ranks)
         told = 0.0
-        while link.go() and not link.done(pace.spent(rank)):
+        while link.go(until=lambda: pace.spent(rank)):
             fragment = actor.collect(version=pace.total("updates"))
             learner.arrived(fragment, pace.total("updates"))
             metrics = note_collected(actor, pace, rank, fragment.steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from paradigms.errors import Empty, Full
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.runtime.memory import Shared
 
@@ -51,11 +52,9 @@ class Channel:
         return bool(self._put.array[rank, 0] - self._got.array[rank, 0] < self.depth)
 
     def put(self, fragment: Fragment) -> None:
-        """Copies a fragment into the next slot. Raises BufferError if there is none."""
+        """Copies a fragment into the next slot. Raises Full if there is none."""
         if not self.has_room(fragment.rank):
-            raise BufferError(
-                f"no room in the channel of worker {fragment.rank}: wait for has_room"
-            )
+            raise Full(f"no room in the channel of worker {fragment.rank}: wait for has_room")
         sent = int(self._put.array[fragment.rank, 0])
         self._slot(fragment.rank, sent)[...] = fragment.data
         self._put.array[fragment.rank, 0] = sent + 1
@@ -70,10 +69,10 @@ class Channel:
         return int((self._put.array[:, 0] - self._got.array[:, 0]).sum())
 
     def get(self, rank: int) -> Fragment:
-        """The oldest waiting fragment of a worker. Raises BufferError if there is none."""
+        """The oldest waiting fragment of a worker. Raises Empty if there is none."""
         got = int(self._got.array[rank, 0])
         if got == self._put.array[rank, 0]:
-            raise BufferError(f"nothing waits in the channel of worker {rank}")
+            raise Empty(f"nothing waits in the channel of worker {rank}")
         return self.peek(rank, got)
 
     def peek(self, rank: int, number: int) -> Fragment:

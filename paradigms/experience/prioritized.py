@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Spec, above, at_least, within
+from paradigms.errors import NotFinite
 from paradigms.experience.sumtree import Windows
 from paradigms.experience.uniform import Drawn, Uniform
 from paradigms.runtime.memory import Shared
@@ -91,8 +92,7 @@ class Prioritized(Uniform):
 
     def update(self, index: Tensor, priority: Tensor) -> None:
         """Gives the transitions `index` [N] of a batch their |TD error| [N]; of one that occurs
-        twice the first counts. Raises FloatingPointError for a NaN, an infinity or a negative
-        number."""
+        twice the first counts. Raises NotFinite for a NaN, an infinity or a negative number."""
         unique, first = np.unique(index.cpu().numpy(), return_index=True)
         power = self._power(priority.detach().cpu().numpy()[first])
         serial, stream = np.divmod(unique, self.streams)
@@ -156,7 +156,7 @@ class Prioritized(Uniform):
 
     def _power(self, priority: np.ndarray) -> np.ndarray:
         if not (np.isfinite(priority) & (priority >= 0)).all():
-            raise FloatingPointError(
+            raise NotFinite(
                 "a priority is a NaN, an infinity or negative; lower agent.lr, or see what the"
                 " agent calls its TD error"
             )

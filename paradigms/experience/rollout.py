@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from agents.base import Batch, Spec
+from paradigms.errors import Empty
 from paradigms.experience.channel import Channel
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.runtime.memory import Shared
@@ -93,12 +94,12 @@ class Rollout:
         """The next sample of these writers (None: of all), time first: see Batch.
 
         Nothing is drawn: `size` and the generator are for replays that draw, and fragments come in
-        their order, whatever `heads` says has been added. Raises BufferError, and takes nothing,
+        their order, whatever `heads` says has been added. Raises Empty, and takes nothing,
         if some are still missing.
         """
         ranks = list(range(self.streams) if ranks is None else ranks)
         if not self.samples((self.heads() - self.taken)[ranks]):
-            raise BufferError(f"no whole sample of the workers {ranks} waits")
+            raise Empty(f"no whole sample of the workers {ranks} waits")
         ranks = self._next(ranks)
         taken = np.empty(len(ranks), self.layout.fragment)
         for place, rank in enumerate(ranks):

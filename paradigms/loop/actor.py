@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.base import Agent
 from agents.parts.draws import reseed
+from paradigms.errors import NotFinite
 from paradigms.experience.layout import Fragment, Layout
 
 Explore = Callable[[int, int, int], float]
@@ -99,7 +100,7 @@ class Actor:
         self.number += 1
         shown = (transitions["reward"], transitions["obs"], fragment.final_obs, fragment.next_obs)
         if not all(np.isfinite(numbers).all() for numbers in shown):
-            raise FloatingPointError(
+            raise NotFinite(
                 f"the env of worker {self.rank} returned a NaN or an infinity;"
                 " check env.id and env.kwargs"
             )

@@ -17,11 +17,13 @@ from multiprocessing import parent_process, reduction
 from multiprocessing.connection import Connection, wait
 from typing import IO, Any, cast
 
+from paradigms.errors import Stopped
 from paradigms.runtime import machine
-from paradigms.runtime.event import Event, Ink
-from paradigms.runtime.link import Link, Member, Stopped, describe
+from paradigms.runtime.event import Event
+from paradigms.runtime.journal import JournalWriter
+from paradigms.runtime.link import Link, describe
 from paradigms.runtime.memory import Shared
-from paradigms.runtime.start import Packed
+from paradigms.runtime.start import Pickled
 
 COLUMNS = 8  # float64 cells a role, one cache line; the row after the last role is the crew's
 BEAT, MAIL, SEQUENCE, WAITING = range(4)  # heartbeat due from; messages sent; events; waiting since
@@ -30,8 +32,10 @@ SECONDS_BETWEEN_FLUSHES = 1.0
 LONGEST_WORD = 64
 
 
-class Board:
-    """Heartbeats, counters and what each role waits for, in shared memory; one writer a cell."""
+class Heartbeats:
+    """When each role last showed life, its counters and what it waits for, in shared memory; every
+    cell has one writer. `numbers`: [roles + 1, COLUMNS] float64, the last row is the crew's: its
+    first cell is 1.0 once the crew has been asked to stop."""
 
     def __init__(self, roles: int) -> None:
         self.numbers = Shared((roles + 1, COLUMNS), "float64")
@@ -41,11 +45,11 @@ class Board:
         return bytes(self.words.array[index]).rstrip(b"\0").decode(errors="replace")
 
 
-class Dump:
+class FaultLog:
     """Where a child's faulthandler writes, also when Python is stuck; the parent reads it."""
 
     def __init__(self) -> None:
-        self.file = _nameless()
+        self.file = _unnamed_file()
 
     def __getstate__(self) -> Any:
         return reduction.DupFd(self.file.fileno())
@@ -60,13 +64,21 @@ class Dump:
 class ProcessLink(Link):
     """The link of a role that has a process to itself."""
 
-    def __init__(self, member: Member, board: Board, pipe: Connection, ink: Ink | None) -> None:
-        super().__init__(member.name, member.rank, member.restarts, ink)
+    def __init__(
+        self,
+        name: str,
+        rank: int,
+        index: int,
+        beats: Heartbeats,
+        pipe: Connection,
+        writer: JournalWriter | None,
+    ) -> None:
+        super().__init__(name, rank, writer)
         self.role: Any = None
-        self._board, self._pipe, self._index = board, pipe, member.index
-        flat: Any = board.numbers.array.reshape(-1)
+        self._beats, self._pipe, self._index = beats, pipe, index
+        flat: Any = beats.numbers.array.reshape(-1)
         self._cells = cast("memoryview[float]", memoryview(flat))  # quicker than an array
-        row = member.index * COLUMNS
+        row = index * COLUMNS
         self._beat, self._mail, self._waiting = row + BEAT, row + MAIL, row + WAITING
         self._sequence = row + SEQUENCE
         self._stop = len(self._cells) - COLUMNS
@@ -81,19 +93,26 @@ class ProcessLink(Link):
 
     @property
     def events(self) -> int:
-        """How many events it has begun, in all its lives."""
+        """How many events it has begun, those before it was replaced included."""
         return int(self._cells[self._sequence])
 
-    def go(self) -> bool:
+    def go(self, until: Callable[[], object] = lambda: False) -> bool:
         cells = self._cells
         cells[self._beat] = now = time.monotonic()
         if cells[self._mail] != self._read:
-            self._serve()
+            self._read_mail()
         if now > self._flush_at:
             self._flush(now)
-        return cells[self._stop] == 0.0
+        return cells[self._stop] == 0.0 and not until()
 
-    def wait(self, what: str, ready: Callable[[], object], timeout: float | None = None) -> bool:
+    def wait(
+        self,
+        what: str,
+        ready: Callable[[], object],
+        timeout: float | None = None,
+        *,
+        rate_limit: bool = False,
+    ) -> bool:
         cells = self._cells
         cells[self._beat] = begun = now = time.monotonic()
         if ready():
@@ -136,44 +155,47 @@ class ProcessLink(Link):
         self._cells[self._sequence] = event.seq + 1
 
     def closed(self, event: Event) -> None:
-        if self._ink is not None:
-            self._ink.write(event)
+        if self._writer is not None:
+            self._writer.write(event)
 
-    def _serve(self) -> None:
+    def _read_mail(self) -> None:
         while self._read != self._cells[self._mail]:
-            word, data = self._pipe.recv()
+            message = self._pipe.recv()
             self._read += 1.0
-            if word == "tell":
-                self.role.tell(data)
-            else:
-                self._pipe.send(("saved", (data, self.role.save())))
+            self.role.tell(message)
 
     def _flush(self, now: float) -> None:
         self._flush_at = now + SECONDS_BETWEEN_FLUSHES
-        if self._ink is not None:
-            self._ink.flush()
+        if self._writer is not None:
+            self._writer.flush()
 
     def _show(self, what: str, since: float) -> None:
         word = what.encode()[:LONGEST_WORD]
-        self._board.words.array[self._index] = 0
-        self._board.words.array[self._index, : len(word)] = bytearray(word)
+        self._beats.words.array[self._index] = 0
+        self._beats.words.array[self._index, : len(word)] = bytearray(word)
         self._cells[self._waiting] = since
 
 
-def main(pipe: Connection, board: Board, dump: Dump, journal: str | None, packed: Packed) -> None:
+def main(
+    pipe: Connection,
+    beats: Heartbeats,
+    faults: FaultLog,
+    journal: str | None,
+    arguments: Pickled,
+) -> None:
     """Runs one role; exits 0 after "finished", 1 after "failed" with the traceback."""
     os.setpgid(0, 0)  # a group, so that this process's own children can be ended with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    faulthandler.enable(dump.file)
-    faulthandler.register(DUMP_SIGNAL, dump.file)
+    faulthandler.enable(faults.file)
+    faulthandler.register(DUMP_SIGNAL, faults.file)
     _die_with_parent()
-    ink = None
+    writer = None
     try:
         machine.prepare()
-        (member,) = packed.open()
+        (member,) = arguments.load()
         if journal is not None:
-            ink = Ink(journal, member.index, member.rank)
-        link = ProcessLink(member, board, pipe, ink)
+            writer = JournalWriter(journal, member.index, member.rank)
+        link = ProcessLink(member.name, member.rank, member.index, beats, pipe, writer)
         link.role = member.build()
         begun = time.monotonic()
         try:
@@ -181,20 +203,20 @@ def main(pipe: Connection, board: Board, dump: Dump, journal: str | None, packed
         except Stopped:
             pass
         seconds = {"seconds": link.seconds, "total": time.monotonic() - begun}
-        if ink is not None:
-            ink.end(link.events)
-            ink.close()
+        if writer is not None:
+            writer.end(link.events)
+            writer.close()
         pipe.send(("finished", seconds))
     except BaseException as error:
-        if ink is not None:
-            ink.flush()
+        if writer is not None:
+            writer.flush()
         pipe.send(("failed", (f"raised {describe(error)}", traceback.format_exc())))
         sys.exit(1)
 
 
-def _nameless() -> IO[bytes]:
+def _unnamed_file() -> IO[bytes]:
     if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("dump"), "w+b", buffering=0)
+        return open(os.memfd_create("faults"), "w+b", buffering=0)
     return tempfile.TemporaryFile(buffering=0)
 
 

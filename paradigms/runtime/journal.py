@@ -1,32 +1,49 @@
-"""The journal: every scheduling event of a run as a fixed record, enough to repeat the run.
+"""The journal: every scheduling event of a run as a fixed record, enough to execute it again.
 
 Crew("process", journal="journal.bin")                          # records
-Crew("inline", order=Recorded(Journal.read("journal.bin")))     # repeats, to the same bits
+Crew("inline", order=Recorded(Journal.read("journal.bin")))     # re-executes, to the same bits
+
+The file is one line of JSON (`begin`) and then records of RECORD, which the roles append.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 import numpy as np
 
-from paradigms.runtime.event import END, KINDS, RECORD, Event, event_of
-from paradigms.runtime.order import Diverged, Drawn, Intent, Order, RankOrder, Recorded
+from paradigms.runtime.event import FIELDS, KINDS, Event
 
-__all__ = [
-    "KINDS", "RECORD", "Diverged", "Drawn", "Event", "Intent", "Journal", "Order", "RankOrder",
-    "Recorded", "begin",
-]  # fmt: skip
+END = 255  # the code of a role's last record
+RECORD = np.dtype(
+    [
+        ("seq", "<u4"),
+        ("role", "u1"),
+        ("kind", "u1"),
+        ("rank", "<i2"),
+        ("worker", "<i2"),
+        ("spare", "<i2"),
+        ("count", "<i4"),
+        ("read", "<i8"),
+        ("written", "<i8"),
+        ("base", "<i8"),
+        ("time", "<f8"),
+    ]
+)
+_PACK = Struct("<IBBhhhiqqqd")
+_CODE = {kind: code for code, kind in enumerate(KINDS)}
 
 
 @dataclass(frozen=True)
 class Journal:
-    """A journal read back: `records` (dtype RECORD) in file order, and its roles by number.
+    """A journal read back. roles: their names, in rank order. records: [N] RECORD, in file order.
 
     Within a role, sort by `seq`: an event is numbered when it begins and written when it ends.
     """
@@ -36,9 +53,11 @@ class Journal:
 
     @classmethod
     def read(cls, path: str | Path) -> Journal:
-        """Reads a journal; a record cut off by a killed process at the very end is dropped.
+        """Reads a whole journal file into memory, 48 bytes an event.
 
-        Raises ValueError if the file is no journal of this format.
+        A last record that is shorter than that, because its process was killed while it wrote, is
+        dropped; `complete` then says False. Raises OSError if the file cannot be read, ValueError
+        if it is no journal or has another format.
         """
         with open(path, "rb") as file:
             line, rest = file.readline(), file.read()
@@ -58,10 +77,10 @@ class Journal:
         records = records[records["kind"] != END]
         records = records[np.argsort(records["seq"], kind="stable")]
         whole = np.cumprod(records["seq"] == np.arange(len(records))).astype(bool)
-        return [event_of(record) for record in records[whole]]
+        return [_event(record) for record in records[whole]]
 
     def complete(self) -> bool:
-        """Whether every role has come to its end, and nothing that it did is missing."""
+        """Whether every role has returned from `run`, and no event of it is missing."""
         for role in self.roles:
             records = self._of(role)
             ends = records["seq"][records["kind"] == END]
@@ -74,8 +93,44 @@ class Journal:
         return mine
 
 
+class JournalWriter:
+    """One role's end of the journal: keeps records in memory, appends them whole (O_APPEND), so
+    that roles in several processes can write one file. Raises OSError if the file cannot grow."""
+
+    def __init__(self, path: str | Path, role: int, rank: int) -> None:
+        """role: its index in the header's list. rank: for the record."""
+        self._role, self._rank = role, rank
+        self._buffer = bytearray()
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def write(self, event: Event) -> None:
+        """Keeps the record of an event that has ended, until `flush`."""
+        self._buffer += _PACK.pack(
+            event.seq, self._role, _CODE[event.kind], self._rank, event.worker, 0,
+            event.count, event.read, event.written, event.base, time.time(),
+        )  # fmt: skip
+
+    def flush(self) -> None:
+        if self._buffer:
+            done = os.write(self._file, self._buffer)
+            if done != len(self._buffer):
+                raise OSError("the journal cannot grow: is the disk full? set journal=null")
+            self._buffer.clear()
+
+    def end(self, seq: int) -> None:
+        """The role has returned after `seq` events, and all of them are in the journal."""
+        self._buffer += _PACK.pack(seq, self._role, END, self._rank, *(0,) * 6, time.time())
+        self.flush()
+
+    def close(self) -> None:
+        try:
+            self.flush()
+        finally:
+            os.close(self._file)
+
+
 def begin(path: str | Path, roles: Sequence[str]) -> None:
-    """Starts a journal file: one JSON line, then records."""
+    """Starts a journal file, replacing one that is there: one JSON line, then records."""
     header: dict[str, Any] = {
         "format": 1,
         "roles": list(roles),
@@ -85,3 +140,9 @@ def begin(path: str | Path, roles: Sequence[str]) -> None:
         "started": time.time(),
     }
     Path(path).write_bytes(json.dumps(header).encode() + b"\n")
+
+
+def _event(record: np.void) -> Event:
+    event = Event(None, KINDS[record["kind"]], **{name: int(record[name]) for name in FIELDS})
+    event.seq = int(record["seq"])
+    return event

@@ -1,14 +1,14 @@
-"""What a role sees of its crew, and the words and errors they share; see crew.py for the loop."""
+"""What a role sees of its crew, and the words both share; see crew.py for the parent's loop."""
 
 from __future__ import annotations
 
 import abc
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from paradigms.runtime.event import Event, Ink
+from paradigms.runtime.event import Event
+from paradigms.runtime.journal import JournalWriter
 
 
 @dataclass(frozen=True)
@@ -25,119 +25,118 @@ class Report:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class Failed(RuntimeError):
-    """A role raised, died or hung: `name`, `cause` (a phrase) and `trace` (text, may be empty)."""
-
-    def __init__(self, name: str, cause: str, trace: str = "") -> None:
-        super().__init__(f"role {name} {cause}" + (f"\n\n{trace}" if trace else ""))
-        self.name, self.cause, self.trace = name, cause, trace
-
-
-class Deadlock(RuntimeError):
-    """Every role waits for another one; the message says which waits for what."""
-
-
-class Stopped(BaseException):
-    """Unwinds a role that has to end where it stands; crews catch it, roles let it pass."""
-
-
 class Role:
-    """One process's share of the work. `run` is an ordinary loop; the rest is optional.
+    """One process's share of the work.
 
-    def run(self, link):
-        while link.go():
-            ...one piece of work: a fragment, an update, a task...
+        def run(self, link):
+            while link.go():
+                ...one piece of work: a fragment, an update, a task...
+
+    It is constructed where it runs. All methods are called on one thread, that of `run`. What they
+    raise ends the role: the crew replaces it if it is restartable, else raises Failed. A replaced
+    role is constructed anew from the same arguments, so what has to survive it lies in shared
+    memory.
     """
 
     def run(self, link: Link) -> None:
+        """The work; returns when link.go() or link.wait() is False, or when it is done."""
         raise NotImplementedError(f"{type(self).__name__} needs run(link)")
 
-    def save(self) -> dict[str, Any]:
-        """The role's own state, picklable, between two pieces of work."""
-        return {}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Takes up what `save` returned; called before `run`."""
-
     def tell(self, message: Any) -> None:
-        """A word from the parent, between two pieces of work."""
+        """Takes a message of the parent (see Crew.tell); called inside link.go()."""
 
 
 class Link(abc.ABC):
-    """A role's only way to the others. Where it may block it says so, and only there a role waits.
+    """A role's only way to the others; its methods are called by the role, on the thread of `run`.
 
-    `seconds` sums the time waited by what was waited for; `restarts` counts earlier lives.
+    name, rank: as Crew.add was given them. seconds: the seconds spent in `wait`, by `what`.
+    A role blocks in `wait` and, when a journal is re-executed, in `pick` and on entering an event;
+    in an inline crew other roles also run during `go` and `give_way`. Those five may raise
+    Stopped, which the role lets pass (a `finally` is the place to tidy up).
     """
 
-    def __init__(self, name: str, rank: int, restarts: int, ink: Ink | None) -> None:
-        self.name, self.rank, self.restarts = name, rank, restarts
+    def __init__(self, name: str, rank: int, writer: JournalWriter | None) -> None:
+        self.name, self.rank = name, rank
         self.seconds: dict[str, float] = {}
-        self._ink = ink
+        self._writer = writer
 
     @property
     @abc.abstractmethod
     def stopping(self) -> bool:
-        """Whether the crew has been asked to stop."""
+        """Whether the crew has been asked to stop. Does not block."""
 
     @abc.abstractmethod
-    def go(self) -> bool:
-        """Once a piece of work: shows life, serves save and messages; False: return from run."""
+    def go(self, until: Callable[[], object] = lambda: False) -> bool:
+        """Call it once a piece of work. Shows life, then delivers messages to Role.tell.
 
-    @abc.abstractmethod
-    def wait(self, what: str, ready: Callable[[], object], timeout: float | None = None) -> bool:
-        """Blocks until `ready()` is true (then True, also when stopping); False if asked to stop
-        first, or after `timeout` seconds (inline: 64 turns, or when nobody else can go on)."""
-
-    def may(self, what: str, ready: Callable[[], object]) -> bool:
-        """`wait` for a rule (who may go ahead) rather than for a need: a replay, whose records tell
-        who went ahead, does not wait."""
-        return self.wait(what, ready)
-
-    def done(self, enough: bool) -> bool:
-        """Whether to return from `run`: `enough`, or in a replay when the records are used up too.
-
-        while link.go() and not link.done(pace.spent(rank)): ...
+        Does not block in a process. False: return from `run`, because the crew has been asked to
+        stop or `until()` is true; `until` is asked last. When a journal is re-executed, `until`
+        counts only once all recorded events of the role have happened.
         """
-        return enough
+
+    @abc.abstractmethod
+    def wait(
+        self,
+        what: str,
+        ready: Callable[[], object],
+        timeout: float | None = None,
+        *,
+        rate_limit: bool = False,
+    ) -> bool:
+        """Blocks until `ready()` is true, and returns True.
+
+        False if the crew is asked to stop first, or after `timeout` seconds (inline: after 64
+        scheduling points, or as soon as no role can go on). A true `ready()` wins over both.
+        `ready` is called often, inline from other threads too (one at a time): it only looks.
+        What it raises, `wait` raises. what: a few words for Deadlock, and the key of `seconds`.
+        rate_limit: the wait is for a rule about who may go ahead, not for something the role
+        needs. When a journal is re-executed it returns True at once, because the journal already
+        fixes the order.
+        """
 
     def busy(self, seconds: float) -> None:  # noqa: B027
-        """Announces work that long, until the next `go` or `wait`: no heartbeat is expected."""
+        """Announces work of at most `seconds` without `go` or `wait`, in which the crew expects
+        no heartbeat; holds until the next of either. Does not block."""
 
-    def turn(self) -> None:  # noqa: B027
-        """Lets others go first where roles take turns (inline); nothing in a process of its own."""
+    def give_way(self) -> None:  # noqa: B027
+        """A scheduling point: an inline crew may let other roles go first. Nothing in a process."""
 
     def event(self, kind: str, **fields: int) -> Event:
         """A scheduling event for the journal, to be used in a `with`; see Event."""
         return Event(self, kind, **fields)
 
     def pick(self, kind: str, ready: Callable[[], Sequence[int]]) -> int | None:
-        """The rank to serve next by an event of `kind`, or None: the first of `ready()`.
+        """The rank to serve next by an event of `kind`: the first of `ready()`, None if empty.
 
-        In a replay: the recorded one, waiting for it; None if the record has another kind next.
+        Does not block; but when a journal is re-executed it is the recorded rank, waited for, and
+        None if the role's next recorded event is of another kind, or if asked to stop first.
         """
         ranks = ready()
         return int(ranks[0]) if len(ranks) else None
 
     @abc.abstractmethod
     def report(self, data: dict[str, Any]) -> None:
-        """Numbers for the log, about one a second; dropped if the parent does not listen."""
+        """Sends numbers to the owner, as a "metrics" report; about one a second is meant.
+
+        Does not block: in a process it is dropped while the pipe to the parent is full.
+        """
 
     @abc.abstractmethod
     def finish(self) -> None:
-        """The work is done: asks the whole crew to stop."""
+        """The work is done: asks the whole crew to stop. Does not block; then return from `run`."""
 
     @abc.abstractmethod
     def opened(self, event: Event) -> None:
-        """An event begins (called by Event)."""
+        """An event begins. Called by Event alone."""
 
     @abc.abstractmethod
     def closed(self, event: Event) -> None:
-        """An event ended (called by Event)."""
+        """An event has ended. Called by Event alone."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Member:
-    """What `Crew.add` was told about a role, and the newest state known of it."""
+    """What `Crew.add` was given for a role. index: its place in the order added."""
 
     name: str
     index: int
@@ -145,16 +144,12 @@ class Member:
     args: tuple[Any, ...]
     rank: int
     restartable: bool
-    state: dict[str, Any] | None = None
-    restarts: int = 0
 
     def build(self) -> Any:
-        role = self.make(*self.args)
-        if self.state is not None:
-            role.load(self.state)
-        return role
+        return self.make(*self.args)
 
 
 def describe(error: BaseException) -> str:
-    """The last line of a traceback."""
-    return "".join(traceback.format_exception_only(error)).strip()
+    """An error as the last line of a traceback has it, without the module of its class."""
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

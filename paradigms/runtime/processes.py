@@ -1,4 +1,4 @@
-"""The parent's side of roles in processes: starts, hears, restarts and ends them."""
+"""The engine behind Crew("process"): the parent's side of roles in processes of their own."""
 
 from __future__ import annotations
 
@@ -15,71 +15,70 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from paradigms.errors import Deadlock, Failed, ForkServerDied
 from paradigms.runtime import child, start
-from paradigms.runtime.link import Deadlock, Failed, Member, Report
+from paradigms.runtime.link import Member, Report
 
 SECONDS_TO_BUILD = 120.0  # imports and the role's constructor; no heartbeat yet
 LONGEST_MESSAGE = 1 << 16  # bytes; a pipe takes that much without a reader
+NO_EXIT_CODE = 255  # what multiprocessing says of every child when the fork server has died
 
 
 class Child:
     """One role's process as the parent sees it."""
 
-    def __init__(self, member: Member, board: child.Board, journal: str | None) -> None:
+    def __init__(self, member: Member, beats: child.Heartbeats, journal: str | None) -> None:
         self.member = member
         self.name = member.name
-        row = board.numbers.array[member.index]
+        row = beats.numbers.array[member.index]
         row[[child.MAIL, child.WAITING]] = 0.0
         row[child.BEAT] = time.monotonic() + SECONDS_TO_BUILD
         self._row = row
         self._heard, self._silent, self._looked = 0.0, 0.0, time.monotonic()
-        self.dump = child.Dump()
+        self.faults = child.FaultLog()
         self.finished: dict[str, Any] | None = None
         self.failure: tuple[str, str] | None = None
-        self.deaf = False  # nothing more will come through the pipe
+        self.pipe_closed = False  # nothing more will come through the pipe
         self.pipe: Connection
         self.pipe, end = start.context().Pipe()
         with end:
-            parcel = start.Parcel(member)
+            arguments = start.Arguments(member)
             self.process: BaseProcess = start.start(
-                child.main, self.name, end, board, self.dump, journal, parcel
+                child.main, self.name, end, beats, self.faults, journal, arguments
             )
 
-    def post(self, word: str, data: Any) -> None:
+    def tell(self, message: Any) -> None:
         """Sends a small message, to be read at the role's next go(); never blocks."""
-        message = ForkingPickler.dumps((word, data))
-        if len(message) > LONGEST_MESSAGE:
+        data = ForkingPickler.dumps(message)
+        if len(data) > LONGEST_MESSAGE:
             raise ValueError(
-                f"a message to role {self.name} has {len(message)} bytes, the limit is "
+                f"a message to role {self.name} has {len(data)} bytes, the limit is "
                 f"{LONGEST_MESSAGE}; put arrays into a Shared block given to its constructor"
             )
-        room = select.poll()
-        room.register(self.pipe.fileno(), select.POLLOUT)
-        if not room.poll(0):
+        space = select.poll()
+        space.register(self.pipe.fileno(), select.POLLOUT)
+        if not space.poll(0):
             raise Failed(self.name, "does not read its messages")
         with contextlib.suppress(BrokenPipeError):  # it has died: the sentinel tells
-            self.pipe.send_bytes(message)
+            self.pipe.send_bytes(data)
             self._row[child.MAIL] += 1.0
 
-    def read(self, question: int) -> Iterator[Report]:
-        """What it has sent since; its last word is kept in `finished` or `failure`. Answers to
-        other questions than this one come too late."""
-        while not self.deaf:
+    def read(self) -> Iterator[Report]:
+        """What it has sent since; its last word is kept in `finished` or `failure`."""
+        while not self.pipe_closed:
             try:
                 if not self.pipe.poll():
                     return
                 word, data = self.pipe.recv()
             except (EOFError, OSError):
-                self.deaf = True
+                self.pipe_closed = True
                 return
             if word == "finished":
                 self.finished = data
             elif word == "failed":
                 self.failure = data
-            elif word == "metrics":
+            else:
                 yield Report(self.name, word, data)
-            elif data[0] == question:
-                yield Report(self.name, word, data[1])
 
     def silent(self) -> float:
         """Seconds without a heartbeat, as long as the parent was looking."""
@@ -98,21 +97,31 @@ class Child:
 
     def where(self) -> str:
         """Where a hanging role stands: its traceback, taken without its help."""
-        size = len(self.dump.text())
+        size = len(self.faults.text())
         self.signal(child.DUMP_SIGNAL)
         deadline = time.monotonic() + 0.5
-        while len(self.dump.text()) == size and time.monotonic() < deadline:
+        while len(self.faults.text()) == size and time.monotonic() < deadline:
             wait([self.process.sentinel], 0.01)
         wait([self.process.sentinel], 0.02)  # for the rest of the text
-        return self.dump.text()
+        return self.faults.text()
 
     def ending(self) -> str:
-        """How a process that has ended did so."""
+        """How a process that has ended did so. Raises ForkServerDied if it has not ended, but
+        multiprocessing says so, because only the fork server would know."""
         self.process.join()
         code = self.process.exitcode
         if code is not None and code < 0:
             return f"was killed by {signal.Signals(-code).name}"
-        return f"left with exit code {code} without a word"
+        if code == NO_EXIT_CODE and self.finished is None and self._exists():
+            raise ForkServerDied
+        return f"exited with code {code} and without a traceback"
+
+    def _exists(self) -> bool:
+        try:
+            os.kill(self.process.pid or 0, 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def signal(self, number: int, *, group: bool = False) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -130,11 +139,11 @@ class Child:
         self.process.join()
         self.process.close()
         self.pipe.close()
-        self.dump.file.close()
+        self.faults.file.close()
 
 
-class Processes:
-    """The engine behind Crew("process")."""
+class ProcessEngine:
+    """Starts, hears, restarts and ends the roles; it works while the owner iterates over `run`."""
 
     def __init__(
         self,
@@ -148,18 +157,16 @@ class Processes:
         self._members = members
         self._restarts, self._heartbeat = restarts, heartbeat
         self._journal, self._seconds_to_stop = journal, seconds_to_stop
-        self._board = child.Board(len(members))
-        self._stop = self._board.numbers.array[len(members)]
+        self._beats = child.Heartbeats(len(members))
+        self._stop = self._beats.numbers.array[len(members)]
         self._live: dict[str, Child] = {}
-        self._asked: set[str] = set()
-        self._question = 0  # numbers the saves: a late answer is none to the next one
         self._backlog: deque[Report] = deque()
         self._emergency = util.Finalize(None, self.close, exitpriority=10)
         self.restarts = 0
 
     def run(self, tick: float) -> Iterator[Report]:
         for member in self._members:
-            self._live[member.name] = Child(member, self._board, self._journal)
+            self._live[member.name] = Child(member, self._beats, self._journal)
         due = time.monotonic() + tick
         while self._live:
             self._hear(max(0.0, due - time.monotonic()))
@@ -174,36 +181,7 @@ class Processes:
 
     def tell(self, name: str, message: Any) -> None:
         if name in self._live:
-            self._live[name].post("tell", message)
-
-    def save(self, seconds: float) -> dict[str, dict[str, Any]]:
-        self._asked = set(self._live)
-        self._question += 1
-        for role in self._live.values():
-            role.post("save", self._question)
-        states: dict[str, dict[str, Any]] = {}
-        kept: deque[Report] = deque()
-        deadline = time.monotonic() + seconds
-        while self._asked:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(
-                    f"no state from {', '.join(sorted(self._asked))} within {seconds:g} s: "
-                    "a role saves at its next link.go(); give crew.save(seconds) longer"
-                )
-            self._hear(left)
-            for report in self._backlog:
-                if report.kind == "saved":
-                    states[report.name] = report.data
-                else:
-                    kept.append(report)
-                if report.kind in ("saved", "finished"):
-                    self._asked.discard(report.name)
-            self._backlog.clear()
-        self._backlog = kept
-        for member in self._members:
-            member.state = states.get(member.name, member.state)
-        return states
+            self._live[name].tell(message)
 
     def close(self) -> None:
         """Stop, wait, terminate, kill: over soon after `seconds_to_stop`, whatever the roles do."""
@@ -223,12 +201,12 @@ class Processes:
         sources: dict[Any, Child] = {}
         for role in self._live.values():
             sources[role.process.sentinel] = role
-            if not role.deaf:
+            if not role.pipe_closed:
                 sources[role.pipe] = role
         heard = {sources[source].name: sources[source] for source in wait(sources, timeout)}
         for role in heard.values():
             ended = not role.process.is_alive()
-            self._backlog.extend(role.read(self._question))
+            self._backlog.extend(role.read())
             if ended:
                 self._ended(role, role.ending())
         for role in list(self._live.values()):
@@ -238,12 +216,12 @@ class Processes:
                 self._ended(role, f"{cause} (announce long work by link.busy)", trace)
         waiting = [role for role in self._live.values() if role.waiting() > self._heartbeat]
         if self._live and len(waiting) == len(self._live):
-            words = (f"{r.name} waits for {self._board.word(r.member.index)}" for r in waiting)
-            raise Deadlock(f"every role waits, for {self._heartbeat:g} s: " + ", ".join(words))
+            words = (f"{r.name} waits for {self._beats.word(r.member.index)}" for r in waiting)
+            raise Deadlock(f"every role has waited for {self._heartbeat:g} s: " + ", ".join(words))
 
     def _ended(self, role: Child, cause: str, trace: str = "") -> None:
         del self._live[role.name]
-        trace = trace or role.dump.text()
+        trace = trace or role.faults.text()
         role.close()
         cause, trace = role.failure or (cause, trace)
         if role.finished is None and not role.member.restartable:
@@ -257,18 +235,15 @@ class Processes:
             raise Failed(role.name, f"{cause} ({self.restarts} restarts are used up)", trace)
         else:
             self.restarts += 1
-            role.member.restarts += 1
             self._backlog.append(Report(role.name, "restarted", {"cause": cause, "trace": trace}))
-            again = self._live[role.name] = Child(role.member, self._board, self._journal)
-            if role.name in self._asked:
-                again.post("save", self._question)
+            self._live[role.name] = Child(role.member, self._beats, self._journal)
 
     def _wait_for_ends(self, deadline: float) -> None:
         while (left := deadline - time.monotonic()) > 0:
             running = [role for role in self._live.values() if role.process.is_alive()]
             if not running:
                 return
-            pipes = [role.pipe for role in running if not role.deaf]
+            pipes = [role.pipe for role in running if not role.pipe_closed]
             wait([*pipes, *(role.process.sentinel for role in running)], left)
             for role in running:  # it may be blocked in a send
-                deque(role.read(self._question), maxlen=0)
+                deque(role.read(), maxlen=0)

@@ -1,5 +1,6 @@
-"""Imported by the fork server alone, first of all: a signal to the run's process group, such as
-`timeout` sends, is for the run to answer. Without the server it could not hear how roles end."""
+"""Puts the fork server into its own process group, so that a signal to the run's group, such as
+SIGTERM from `timeout`, reaches the trainer but does not kill the server that it needs to see how
+roles end. The fork server imports this module first; nothing else does."""
 
 import os
 

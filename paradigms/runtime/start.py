@@ -1,4 +1,5 @@
-"""How a child process starts: from a fork server with torch loaded, else by spawn; no fork."""
+"""How a child process starts: from a fork server that has loaded torch, or by spawn where there is
+no fork server; the running process is never forked."""
 
 from __future__ import annotations
 
@@ -38,8 +39,9 @@ def warm() -> None:
 def start(target: Callable[..., None], name: str, *args: Any) -> BaseProcess:
     """Starts target(*args) in a process that is never daemonic, so that it may have children.
 
+    Returns when the fork server has forked it; waits for the server if that still loads torch.
     `target` lives in an importable module. Unlike multiprocessing, the script that is running is
-    imported in the child only if the arguments (see Parcel) refer to it.
+    imported in the child only if the arguments (see Arguments) refer to it.
     """
     process: BaseProcess = context().Process(target=target, name=name, args=args, daemon=False)
     with _lock, _plain_preparation():
@@ -47,30 +49,31 @@ def start(target: Callable[..., None], name: str, *args: Any) -> BaseProcess:
     return process
 
 
-class Parcel:
-    """Arguments packed in the parent while a child starts; the child unpacks them when it is ready,
-    so that what goes wrong in there has a name and a traceback."""
+class Arguments:
+    """Arguments of a child, pickled in the parent while the child starts. The child gets them as
+    Pickled and loads them when it can report errors, so that one in there has a traceback."""
 
-    def __init__(self, *content: Any) -> None:
-        self.content = content
-        full = spawn.get_preparation_data("parcel")
+    def __init__(self, *values: Any) -> None:
+        self.values = values
+        full = spawn.get_preparation_data("arguments")
         self._main = {key: full[key] for key in _MAIN if key in full}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        data = bytes(ForkingPickler.dumps(self.content))
-        return Packed, (data, self._main if b"__main__" in data else {})
+        data = bytes(ForkingPickler.dumps(self.values))
+        return Pickled, (data, self._main if b"__main__" in data else {})
 
 
-class Packed:
-    """A Parcel as it arrives."""
+class Pickled:
+    """Arguments as they arrive in the child."""
 
     def __init__(self, data: bytes, main: dict[str, str]) -> None:
         self._data, self._main = data, main
 
-    def open(self) -> tuple[Any, ...]:
+    def load(self) -> tuple[Any, ...]:
+        """The values. Raises what unpickling raises."""
         spawn.prepare(self._main)
-        content: tuple[Any, ...] = ForkingPickler.loads(self._data)
-        return content
+        values: tuple[Any, ...] = ForkingPickler.loads(self._data)
+        return values
 
 
 @contextmanager

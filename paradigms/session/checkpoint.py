@@ -23,12 +23,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from paradigms.base import Snapshot
+from paradigms.errors import PacelineError
 
 FORMAT = 1
 FILES = ("state.safetensors", "state.json")
 
 
-class Damaged(Exception):
+class Damaged(PacelineError):
     """What lies there is not a whole checkpoint or policy; the text is one sentence."""
 
 

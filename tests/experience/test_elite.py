@@ -19,7 +19,8 @@ from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.experience.elite import Elite
 from paradigms.experience.uniform import Uniform
-from paradigms.runtime.journal import Journal, Recorded
+from paradigms.runtime.journal import Journal
+from paradigms.runtime.recorded import Recorded
 from paradigms.sequential import Sequential
 from tests import jobs
 from tests.counting import Counter

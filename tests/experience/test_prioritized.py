@@ -20,7 +20,8 @@ from paradigms.base import Job
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.experience.prioritized import Prioritized
-from paradigms.runtime.journal import Journal, Recorded
+from paradigms.runtime.journal import Journal
+from paradigms.runtime.recorded import Recorded
 from paradigms.sequential import Sequential
 from tests import jobs
 from tests.experience import model as models

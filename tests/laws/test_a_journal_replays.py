@@ -1,5 +1,5 @@
-"""Law 13: an asynchronous run in real processes, replayed inline from its journal, ends with the
-same parameters to the bit."""
+"""Law 13: an asynchronous run in real processes, re-executed inline from its journal, ends with
+the same parameters to the bit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
-from paradigms.runtime.journal import Journal, Recorded
+from paradigms.runtime.journal import Journal
+from paradigms.runtime.recorded import Recorded
 from tests.jobs import AGENTS, job, run
 
 pytestmark = pytest.mark.slow
@@ -26,7 +27,7 @@ RECORDED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
+def test_a_journal_gives_the_same_bits_again(name: str, tmp_path: Path) -> None:
     file = str(tmp_path / "journal.bin")
     changes = {"workers": 2, "max_ahead": 50, "env_steps": 300}
     live = run(RECORDED[name], job(crew="process", journal=file, **changes))
@@ -41,10 +42,18 @@ def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "agent", ["sac, prioritized", "sac, elite", "reinforce", "reinforce, fifo", "ppo"]
+    ("paradigm", "agent"),
+    [
+        (DCollect(), "sac, prioritized"),
+        (DCollect(), "reinforce, fifo"),
+        (DCollect(), "ppo"),
+        (DUpdate(), "sac, prioritized"),
+        (DUpdate(), "sac, elite"),
+        (DUpdate(), "reinforce"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
 )
-@pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
-def test_so_it_does_with_every_replay(paradigm: Any, agent: str, tmp_path: Path) -> None:
+def test_every_replay_gives_the_same_bits_again(paradigm: Any, agent: str, tmp_path: Path) -> None:
     file = str(tmp_path / "journal.bin")
     changes = {"workers": 3, "max_ahead": 50, "env_steps": 600}
     live = run(paradigm, AGENTS[agent].job(crew="process", journal=file, **changes))

@@ -32,13 +32,13 @@ class Count(Role):
 
 
 class Work(Role):
-    """Goes on until it is stopped; remembers what it is told, and what it was given to load."""
+    """Goes on until it is stopped; reports all messages so far whenever it gets one."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
 
     def run(self, link: Link) -> None:
-        told = len(self.told)
+        told = 0
         while link.go():
             if len(self.told) > told:
                 told = len(self.told)
@@ -48,25 +48,23 @@ class Work(Role):
     def tell(self, message: Any) -> None:
         self.told.append(message)
 
-    def save(self) -> dict[str, Any]:
-        return {"told": self.told, "much": np.zeros(1 << 20)}
-
-    def load(self, state: dict[str, Any]) -> None:
-        self.told = list(state["told"])
-
 
 class Fail(Role):
-    """Fails in the way it is told to, at its second go, in its first `lives` lives."""
+    """Fails in the way `how` at its second go; the one built after `failures` others returns."""
 
-    def __init__(self, how: str, lives: int = 1000) -> None:
-        self.how, self.lives = how, lives
+    def __init__(self, how: str, failures: int = 1000, built: Shared | None = None) -> None:
+        self.how, self.failures, self.built = how, failures, built
         if how == "constructor":
             raise ValueError("no such constructor")
 
     def run(self, link: Link) -> None:
+        before = 0
+        if self.built is not None:
+            before = int(self.built.array[0])
+            self.built.array[0] = before + 1
         while link.go():
-            if link.restarts >= self.lives:
-                link.report({"life": link.restarts})
+            if before >= self.failures:
+                link.report({"before": before})
                 return
             if link.go():
                 getattr(self, self.how)()
@@ -139,20 +137,6 @@ class Wait(Role):
         link.wait(f"what {link.name} wants", bool)
 
 
-class Add(Role):
-    """Adds to a shared number under a lock, n times."""
-
-    def __init__(self, number: Shared, lock: Any, n: int) -> None:
-        self.number, self.lock, self.n = number, lock, n
-
-    def run(self, link: Link) -> None:
-        for _ in range(self.n):
-            with self.lock:
-                value = self.number.array[0]
-                link.turn()
-                self.number.array[0] = value + 1
-
-
 class Maker(Role):
     """Pulls a version, makes a number of it, puts it into its ring: a worker without a world."""
 
@@ -162,8 +146,8 @@ class Maker(Role):
     def run(self, link: Link) -> None:
         board, rank = self.board, self.rank
         rng = np.random.default_rng(rank)
-        while link.go() and not link.done(board.over.array[0]):
-            if not link.may("pace", lambda: board.put.array[rank] < 3 * board.version.array[0] + 6):
+        while link.go(until=lambda: board.over.array[0]):
+            if not link.wait("pace", self.may_go_ahead, rate_limit=True):
                 break
             with link.event("pull") as event:
                 event.read = int(board.version.array[0])
@@ -174,6 +158,10 @@ class Maker(Role):
             made = int(board.put.array[rank])
             board.ring.array[rank, made % 4] = 1000 * event.read + 10 * made + rank
             board.put.array[rank] += 1
+
+    def may_go_ahead(self) -> bool:
+        board = self.board
+        return bool(board.put.array[self.rank] < 3 * board.version.array[0] + 6)
 
 
 class Taker(Role):
@@ -196,7 +184,7 @@ class Taker(Role):
                 event.count = 1
             with link.event("learn") as learn:
                 with link.event("apply", base=version):
-                    link.turn()
+                    link.give_way()
                     board.taken.array[taken] = number
                 taken += 1
                 learn.count = taken

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
-from paradigms.runtime.crew import Crew, Deadlock, Failed, Link, Role
-from paradigms.runtime.journal import Drawn
+from paradigms.errors import Deadlock, Failed
+from paradigms.runtime.crew import Crew
+from paradigms.runtime.link import Link, Role
+from paradigms.runtime.order import Order
 from tests.runtime import roles
 
 
@@ -19,10 +21,10 @@ def no_thread_is_left_over() -> Iterator[None]:
 
 
 class Say(Role):
-    """Says its name n times, one a go; with `turns`, also in between."""
+    """Says its name n times, one a go; with `points`, also at so many points in between."""
 
-    def __init__(self, said: list[str], n: int, turns: int = 0) -> None:
-        self.said, self.n, self.turns = said, n, turns
+    def __init__(self, said: list[str], n: int, points: int = 0) -> None:
+        self.said, self.n, self.points = said, n, points
 
     def run(self, link: Link) -> None:
         for _ in range(self.n):
@@ -30,8 +32,8 @@ class Say(Role):
                 self.said.append(f"{link.name} stops")
                 return
             self.said.append(link.name)
-            for _ in range(self.turns):
-                link.turn()
+            for _ in range(self.points):
+                link.give_way()
                 self.said.append(link.name.upper())
 
 
@@ -187,40 +189,26 @@ def test_the_parent_gets_its_turn_at_the_same_moments_every_time() -> None:
     assert len(first) > 300 // 17
 
 
-def test_saving_changes_nothing_in_the_order() -> None:
-    class Save(Say):
-        def save(self) -> dict[str, Any]:
-            return {"said": len(self.said)}
+def test_an_order_of_ones_own_chooses_who_goes() -> None:
+    class Last(Order):
+        def choose(self, waiting: Mapping[str, str], ready: list[str], idle: int) -> str:
+            return ready[-1]
 
-    def run(save_at: set[int]) -> list[str]:
-        crew, said = Crew("inline"), list[str]()
-        for name in "abc":
-            crew.add(name, Save, said, 40, 1)
-        with crew:
-            for number, _ in enumerate(crew.run()):
-                if number in save_at:
-                    assert sorted(crew.save()) == ["a", "b", "c"]
-        return said
-
-    assert run({2, 5}) == run(set())
+    assert said_by(Crew("inline", Last()), 3) == list("cccbbbaaa")
 
 
-def test_a_drawn_order_is_drawn_from_the_seed() -> None:
-    def run(seed: int) -> list[str]:
-        return said_by(Crew("inline", Drawn(seed, {"*": 1.0, "b": [0.5, 1.5]})), 20)
+def test_a_replaced_role_keeps_its_place_in_the_round() -> None:
+    class FailOnce(Say):
+        def run(self, link: Link) -> None:
+            if "b" not in self.said:
+                link.go()
+                self.said.append("b")
+                raise ValueError("the first b fails")
+            super().run(link)
 
-    assert run(1) == run(1) != run(2)
-
-
-def test_a_drawn_order_gives_each_role_its_share_of_virtual_time() -> None:
-    crew, said = Crew("inline", Drawn(0, {"fast": 1.0, "slow": lambda rng: 4.0})), list[str]()
-    crew.add("fast", Say, said, 400)
-    crew.add("slow7", Say, said, 400)
+    crew, said = Crew("inline"), list[str]()
+    crew.add("a", Say, said, 4)
+    crew.add("b", FailOnce, said, 3, restartable=True)
+    crew.add("c", Say, said, 4)
     drive(crew)
-    done = said[: said.index("slow7", 150) + 1]
-    assert 3.0 < done.count("fast") / done.count("slow7") < 5.0
-
-
-def test_a_drawn_order_says_which_delay_is_missing() -> None:
-    with pytest.raises(ValueError, match="delays say nothing about role b; add it"):
-        said_by(Crew("inline", Drawn(0, {"a": 1.0})), 1)
+    assert said == list("abcacabcabcb")  # in its second round the new b begins

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from paradigms.errors import Deadlock, Diverged, Failed
 from paradigms.runtime import journal as journals
-from paradigms.runtime.crew import Crew, Deadlock, Failed, Link, Role
-from paradigms.runtime.event import Ink
-from paradigms.runtime.journal import RECORD, Diverged, Drawn, Event, Journal, Recorded
+from paradigms.runtime.crew import Crew
+from paradigms.runtime.event import Event
+from paradigms.runtime.journal import RECORD, Journal, JournalWriter
+from paradigms.runtime.link import Link, Role
+from paradigms.runtime.order import Order
+from paradigms.runtime.recorded import Recorded
 from tests.runtime import roles
 
 DRAINS, MAKERS = 60, 3
@@ -19,16 +24,16 @@ DRAINS, MAKERS = 60, 3
 def written(path: Path, names: list[str], *events: tuple[str, Event], end: bool = True) -> Journal:
     """A journal made by hand."""
     journals.begin(path, names)
-    inks = {name: Ink(path, index, index) for index, name in enumerate(names)}
+    writers = {name: JournalWriter(path, index, index) for index, name in enumerate(names)}
     count = dict.fromkeys(names, 0)
     for name, event in events:
         event.seq = count[name]
         count[name] += 1
-        inks[name].write(event)
-    for name, ink in inks.items():
+        writers[name].write(event)
+    for name, writer in writers.items():
         if end:
-            ink.end(count[name])
-        ink.close()
+            writer.end(count[name])
+        writer.close()
     return Journal.read(path)
 
 
@@ -113,9 +118,18 @@ def kinds_of(journal: Journal) -> dict[str, list[str]]:
     return {role: list(map(str, journal.events(role))) for role in journal.roles}
 
 
+class Shuffled(Order):
+    """Any role may go next."""
+
+    def begin(self, names: Sequence[str]) -> None:
+        self.rng = np.random.default_rng(3)
+
+    def choose(self, waiting: Mapping[str, str], ready: list[str], idle: int) -> str:
+        return ready[self.rng.integers(len(ready))]
+
+
 @pytest.mark.parametrize(
-    ("kind", "order"),
-    [("process", None), ("inline", None), ("inline", Drawn(3, {"taker": 0.3, "maker": 1.0}))],
+    ("kind", "order"), [("process", None), ("inline", None), ("inline", Shuffled())]
 )
 def test_a_run_is_repeated_from_its_journal(kind: str, order: Any, tmp_path: Path) -> None:
     first, again = tmp_path / "first.bin", tmp_path / "again.bin"
@@ -155,7 +169,7 @@ class Script(Role):
                 self.log.append(f"{link.name} {kind} {max(fields.values(), default=0)}")
 
 
-def replay(
+def execute(
     journal: Journal, scripts: dict[str, list[tuple[str, dict[str, int]]]], **options: bool
 ) -> list[str]:
     log: list[str] = []
@@ -184,7 +198,7 @@ def publishes(*versions: int, worker: int = -1) -> list[tuple[str, dict[str, int
 
 def test_a_version_is_pulled_while_it_is_the_newest(tmp_path: Path) -> None:
     scripts = {"l": publishes(1, 2), "a": pulls(0, 0, 1, 2), "b": pulls(1, 2, 2)}
-    log = replay(scripted(tmp_path / "j", scripts), scripts)
+    log = execute(scripted(tmp_path / "j", scripts), scripts)
     first, second = log.index("l publish 1"), log.index("l publish 2")
     assert set(log[:first]) == {"a pull 0"}
     assert set(log[first + 1 : second]) == {"a pull 1", "b pull 1"}
@@ -198,7 +212,7 @@ def test_writers_of_one_version_line_go_in_its_order(tmp_path: Path) -> None:
         "b": [("apply", {"written": v}) for v in (2, 3)],
         "c": pulls(0, 3),
     }
-    log = replay(scripted(tmp_path / "j", scripts), scripts)
+    log = execute(scripted(tmp_path / "j", scripts), scripts)
     assert [line for line in log if "apply" in line] == [
         "a apply 1",
         "b apply 2",
@@ -214,7 +228,7 @@ def test_weights_told_apart_by_worker_have_versions_of_their_own(tmp_path: Path)
         "s1": publishes(1, 2, worker=1),
         "a": [("pull", {"worker": 0, "read": 2}), ("pull", {"worker": 1, "read": 0})],
     }
-    log = replay(scripted(tmp_path / "j", scripts), scripts)
+    log = execute(scripted(tmp_path / "j", scripts), scripts)
     assert log.index("s0 publish 2") < log.index("a pull 2")
     assert log.index("a pull 1") < log.index("s1 publish 1")
 
@@ -224,20 +238,20 @@ def test_a_pull_of_an_old_version_on_purpose_happens_when_it_did(tmp_path: Path)
         "l": publishes(1, 2),
         "a": [("pull", {"read": 0, "base": 1}), ("pull", {"read": 1, "base": 2})],
     }
-    log = replay(scripted(tmp_path / "j", scripts), scripts)
+    log = execute(scripted(tmp_path / "j", scripts), scripts)
     assert log == ["l publish 1", "a pull 1", "l publish 2", "a pull 2"]
 
 
 def test_a_resumed_run_begins_with_the_version_it_had(tmp_path: Path) -> None:
     scripts = {"l": publishes(501), "a": pulls(500, 501)}
-    log = replay(scripted(tmp_path / "j", scripts), scripts)
+    log = execute(scripted(tmp_path / "j", scripts), scripts)
     assert log == ["a pull 500", "l publish 501", "a pull 501"]
 
 
 def test_a_role_is_stopped_where_its_records_end(tmp_path: Path) -> None:
     scripts = {"l": publishes(1, 2), "a": pulls(0, 2)}
     journal = scripted(tmp_path / "j", scripts)
-    log = replay(journal, {"l": publishes(1, 2, 3, 4), "a": pulls(0, 2, 2, 2)})
+    log = execute(journal, {"l": publishes(1, 2, 3, 4), "a": pulls(0, 2, 2, 2)})
     assert sorted(log) == ["a pull 0", "a pull 2", "l publish 1", "l publish 2"]
 
 
@@ -253,49 +267,49 @@ def one_role(*events: tuple[str, dict[str, int]]) -> dict[str, Any]:
         (("learn", {"count": 3}), ("learn", {"count": 4}), "count=4.* the journal has .*count=3"),
     ],
 )
-def test_a_replay_that_does_something_else_diverges(
+def test_a_re_execution_that_does_something_else_diverges(
     recorded: Any, done: Any, message: str, tmp_path: Path
 ) -> None:
     journal = scripted(tmp_path / "j", one_role(recorded))
     with pytest.raises(Diverged, match=message):
-        replay(journal, one_role(done))
+        execute(journal, one_role(done))
 
 
-def test_a_replay_that_does_less_diverges(tmp_path: Path) -> None:
+def test_a_re_execution_that_does_less_diverges(tmp_path: Path) -> None:
     journal = scripted(tmp_path / "j", one_role(("learn", {}), ("publish", {"written": 1})))
     with pytest.raises(Diverged, match=r"a has returned, the journal still has publish 1"):
-        replay(journal, one_role(("learn", {})))
+        execute(journal, one_role(("learn", {})))
 
 
 def test_a_rule_may_be_changed_under_a_recorded_order(tmp_path: Path) -> None:
     scripts = {"l": publishes(1, 2), "a": pulls(0, 1)}
     journal = scripted(tmp_path / "j", scripts)
-    log = replay(journal, {"l": publishes(1, 2), "a": pulls(7, 8)}, strict=False)
+    log = execute(journal, {"l": publishes(1, 2), "a": pulls(7, 8)}, strict=False)
     assert log == ["a pull 7", "l publish 1", "a pull 8", "l publish 2"]
 
 
-def test_a_replay_needs_the_same_roles(tmp_path: Path) -> None:
+def test_a_re_execution_needs_the_same_roles(tmp_path: Path) -> None:
     journal = scripted(tmp_path / "j", {"l": [], "a": []})
-    with pytest.raises(ValueError, match="the journal has the roles l, a, this run has l: replay"):
-        replay(journal, {"l": []})
+    with pytest.raises(ValueError, match="the journal has the roles l, a, this run has l: re-exec"):
+        execute(journal, {"l": []})
 
 
 def test_a_journal_that_cannot_have_happened_is_a_deadlock(tmp_path: Path) -> None:
     scripts = {"l": publishes(1, 2), "a": pulls(2, 1)}
     journal = scripted(tmp_path / "j", scripts)
     with pytest.raises(Deadlock, match=r"l waits for publish 1 .*, a waits for pull 0 \("):
-        replay(journal, scripts)
+        execute(journal, scripts)
 
 
 def test_the_journal_of_a_killed_run_is_repeated_as_far_as_it_reaches(tmp_path: Path) -> None:
     scripts = {"l": publishes(1, 2), "a": pulls(0, 1, 2, 3)}
     journal = scripted(tmp_path / "j", scripts, end=False)
     assert not journal.complete()
-    log = replay(journal, {"l": publishes(1, 2, 3), "a": pulls(0, 1, 2, 3)})
+    log = execute(journal, {"l": publishes(1, 2, 3), "a": pulls(0, 1, 2, 3)})
     assert sorted(log) == ["a pull 0", "a pull 1", "a pull 2", "l publish 1", "l publish 2"]
 
 
-def test_a_replay_that_gets_nowhere_says_so(
+def test_a_re_execution_that_gets_nowhere_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Idle(Role):
@@ -303,46 +317,28 @@ def test_a_replay_that_gets_nowhere_says_so(
             while link.go():
                 pass
 
-    monkeypatch.setattr("paradigms.runtime.inline.LOST", 100)
+    monkeypatch.setattr("paradigms.runtime.recorded.LOST", 100)
     journal = scripted(tmp_path / "j", one_role(("learn", {})))
     crew = Crew("inline", Recorded(journal))
     crew.add("a", Idle)
-    with crew, pytest.raises(Diverged, match="nothing recorded has happened for 100 turns"):
+    with crew, pytest.raises(Diverged, match="no recorded event has happened for 100 sch"):
         list(crew.run())
 
 
-def test_the_recorded_event_is_at_hand_in_a_replay(tmp_path: Path) -> None:
-    seen: list[int] = []
-
-    class Ask(Role):
-        def run(self, link: Link) -> None:
-            with link.event("assign", worker=2) as now:
-                assert now.recorded is not None
-                now.count = now.recorded.count
-                seen.append(now.count)
-
-    journal = scripted(tmp_path / "j", one_role(("assign", {"worker": 2, "count": 16})))
-    crew = Crew("inline", Recorded(journal))
-    crew.add("a", Ask)
-    with crew:
-        list(crew.run())
-    assert seen == [16]
-
-
-def test_rules_are_answered_by_the_records(tmp_path: Path) -> None:
+def test_rate_limits_and_ends_are_those_of_the_journal(tmp_path: Path) -> None:
     answers: list[bool] = []
 
     class Rule(Role):
         def run(self, link: Link) -> None:
             for _ in range(2):
-                answers.append(link.may("pace", bool) and not link.done(True))
+                answers.append(link.wait("pace", bool, rate_limit=True) and link.go(lambda: True))
                 with link.event("collect"):
                     pass
-            answers.append(link.done(True))
+            answers.append(link.go(lambda: True))
 
     journal = scripted(tmp_path / "j", one_role(("collect", {}), ("collect", {})))
     crew = Crew("inline", Recorded(journal))
     crew.add("a", Rule)
     with crew:
         list(crew.run())
-    assert answers == [True, True, True]
+    assert answers == [True, True, False]

@@ -1,0 +1,41 @@
+"""The tree drawn in paradigms/errors.py is the one that the code has."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from conf.sentences import Wrong
+from paradigms import errors
+from paradigms.session.checkpoint import Damaged
+
+ELSEWHERE = {"Damaged": Damaged, "Wrong": Wrong, "Exception": Exception}
+
+
+def drawn() -> dict[str, str]:
+    """The class under which each class is drawn."""
+    parents: dict[str, str] = {}
+    above: list[tuple[int, str]] = []
+    for indent, name in re.findall(r"^( {4,})([A-Z]\w+)(?= {2,}|$)", errors.__doc__ or "", re.M):
+        above = [(depth, other) for depth, other in above if depth < len(indent)]
+        if above:
+            parents[name] = above[-1][1]
+        above.append((len(indent), name))
+    return parents
+
+
+def test_every_error_hangs_where_it_is_drawn() -> None:
+    here = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
+    classes = here | ELSEWHERE | {"BaseException": BaseException}
+    parents = drawn()
+    assert parents.keys() >= here.keys()
+    for name, parent in parents.items():
+        assert classes[parent] in classes[name].__bases__, f"{name} is drawn under {parent}"
+
+
+def test_a_failed_role_is_named_with_its_traceback() -> None:
+    error = errors.Failed("worker-1", "raised ValueError: no", "Traceback ...")
+    assert str(error) == "role worker-1 raised ValueError: no\n\nTraceback ..."
+    assert (error.name, error.cause, error.trace) == (
+        "worker-1", "raised ValueError: no", "Traceback ..."
+    )  # fmt: skip
