@@ -5,7 +5,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check lint imports fast format bench proofs study report verify clean
+.PHONY: help train test check lint imports fast format bench proofs report verify clean
 
 help:
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -43,14 +43,8 @@ bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild 
 
 proofs: $(READY) ## the day set: missing cells of the studies behind the README (about 7 h, resumable)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[envpool]'
-	$(BIN)/python -m benchmarks.study mcar lander workers pairs walks
-	$(BIN)/python -m benchmarks.study agents landers merges warmup chain overestimation elites --pack 2
-	$(BIN)/python -m benchmarks.report
-
-study: $(READY) ## the overnight set (resumable)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[envpool]'
-	$(BIN)/python -m benchmarks.study mcar lander workers pairs walks overnight_lander overnight_walker
-	$(BIN)/python -m benchmarks.study agents landers merges warmup chain overestimation elites --pack 2
+	$(BIN)/python -m benchmarks.study mcar lander workers pairs walker
+	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
 
 report: $(READY) ## rewrites the README tables and the figures from the stored results

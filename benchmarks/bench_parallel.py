@@ -39,7 +39,7 @@ def bench_two_workers_against_sequential(
     }
     rates = benchmark.pedantic(partial(rounds.interleave, sides, 1 if quick else 5), rounds=1)
     question = "Updates a second with two workers, against one process."
-    said = rounds.store(results / "parallel.json", question=question, unit="updates/s", rates=rates)
+    said = rounds.keep(results, "parallel", question=question, unit="updates/s", rates=rates)
     with capsys.disabled():
         print(f"\n{question}\n{said}")
 

@@ -48,7 +48,7 @@ def bench_publish_against_a_copy(
     }
     rates = benchmark.pedantic(partial(rounds.interleave, sides, 1 if quick else 15), rounds=1)
     question = f"Whole agents ({source.nbytes / 1e6:.1f} MB) a second through shared memory."
-    said = rounds.store(results / "publish.json", question=question, unit="copies/s", rates=rates)
+    said = rounds.keep(results, "publish", question=question, unit="copies/s", rates=rates)
     with capsys.disabled():
         print(f"\n{question}\n{said}")
 
@@ -66,9 +66,7 @@ def bench_channel_against_a_queue(
     rates = benchmark.pedantic(partial(rounds.interleave, sides, 1 if quick else 7), rounds=1)
     size = layout.fragment.itemsize
     question = f"Fragments of {TURN} rows ({size} bytes) a second from another process."
-    said = rounds.store(
-        results / "channel.json", question=question, unit="fragments/s", rates=rates
-    )
+    said = rounds.keep(results, "channel", question=question, unit="fragments/s", rates=rates)
     with capsys.disabled():
         print(f"\n{question}\n{said}")
 

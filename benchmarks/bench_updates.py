@@ -63,7 +63,7 @@ def bench_whole_loop_against_stable_baselines3(
         compare = partial(rounds.interleave, sides, 1 if quick else 7)
         rates = benchmark.pedantic(compare, rounds=1)
     question = "Updates a second of a whole run (act, step, store, draw, learn) on one core."
-    said = rounds.store(results / "updates.json", question=question, unit="updates/s", rates=rates)
+    said = rounds.keep(results, "updates", question=question, unit="updates/s", rates=rates)
     with capsys.disabled():
         print(f"\n{question}\n{said}")
 
@@ -100,7 +100,7 @@ def bench_bare_update_against_stable_baselines3(
     }
     rates = benchmark.pedantic(partial(rounds.interleave, sides, 1 if quick else 7), rounds=1)
     question = "Updates a second on one filled replay of the same rows, on one core."
-    said = rounds.store(results / "learn.json", question=question, unit="updates/s", rates=rates)
+    said = rounds.keep(results, "learn", question=question, unit="updates/s", rates=rates)
     with capsys.disabled():
         print(f"\n{question}\n{said}")
 

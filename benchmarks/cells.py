@@ -1,61 +1,54 @@
-"""What is kept of a cell: one JSON with the run's result, its curve, and where both came from."""
+"""What is kept of a run: one line with its configuration, its origin, its result and its curve."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
-import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks.studies import Cell, Study
-from paradigms.session import checkpoint
+from benchmarks import store
+from benchmarks.store import Record
+from benchmarks.studies import Cell
 from paradigms.session.origin import git
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = Path(__file__).resolve().parent / "results"
-POLICIES = {"solving": "confirmed_return", "final": "final_return"}  # and where their mean is
-CURVE = ("seconds", "env_steps", "updates", "mean", "std")
-BIG = 1_000_000  # bytes; policies above are stored in float16
-
-Record = dict[str, Any]
-
-
-def path(cell: Cell, results: Path = RESULTS) -> Path:
-    """Where a cell's JSON is."""
-    return results / cell.study / f"{cell.name}.json"
-
-
-def load(study: str, results: Path = RESULTS) -> list[Record]:
-    """The finished cells of a study, by variant and seed."""
-    records = [json.loads(file.read_text()) for file in (results / study).glob("*.json")]
-    return sorted(records, key=lambda record: (record["variant"], record["seed"]))
+POLICIES = {"solving": "confirmed_return", "final": "final_return"}  # first choice, and its mean
+POINTS = 60  # of a stored curve
+CURVE = ("seconds", "env_steps", "mean")
+KEPT = (  # of result.json: what tables read, and what explains a failure
+    *("stopped_by", "error", "solved", "threshold", "seconds_to_threshold"),
+    *("env_steps_to_threshold", "updates_to_threshold", "confirmed_return", "best_return"),
+    *("final_return", "random_return", "retention", "share_above_threshold", "env_steps"),
+    *("updates", "updates_per_second", "policy_lag_mean", "seconds", "time_by_role", "extra"),
+)
 
 
 def failed(record: Record) -> bool:
-    """Whether a cell ended without a result, by a crash or by being killed."""
+    """Whether a run ended without a result, by a crash or by being killed."""
     return record["exit_code"] != 0 or record["result"].get("stopped_by") == "error"
 
 
 def gather(cell: Cell, folder: Path, *, exit_code: int, seconds: float, before: Record) -> Record:
     """The record of a run that has ended, from its folder; `before`: `origin()` when it began."""
-    record: Record = {
-        "study": cell.study,
+    record = {
         "variant": cell.variant,
         "seed": cell.seed,
-        "command": " ".join(["python", *cell.program, *cell.overrides]),
-        **configuration(folder / "config.yaml"),
+        "overrides": " ".join(cell.overrides),
+        "config_hash": config_hash(folder / "config.yaml"),
         "exit_code": exit_code,
         "wall_seconds": round(seconds, 2),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **before,
-        "result": _json(folder / "result.json"),
-        "evaluations": evaluations(folder / "metrics.jsonl"),
+        **outcome(_json(folder / "result.json"), evaluations(folder / "metrics.jsonl")),
     }
     if failed(record):
         log = folder / "study.log"
@@ -63,28 +56,35 @@ def gather(cell: Cell, folder: Path, *, exit_code: int, seconds: float, before: 
     return record
 
 
-def store(record: Record, cell: Cell, study: Study, folder: Path, results: Path = RESULTS) -> Path:
-    """Writes the JSON, whole or not at all, after the policies that it names."""
-    target = path(cell, results)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if study.policies:
-        record["policies"] = keep_policies(record, folder, target.parent / "policies", cell.name)
-    write_json(target, record)
-    return target
+def outcome(result: Record, curve: dict[str, list[float]]) -> Record:
+    """The compact form of a result and of a whole curve; what needs the whole curve is computed
+    here: the median spacing of its evaluations, and the worst one after the threshold."""
+    kept = {key: result[key] for key in KEPT if result.get(key) is not None}
+    if "time_by_role" in kept:
+        kept["time_by_role"] = store.rounded(kept["time_by_role"], 4)
+    kept["extra"] = {k: v for k, v in kept.get("extra", {}).items() if v is not None}
+    since = kept.get("updates_to_threshold")
+    after = [m for at, m in zip(curve["updates"], curve["mean"], strict=True) if at > (since or 0)]
+    if since is not None and after:
+        kept["worst_after_threshold"] = min(after)
+    gaps = [later - sooner for sooner, later in itertools.pairwise(curve["seconds"])]
+    short = {name: thinned(curve[name]) for name in CURVE} if gaps else {}
+    return {"result": kept, "spacing": median(gaps) if gaps else None, "curve": short}
 
 
-def write_json(target: Path, record: Record) -> None:
-    """Whole or not at all, in a folder that is made where it is missing."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_json(target, record)
+def thinned(column: Sequence[float]) -> list[float]:
+    """At most 60 evenly spaced items, the first and the last among them, with four digits."""
+    last = len(column) - 1
+    count = min(POINTS, last + 1)
+    places = [round(i * last / max(1, count - 1)) for i in range(count)]
+    return [store.rounded(column[at], 4) for at in places]
 
 
 def origin() -> Record:
-    """Which code on which machine, and how busy that was."""
+    """Which code on which machine, and how busy that was; `+`: files differed from the commit."""
     changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
     return {
-        "commit": git("rev-parse", "HEAD"),
-        "changed_since": bool(changed),
+        "commit": (git("rev-parse", "HEAD") or "unknown")[:9] + ("+" if changed else ""),
         "machine": machine(),
         "load_before": round(os.getloadavg()[0], 2),
     }
@@ -96,81 +96,66 @@ def machine() -> Record:
     return {
         "cores": len(affinity(0)) if affinity else os.cpu_count(),
         "cpu": _cpu_name(),
-        "system": platform.system(),
         "python": platform.python_version(),
         "torch": importlib.metadata.version("torch"),
         "gymnasium": importlib.metadata.version("gymnasium"),
     }
 
 
-def configuration(file: Path) -> Record:
-    """`config_hash`: 12 hex digits of the resolved configuration without its seed, the same in a
-    whole row; `confirm_episodes`: over how many episodes the kept policies were measured."""
+def config_hash(file: Path) -> str | None:
+    """12 hex digits of the resolved configuration without its seed, the same in a whole row."""
     if not file.exists():
-        return {"config_hash": None, "confirm_episodes": 0}
-    from omegaconf import OmegaConf
-
-    config: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        return None
+    config = _config(file)
     config.pop("seed", None)
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
-    episodes = config.get("evaluation", {}).get("confirm_episodes", 0)
-    return {"config_hash": digest, "confirm_episodes": episodes}
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def evaluations(file: Path) -> dict[str, list[float]]:
     """The learning curve, by column, from the lines of metrics.jsonl that are evaluations."""
-    columns: dict[str, list[float]] = {name: [] for name in CURVE}
+    columns: dict[str, list[float]] = {name: [] for name in (*CURVE, "updates", "std")}
     for line in file.read_text().splitlines() if file.exists() else []:
         entry = json.loads(line)
         if entry.get("kind") == "evaluation":
             for name, column in columns.items():
-                column.append(round(float(entry[name]), 3))
+                column.append(float(entry[name]))
     return columns
 
 
-def keep_policies(record: Record, folder: Path, target: Path, name: str) -> dict[str, Record]:
-    """Copies the policies that a run left, each with its JSON.
-
-    Returns for each its file below benchmarks/results, the mean return that the run measured after
-    training, over how many episodes, and the spread of an episode in the evaluations near it.
-    """
-    kept: dict[str, Record] = {}
+def keep_policy(study: str, record: Record, folder: Path, results: Path = store.RESULTS) -> None:
+    """Stores the policy that solved the task, or else the final one, and notes in the record the
+    mean return that the run measured after training, over how many episodes, and the spread of an
+    episode in the evaluations near it."""
     for which, key in POLICIES.items():
         source = folder / f"{which}.safetensors"
         if source.exists():
-            target.mkdir(parents=True, exist_ok=True)
-            snapshot = target / f"{name}_{which}.safetensors"
-            _copy_policy(source, snapshot)
-            shutil.copyfile(source.with_suffix(".json"), snapshot.with_suffix(".json"))
-            kept[which] = {
-                "file": str(Path(target.parent.name, target.name, snapshot.name)),
+            about = _json(source.with_suffix(".json"))
+            name = f"{record['variant']}_{record['seed']}"
+            rebuild = {"agent": about.get("agent"), "env": about.get("env")}
+            store.keep_policy(study, name, source, rebuild, results)
+            evaluation = _config(folder / "config.yaml").get("evaluation", {})
+            record["policy"] = {
+                "which": which,
                 "mean": record["result"].get(key),
-                "episodes": record["confirm_episodes"],
-                "std": _spread(record["evaluations"], _json(source.with_suffix(".json"))),
+                "episodes": evaluation.get("confirm_episodes", 0),
+                "std": _spread(evaluations(folder / "metrics.jsonl"), about["updates"]),
             }
-    return kept
+            return
 
 
-def _spread(curve: dict[str, list[float]], about: Record) -> float | None:
+def _spread(curve: dict[str, list[float]], updates: int) -> float | None:
     """An episode's standard deviation in the three evaluations that are nearest in updates."""
-    at = about["updates"]
-    near = sorted(zip(curve["updates"], curve["std"], strict=True), key=lambda e: abs(e[0] - at))
-    return (sum(std**2 for _, std in near[:3]) / len(near[:3])) ** 0.5 if near else None
+    pairs = zip(curve["updates"], curve["std"], strict=True)
+    near = sorted(pairs, key=lambda pair: abs(pair[0] - updates))[:3]
+    return (sum(std**2 for _, std in near) / len(near)) ** 0.5 if near else None
 
 
-def _copy_policy(source: Path, snapshot: Path) -> None:
-    if source.stat().st_size <= BIG:
-        shutil.copyfile(source, snapshot)
-        return
-    from safetensors import safe_open
-    from safetensors.torch import save_file
+def _config(file: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
 
-    with safe_open(source, "pt") as file:
-        tensors = {
-            key: tensor.half() if (tensor := file.get_tensor(key)).is_floating_point() else tensor
-            for key in file.keys()
-        }
-        save_file(tensors, snapshot, metadata=file.metadata())
+    config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items()}
 
 
 def _json(file: Path) -> Record:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cells import RESULTS
+from benchmarks.store import RESULTS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,5 +20,5 @@ def quick(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def results(quick: bool, tmp_path: Path) -> Path:
-    """Where a suite's JSON goes."""
-    return (tmp_path if quick else RESULTS) / "bench"
+    """The folder of results that a suite's line goes to."""
+    return tmp_path if quick else RESULTS

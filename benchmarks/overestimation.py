@@ -20,6 +20,7 @@ Takes its arguments as train.py does, trains to the end of the budget of env ste
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from dataclasses import replace
@@ -32,7 +33,7 @@ from torch import Tensor
 
 from agents.parts.returns import monte_carlo
 from agents.sac import SAC
-from benchmarks.cells import write_json
+from benchmarks.store import rounded
 from conf import check
 from conf.compose import compose
 from conf.sentences import Wrong
@@ -63,7 +64,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(OmegaConf.create(setup.values), folder / "config.yaml")
     names = {part: setup.choices[part] for part in ("paradigm", "agent", "env")}
-    write_json(folder / "result.json", {**names, "seed": job.seed, "extra": extra})
+    result = rounded({**names, "seed": job.seed, "extra": extra})
+    (folder / "result.json").write_text(json.dumps(result))
 
 
 def trained(job: Job, paradigm: Paradigm) -> SAC:

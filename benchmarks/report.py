@@ -1,56 +1,65 @@
-"""Rewrites the tables between markers in the README files, and the figures, from stored results.
+"""Rewrites the tables between markers in the Markdown pages, and the figures, from stored results.
 
     python -m benchmarks.report            every table and figure
     python -m benchmarks.report --print mcar
 
 A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; NAME is a study,
-STUDY/short (for the timed ones), STUDY/roles (time by role) or bench/FILE.
+STUDY/short (for the timed ones) or bench/SUITE.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import cells, figures, tables, values
+from benchmarks import cells, store, tables
+from benchmarks.rows import Runs, footnote
 from benchmarks.studies import STUDIES
+from paradigms.report import curves
 
-READMES = (cells.ROOT / "README.md", cells.ROOT / "benchmarks" / "README.md")
+PAGES = [cells.ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/performance.md")]
 FIGURES = Path(__file__).resolve().parent / "figures"
-BASELINES = {"workers": "mcar"}  # studies whose sequential cells are another study's
-TABLES = {
-    "merges": tables.merges,
-    "solved": tables.solved,
-    "warmup": tables.warmup,
-    "overestimation": tables.overestimation,
-    "kept": tables.kept,
+BASELINES = {"workers": "mcar"}  # studies whose sequential runs are another study's
+DRAWN: Mapping[str, Mapping[str, float]] = {  # studies with a figure, and what of it is shown
+    "mcar": {"seconds": 30, "env_steps": 20_000},
+    "lander": {},
+    "walker": {},
 }
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
 
-def table(name: str, results: Path = cells.RESULTS) -> str:
+def table(name: str, results: Path = store.RESULTS) -> str:
     """The table NAME, see above. Raises KeyError for an unknown one."""
-    if name.startswith("bench/"):
-        file = results / f"{name}.json"
-        return tables.bench(json.loads(file.read_text())) if file.exists() else values.footnote([])
     name, _, form = name.partition("/")
-    study, records = STUDIES[name], cells.load(name, results)
-    if form == "roles":
-        return tables.roles(study, records)
-    if study.table != "timed":
-        return TABLES[study.table](study, records)
-    base = cells.load(BASELINES.get(name, name), results)
-    baseline = [record for record in base if record["variant"] == tables.BASELINE]
-    return tables.timed(study, records, baseline, short=form == "short")
+    if name == "bench":
+        found = tables.of(store.load("bench", results), form)
+        return tables.bench(found[0]) if found else footnote([])
+    study, records = STUDIES[name], store.load(name, results)
+    base = store.load(BASELINES.get(name, name), results)
+    return tables.table(study, records, tables.of(base, tables.BASELINE), form)
 
 
-def fill(text: str, results: Path = cells.RESULTS) -> str:
-    """A README's text with every marked table printed anew; the rest is left as it is."""
+def fill(text: str, results: Path = store.RESULTS) -> str:
+    """A page's text with every marked table printed anew; the rest is left as it is."""
     return MARKED.sub(lambda found: f"{found[1]}{table(found[2], results)}\n{found[3]}", text)
+
+
+def draw(records: Runs, file: Path, shown: Mapping[str, float]) -> None:
+    """Returns against seconds and against env steps, a row a paradigm."""
+    panels = []
+    for key in ("seconds", "env_steps"):
+        rows: dict[str, list[curves.Curve]] = {}
+        for record in records:
+            if record["curve"]:
+                curve = record["curve"][key], record["curve"]["mean"]
+                rows.setdefault(tables.setting(record, "paradigm"), []).append(curve)
+        ordered = {name: rows[name] for name in curves.COLOURS if name in rows}
+        threshold = records[0]["result"].get("threshold")
+        panels.append(curves.Panel(key.replace("_", " "), ordered, threshold, x_max=shown.get(key)))
+    curves.draw(panels, file)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,13 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.print:
         print(table(options.print))
         return 0
-    for readme in READMES:
-        if readme.exists():
-            readme.write_text(fill(readme.read_text()))
-    for name, study in STUDIES.items():
+    for page in PAGES:
+        page.write_text(fill(page.read_text()))
+    for name, shown in DRAWN.items():
         file = FIGURES / f"{name}.png"
-        if figures.learning_curves(study.question, cells.load(name), file):
-            print(f"{file.relative_to(cells.ROOT)}: {file.stat().st_size // 1000} kB")
+        draw(store.load(name), file, shown)
+        print(f"{file.relative_to(cells.ROOT)}: {file.stat().st_size // 1000} kB")
     return 0
 
 

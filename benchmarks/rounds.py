@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from benchmarks import cells
+from benchmarks import cells, store
 
 Side = Callable[[], float]
 
@@ -68,8 +68,11 @@ def _serve(make: Callable[[], Callable[[], float]], pipe: Connection) -> None:
         return
 
 
-def store(file: Path, *, question: str, unit: str, rates: Mapping[str, list[float]]) -> str:
-    """Writes the JSON that a table is printed from; returns a line for each side.
+def keep(
+    results: Path, suite: str, *, question: str, unit: str, rates: Mapping[str, list[float]]
+) -> str:
+    """Adds the line of results/bench.jsonl that a table is printed from; returns one for people for
+    each side.
 
     A side's ratio is the median over rounds of its rate to the first side's in the same round.
     """
@@ -85,10 +88,11 @@ def store(file: Path, *, question: str, unit: str, rates: Mapping[str, list[floa
                 "ratio_low": min(ratios),
                 "ratio_high": max(ratios),
                 "rounds": len(own),
-                "rates": [round(value, 3) for value in own],
+                "rates": store.rounded(own, 4),
             }
         )
-    cells.write_json(file, {"question": question, "unit": unit, "sides": sides, **cells.origin()})
+    record = {"variant": suite, "seed": 0, "question": question, "unit": unit, "sides": sides}
+    store.append("bench", {**record, **cells.origin()}, results)
     return "\n".join(
         f"{side['name']:32} {side['rate']:12,.1f} {unit}  x {side['ratio']:.2f}"
         f" ({side['ratio_low']:.2f}-{side['ratio_high']:.2f})"

@@ -2,7 +2,7 @@
 
 python -m benchmarks.study mcar                                     the missing cells
 python -m benchmarks.study mcar --only paradigm=dcollect --seeds 100-101
-python -m benchmarks.study merges --pack 2                          two at a time
+python -m benchmarks.study averaging --pack 2                       two at a time
 python -m benchmarks.study mcar --list                              what is missing
 """
 
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cells
+from benchmarks import cells, store
 from benchmarks.studies import STUDIES, Cell, Study
 
 SECONDS_TO_STOP = 15.0
@@ -71,7 +71,7 @@ class Run:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def record(self) -> cells.Record:
+    def record(self) -> store.Record:
         return cells.gather(
             self.cell,
             self.folder,
@@ -85,7 +85,7 @@ def run_cells(
     missing: Sequence[Cell],
     study: Study,
     *,
-    results: Path = cells.RESULTS,
+    results: Path = store.RESULTS,
     folders: Path = cells.ROOT / "outputs" / "studies",
     pack: int = 1,
 ) -> bool:
@@ -101,7 +101,9 @@ def run_cells(
             for run in [run for run in running if run.ended()]:
                 running.remove(run)
                 record = {**run.record(), "packed": pack}
-                cells.store(record, run.cell, study, run.folder, results)
+                if study.policies:
+                    cells.keep_policy(run.cell.study, record, run.folder, results)
+                store.append(run.cell.study, record, results)
                 done += 1
                 print(f"[{done}/{len(missing)}] {run.cell.study} {summary(record)}", flush=True)
     except KeyboardInterrupt:
@@ -113,7 +115,7 @@ def run_cells(
     return True
 
 
-def summary(record: cells.Record) -> str:
+def summary(record: store.Record) -> str:
     """One line on a finished cell."""
     head = f"{record['variant']} seed {record['seed']}"
     result = record["result"]
@@ -133,12 +135,12 @@ def find_missing(
     seeds: Sequence[int] | None = None,
     only: Sequence[str] = (),
     again: bool = False,
-    results: Path = cells.RESULTS,
+    results: Path = store.RESULTS,
 ) -> list[Cell]:
-    """The cells that have no JSON (with `again`, also those that failed), in the order to run."""
+    """The cells that have no record (with `again`, also those that failed), in the order to run."""
     there = {
         (record["variant"], record["seed"])
-        for record in cells.load(name, results)
+        for record in store.load(name, results)
         if not (again and cells.failed(record))
     }
     return [

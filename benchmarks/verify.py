@@ -17,9 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 import evaluate
-from benchmarks import cells
+from benchmarks import store
 from benchmarks.studies import STUDIES
+from paradigms.base import Snapshot
 from paradigms.runtime import machine
 
 ERRORS = 4.0
@@ -38,24 +41,23 @@ class Check(NamedTuple):
         return abs(self.measured - self.stored) <= self.allowed
 
 
-def compare(policy: cells.Record, returns: Sequence[float]) -> Check:
-    """`policy`: a cell's entry, with mean, std and episodes; `returns`: two or more new ones."""
+def compare(policy: store.Record, returns: Sequence[float]) -> Check:
+    """`policy`: a record's entry, with mean, std and episodes; `returns`: two or more new ones."""
     variance = policy["std"] ** 2 / policy["episodes"] + statistics.variance(returns) / len(returns)
     return Check(policy["mean"], statistics.mean(returns), ERRORS * math.sqrt(variance))
 
 
-def play(file: Path, episodes: int, seed: int = SEED) -> list[float]:
-    """Returns of greedy episodes on the reference env."""
-    from paradigms.session.checkpoint import load_policy
+def play(floats: torch.Tensor, about: store.Record, episodes: int, seed: int = SEED) -> list[float]:
+    """Returns of greedy episodes on the reference env, by a policy of `store.load_policies`."""
     from paradigms.session.evaluator import Evaluator
 
-    snapshot, about = load_policy(file)
+    snapshot = Snapshot("evaluate", floats, torch.zeros(0, dtype=torch.int64), version=0)
     plan = evaluate.rebuild(about, slots=min(20, episodes), seed=seed)
-    with Evaluator(plan, size=len(snapshot.floats), where="inline") as evaluator:
+    with Evaluator(plan, size=len(floats), where="inline") as evaluator:
         return [float(value) for value in evaluator.measure(snapshot, episodes).returns]
 
 
-def main(arguments: Sequence[str] | None = None, results: Path = cells.RESULTS) -> int:
+def main(arguments: Sequence[str] | None = None, results: Path = store.RESULTS) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.verify")
     parser.add_argument(
         "studies", nargs="*", metavar="STUDY", choices=[*STUDIES, []], help="all, if none is named"
@@ -65,19 +67,21 @@ def main(arguments: Sequence[str] | None = None, results: Path = cells.RESULTS) 
     machine.prepare()
     checked = failures = 0
     for study in options.studies or STUDIES:
-        for record in cells.load(study, results):
-            for which, policy in record.get("policies", {}).items():
-                if policy["mean"] is None or policy["std"] is None:
-                    continue
-                check = compare(policy, play(results / policy["file"], options.episodes))
-                checked += 1
-                failures += not check.holds
-                print(
-                    f"{study} {record['variant']} seed {record['seed']} {which}: stored"
-                    f" {check.stored:.1f}, now {check.measured:.1f}, may differ by"
-                    f" {check.allowed:.1f}: {'holds' if check.holds else 'FAILS'}",
-                    flush=True,
-                )
+        policies = store.load_policies(study, results)
+        for record in store.load(study, results):
+            stored = policies.get(f"{record['variant']}_{record['seed']}")
+            policy = record.get("policy", {})
+            if stored is None or policy.get("mean") is None or policy.get("std") is None:
+                continue
+            check = compare(policy, play(*stored, options.episodes))
+            checked += 1
+            failures += not check.holds
+            print(
+                f"{study} {record['variant']} seed {record['seed']} {policy['which']}: stored"
+                f" {check.stored:.1f}, now {check.measured:.1f}, may differ by"
+                f" {check.allowed:.1f}: {'holds' if check.holds else 'FAILS'}",
+                flush=True,
+            )
     print(f"{checked} policies checked, {failures} outside their interval")
     return 1 if failures or (options.studies and not checked) else 0
 

@@ -8,6 +8,7 @@ by its time limit.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from omegaconf import OmegaConf
 
 from agents.parts.explore import HeldActions
-from benchmarks.cells import ROOT, write_json
+from benchmarks.cells import ROOT
 from envs.make import make_env
 
 SLOTS = 20
@@ -55,7 +56,8 @@ def main() -> None:
     )
     extra = {"episodes": episodes, "reached": goals, "episode_length_mean": length}
     folder = Path(options["hydra"]["run"]["dir"])
-    write_json(folder / "result.json", {"env": options["env"], "extra": extra})
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "result.json").write_text(json.dumps({"env": options["env"], "extra": extra}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Many runs on one page: statistics of a few seeds, and learning curves."""

@@ -26,7 +26,7 @@ def prepare() -> None:
 def keep_memory() -> bool:
     """Tells glibc to keep freed memory for the next tensor, up to a gigabyte, and says whether it
     could. Left alone it may hand a batch's activations back to the system after every update, and
-    the next one pays for some hundred page faults (measured: benchmarks/README.md)."""
+    the next one pays for some hundred page faults (measured: docs/performance.md)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     return mallopt is not None and all(
         [mallopt(TRIM_THRESHOLD, MOST), mallopt(MMAP_THRESHOLD, MOST)]

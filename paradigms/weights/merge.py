@@ -74,7 +74,7 @@ def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) 
     """The rule named `delta`, `damped`, `elastic` or `mean`; a `scale` of None is N workers' own.
 
     delta: 1/sqrt(N) up to 2 workers and 1.25/N beyond, where 1/sqrt(N) was measured to oscillate
-    (benchmarks/README.md, `merges`). mean: delta with 1/N, federated averaging. elastic: 0.9/N.
+    (benchmarks/README.md, `averaging`). mean: delta with 1/N, federated averaging. elastic: 0.9/N.
     """
     if merge == "damped":
         return Damped(damping)

@@ -86,4 +86,4 @@ def test_a_cell_writes_what_the_table_reads(agent: str, code: int, tmp_path: Pat
         assert "use agent=sac or agent=tqc" in run.stderr
         return
     assert json.loads((tmp_path / "result.json").read_text())["extra"]["states"] == 400
-    assert cells.configuration(tmp_path / "config.yaml")["config_hash"]
+    assert cells.config_hash(tmp_path / "config.yaml")
