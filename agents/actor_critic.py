@@ -23,6 +23,7 @@ from agents.base import (
     at_least,
     within,
 )
+from agents.parts import spaces
 from agents.parts.draws import reseed
 from agents.parts.normal import Normal, standardised
 from agents.parts.optim import Local
@@ -94,7 +95,7 @@ class ActorCritic(Agent):
         at_least(1, n=n)
         above(0, rho_bar=rho_bar, c_bar=c_bar)
         within(0, 1, lam=lam)
-        (obs_size,) = spec.observation_space.shape or ()
+        obs_size = spaces.obs_size(self)
         self.returns, self.gamma, self.lam, self.n = returns, gamma, lam, n
         self.rho_bar, self.c_bar, self.entropy = rho_bar, c_bar, entropy
         self.normalise_advantage = normalise_advantage
@@ -175,7 +176,7 @@ class ActorCritic(Agent):
             self.descend("critic", critic_loss)
             metrics["loss/critic"] = critic_loss
         if self.normal is not None:  # after the last use of what the actors normalised with
-            self.normal.update(batch.obs[valid], self.optim.scale)
+            self.normal.update(batch.obs[valid], self.optim.lr_factor)
         metrics |= {"policy/log_ratio": log_ratio[rows].abs(), "policy/rows": rows.float()}
         return Learned(1, {name: told.detach() for name, told in metrics.items()})
 

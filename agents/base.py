@@ -139,7 +139,7 @@ class Optim(Protocol):
     """Where a gradient goes. When `apply` returns, the agent holds the parameters of that group
     that the next line of `learn` shall see."""
 
-    scale: float
+    lr_factor: float
 
     def apply(self, group: Group) -> None: ...
 
@@ -163,6 +163,9 @@ class Agent(abc.ABC):
     parts:  names of groups and slow tensors that a reader needs: "act" and "evaluate".
     needs:  what it asks of the env: "box" or "discrete" actions, "vector" or "image" observations.
     offers, replays, extras: what it can do, the replays it learns from, the columns it emits.
+    progress: the share of the env-step budget that is done, in [0, 1]; 0 at construction. The loop
+    sets it before `learn`, so schedules may depend on it (see parts/schedule.py); a copy of the
+    agent that only acts keeps 0.
     """
 
     needs: frozenset[str] = frozenset()
@@ -174,6 +177,7 @@ class Agent(abc.ABC):
     def __init__(self, spec: Spec, seed: int, device: str | torch.device = "cpu") -> None:
         self.spec = spec
         self.device = torch.device(device)
+        self.progress = 0.0
         self.rng = Rng(self.device)
         self.groups: dict[str, Group] = {}
         self.slow: dict[str, list[Tensor]] = {}

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
+from agents.parts import spaces
 from agents.parts.draws import reseed
 from agents.parts.heads import Head, make_head
 from agents.parts.networks import MLP
@@ -79,20 +79,18 @@ class DQN(Agent):
         average: float = 0.0,
     ) -> None:
         super().__init__(spec, seed, device)
-        assert isinstance(spec.action_space, Discrete), f"{spec.action_space} is not Discrete"
-        (obs_size,) = spec.observation_space.shape or ()
         within(0, 1, tau=tau, average=average)
         at_least(1, period=period)
         if not hidden_sizes:
             raise ValueError("agent.hidden_sizes=[] must name one layer or more, such as [64, 64]")
-        self.actions = int(spec.action_space.n)
+        self.actions = spaces.choices(self)
         self.gamma, self.n_step, self.period, self.double = gamma, n_step, period, double
         self.average = average
         self.head: Head = make_head(
             head, atoms=atoms, v_min=v_min, v_max=v_max, huber=huber, device=self.device
         )
         self.online = QNetwork(
-            [obs_size, *hidden_sizes],
+            [spaces.obs_size(self), *hidden_sizes],
             actions=self.actions,
             size=self.head.size,
             dueling=dueling,
@@ -140,7 +138,7 @@ class DQN(Agent):
             chooser = self.online(batch.next_obs, choosing) if self.double else next_z
             next_z = taken(next_z, self.head.value(chooser).argmax(-1))
         z = taken(self.online(batch.obs, own), batch.action)
-        loss_B, error_B = self.head.loss(z, next_z, batch.reward, batch.discount)
+        loss_B, error_B, told = self.head.loss(z, next_z, batch.reward, batch.discount)
         loss = (batch.weight * loss_B).mean()
         q = self.head.value(z.detach())
 
@@ -152,7 +150,7 @@ class DQN(Agent):
             self.optim.follow(self.vector.flat("target"), self.vector.flat("q"), 1.0)
         if self.average:
             self.follow("average")
-        metrics = {"loss/q": loss.detach(), "q/mean": q, "q/error": error_B}
+        metrics = {"loss/q": loss.detach(), "q/mean": q, "q/error": error_B, **told}
         return Learned(1, metrics, priority=error_B)
 
     def copies(self) -> int:

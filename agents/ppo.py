@@ -21,11 +21,13 @@ from agents.base import (
     at_least,
     within,
 )
+from agents.parts import spaces
 from agents.parts.draws import reseed
 from agents.parts.normal import Normal, ReturnScale, standardised
 from agents.parts.optim import Local
-from agents.parts.policies import Net, make_head
+from agents.parts.policies import LOG_STD_MAX, LOG_STD_MIN, Net, make_head
 from agents.parts.returns import gae
+from agents.parts.schedule import Schedule, at, ends
 
 
 class PPO(Agent):
@@ -42,15 +44,15 @@ class PPO(Agent):
     is clipped and Adam's eps is 1e-5 (openai/baselines);
     - `clip_value` limits how far a value moves as the ratio is limited (openai/baselines);
     - `target_kl` ends the epochs when the policy has gone that far (Spinning Up);
-    - the entropy's coefficient c_2 falls with the learning rate, as the clip does in the paper's
-    table 5, so that the noise is small when only the mean is left to act;
-    - `final_gamma` is where the discount ends, see `discount`;
-    - `final_log_std` is where the largest log std ends: the mean is what is kept, and what an
-    action costs shows in its gradient only where the noise is not larger than the action;
+    - `max_log_std` is an upper bound of a Gaussian's log std, applied after each learn. It is
+    annealed so that the deterministic policy, which is what is evaluated, sees a useful gradient:
+    with noise larger than the action, action costs vanish from the gradient;
     - `normalise` divides observations, and `scale_reward` rewards, by running deviations, and
-    `clip_reward` limits what a reward then is (Engstrom et al. 2020, arXiv:2005.12729), until it
-    ends at `final_clip_reward`, see `most_reward`; the returns behind the scale begin at 0 with
-    each fragment, so that short ones underestimate it.
+    `clip_reward` limits what a reward then is (Engstrom et al. 2020, arXiv:2005.12729). The returns
+    behind the scale begin at 0 with each fragment, so that short fragments underestimate it. A
+    batch of observations counts in their statistics as much as the learning rate's factor;
+    - `gamma`, `clip_reward`, `entropy` and `max_log_std` may be schedules (parts/schedule.py). The
+    scale of rewards is then computed with the discount at the start.
     Layout of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
     is more than `replay.capacity` learns old (1 by default), besides what other workers learned.
     """
@@ -70,50 +72,50 @@ class PPO(Agent):
         critic_lr: float | None = None,
         eps: float = 1e-5,
         clip: float | None = 0.5,
-        gamma: float = 0.99,
-        final_gamma: float | None = None,
+        gamma: float | Schedule = 0.99,
         lam: float = 0.95,
         epochs: int = 10,
         minibatches: int = 16,
         clip_ratio: float = 0.2,
         clip_value: float | None = None,
-        entropy: float = 0.0,
+        entropy: float | Schedule = 0.0,
         target_kl: float | None = None,
         normalise: bool = False,
         scale_reward: bool = False,
-        clip_reward: float | None = None,
-        final_clip_reward: float | None = None,
+        clip_reward: float | Schedule | None = None,
         log_std: float = 0.0,
-        final_log_std: float | None = None,
+        max_log_std: float | Schedule | None = None,
         state_std: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
         at_least(0, critic_lr=critic_lr)
         at_least(1, epochs=epochs, minibatches=minibatches)
         above(0, clip_ratio=clip_ratio, clip_value=clip_value, target_kl=target_kl)
-        above(0, clip_reward=clip_reward, final_clip_reward=final_clip_reward)
-        within(0, 1, final_gamma=final_gamma, lam=lam)
-        if clip_reward is None and final_clip_reward is not None:
-            raise ValueError(f"agent.final_clip_reward={final_clip_reward} needs agent.clip_reward")
-        if state_std and final_log_std is not None:
-            raise ValueError(f"agent.final_log_std={final_log_std} needs agent.state_std=false")
-        (obs_size,) = spec.observation_space.shape or ()
-        self.gamma, self.final_gamma, self.lam = gamma, final_gamma, lam
+        above(0, **ends(clip_reward=clip_reward))
+        at_least(0, **ends(entropy=entropy))
+        within(0, 1, lam=lam, **ends(gamma=gamma))
+        within(LOG_STD_MIN, LOG_STD_MAX, **ends(max_log_std=max_log_std))
+        obs_size = spaces.obs_size(self)
+        self.gamma, self.discount, self.lam = at(gamma, 0.0), gamma, lam
         self.epochs, self.minibatches = epochs, minibatches
         self.clip_ratio, self.clip_value, self.entropy = clip_ratio, clip_value, entropy
-        self.clip_reward, self.final_clip_reward = clip_reward, final_clip_reward
+        self.clip_reward, self.max_log_std = clip_reward, max_log_std
         self.target_kl = target_kl
-        self.log_std, self.final_log_std = log_std, final_log_std
 
         net: dict[str, Any] = {
             "generator": reseed(torch.Generator(), seed, "init"),
             "device": self.device,
         }
         self.head = make_head(spec, log_std=log_std, state_std=state_std, device=self.device)
+        if max_log_std is not None and not self.head.tensors:
+            raise ValueError(
+                f"agent.max_log_std={max_log_std} bounds a log std that is a parameter: it needs"
+                " actions in Box(n,) and agent.state_std=false"
+            )
         self.actor = Net([obs_size, *hidden_sizes, self.head.size], gain=0.01, **net)
         self.critic = Net([obs_size, *hidden_sizes, 1], gain=1.0, **net)
         self.normal = Normal(obs_size, device=self.device) if normalise else None
-        self.scale = ReturnScale(gamma, device=self.device) if scale_reward else None
+        self.scale = ReturnScale(self.gamma, device=self.device) if scale_reward else None
 
         adam: dict[str, Any] = {"eps": eps, "clip": clip}
         self.groups["actor"] = Group([*self.actor.tensors, *self.head.tensors], lr=lr, **adam)
@@ -149,10 +151,10 @@ class PPO(Agent):
                 updates += 1
             if self.target_kl and float(torch.stack(divergences).mean()) > 1.5 * self.target_kl:
                 break
-        if self.final_log_std is not None:
-            self.head.limit(self.log_std + self.done() * (self.final_log_std - self.log_std))
+        if self.max_log_std is not None:
+            self.head.limit(at(self.max_log_std, self.progress))
         if self.normal is not None:  # after the last use of what the actors normalised with
-            self.normal.update(batch.obs[batch.weight > 0], self.optim.scale)
+            self.normal.update(batch.obs[batch.weight > 0], self.optim.lr_factor)
         return Learned(updates, told)
 
     @torch.no_grad()
@@ -165,37 +167,18 @@ class PPO(Agent):
         if self.scale is not None:
             self.scale.update(reward, cut, valid)  # nobody acts on it: it may come first
             reward = self.scale(reward)
-        if (most := self.most_reward()) is not None:
+        if self.clip_reward is not None:
+            most = at(self.clip_reward, self.progress)
             reward = reward.clamp(-most, most)
         obs, next_obs = batch.obs, batch.next_obs
         if self.normal is not None:
             obs, next_obs = self.normal(obs), self.normal(next_obs)
         value, next_value = (self.critic(x).squeeze(-1) for x in (obs, next_obs))
-        discount = self.discount() * ~batch.terminated
+        discount = at(self.discount, self.progress) * ~batch.terminated
         advantage, target = gae(reward, discount, value, next_value, cut, self.lam)
         columns = {"obs": obs, "advantage": advantage, "target": target, "value": value}
         columns |= {name: batch[name] for name in ("action", *self.extras)}
         return Batch({name: column[valid] for name, column in columns.items()})
-
-    def discount(self) -> float:
-        """gamma, which nears `final_gamma` as the learning rate nears 0: in equal ratios the
-        horizon 1 / (1 - gamma) goes from the one's to the other's (a growing discount:
-        Francois-Lavet et al. 2015, arXiv:1512.02011). The scale of rewards stays that of `gamma`.
-        """
-        if self.final_gamma is None:
-            return self.gamma
-        return 1 - between(1 - self.gamma, 1 - self.final_gamma, self.done())
-
-    def most_reward(self) -> float | None:
-        """`clip_reward`, which nears `final_clip_reward` in equal ratios as the learning rate nears
-        0: what a failure costs at first is little enough to be risked."""
-        if self.clip_reward is None or self.final_clip_reward is None:
-            return self.clip_reward
-        return between(self.clip_reward, self.final_clip_reward, self.done())
-
-    def done(self) -> float:
-        """How far the learning rate has fallen, in [0, 1]."""
-        return 1 - self.optim.scale
 
     def shuffled(self, rows: Batch) -> Iterator[Batch]:
         """All rows once, in minibatches of sizes that differ by one at most."""
@@ -215,7 +198,7 @@ class PPO(Agent):
         limited = ratio.clamp(1 - self.clip_ratio, 1 + self.clip_ratio)
         surrogate = torch.minimum(ratio * advantage, limited * advantage).mean()
         entropy = self.head.entropy(x).mean()
-        self.descend("actor", -surrogate - self.entropy * self.optim.scale * entropy)
+        self.descend("actor", -surrogate - at(self.entropy, self.progress) * entropy)
 
         # Critic: the squared error of equation 9
         value = self.critic(rows.obs).squeeze(-1)
@@ -230,8 +213,3 @@ class PPO(Agent):
         metrics = {"loss/actor": -surrogate, "loss/critic": critic_loss, "policy/entropy": entropy}
         metrics |= {"policy/kl": (ratio - 1 - log_ratio).mean(), "policy/clipped": outside.float()}
         return {name: value.detach() for name, value in metrics.items()}
-
-
-def between(first: float, last: float, share: float) -> float:
-    """From `first` to `last` in equal ratios."""
-    return first ** (1 - share) * last**share

@@ -23,6 +23,7 @@ from agents.base import (
     at_least,
     within,
 )
+from agents.parts import spaces
 from agents.parts.critics import Truncated, Values
 from agents.parts.draws import reseed
 from agents.parts.explore import HeldActions, Noise, make_noise
@@ -64,6 +65,7 @@ class SAC(Agent):
         device: str | torch.device = "cpu",
         *,
         hidden_sizes: Sequence[int] = (256, 256),
+        critic_hidden_sizes: Sequence[int] | None = None,
         lr: float = 3e-4,
         actor_lr: float | None = None,
         critic_lr: float | None = None,
@@ -92,8 +94,8 @@ class SAC(Agent):
         at_least(1, critics=critics)
         at_least(0, quantiles=quantiles)
         within(0, 1, tau=tau, average=average)
-        (obs_size,) = spec.observation_space.shape or ()
-        (self.action_size,) = spec.action_space.shape or ()
+        obs_size = spaces.obs_size(self)
+        self.action_size = spaces.action_size(self)
         self.gamma, self.n_step, self.average = gamma, n_step, average
         self.automatic = temperature == "auto"
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
@@ -113,7 +115,8 @@ class SAC(Agent):
             if quantiles
             else Values(critics, pessimism)
         )
-        sizes = [obs_size + self.action_size, *hidden_sizes, self.critics.outputs]
+        inner = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
+        sizes = [obs_size + self.action_size, *inner, self.critics.outputs]
         self.critic = MLP(sizes, members=critics, layer_norm=layer_norm, **net)
         self.target = self.critic.copy()
         start = log_temperature(temperature, initial_temperature)

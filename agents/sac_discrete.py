@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.spaces import Discrete
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, within
+from agents.parts import spaces
 from agents.parts.draws import reseed
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
@@ -54,9 +54,8 @@ class DiscreteSAC(Agent):
         layer_norm: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
-        assert isinstance(spec.action_space, Discrete), "DiscreteSAC needs discrete actions"
         within(0, 1, tau=tau, entropy_share=entropy_share)
-        (obs_size,), actions = spec.observation_space.shape or (), int(spec.action_space.n)
+        obs_size, actions = spaces.obs_size(self), spaces.choices(self)
         self.gamma, self.n_step = gamma, n_step
         self.automatic = temperature == "auto"
         self.target_entropy = entropy_share * math.log(actions)

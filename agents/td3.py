@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
+from agents.parts import spaces
 from agents.parts.draws import reseed
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
@@ -49,6 +50,8 @@ class TD3(Agent):
         *,
         hidden_sizes: Sequence[int] = (256, 256),
         lr: float = 3e-4,
+        actor_lr: float | None = None,
+        critic_lr: float | None = None,
         gamma: float = 0.99,
         tau: float = 0.005,
         critics: int = 2,
@@ -62,11 +65,12 @@ class TD3(Agent):
         hold: int = 1,
     ) -> None:
         super().__init__(spec, seed, device)
+        at_least(0, actor_lr=actor_lr, critic_lr=critic_lr)
         at_least(1, delay=delay, critics=critics)
         at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip, noise_std=noise_std)
         within(0, 1, tau=tau)
-        (obs_size,) = spec.observation_space.shape or ()
-        (self.action_size,) = spec.action_space.shape or ()
+        obs_size = spaces.obs_size(self)
+        self.action_size = spaces.action_size(self)
         self.gamma, self.n_step, self.tau, self.delay = gamma, n_step, tau, delay
         self.smoothing, self.smoothing_clip = smoothing, smoothing_clip
         self.noise_std = noise_std
@@ -84,8 +88,10 @@ class TD3(Agent):
             **net,
         )
         self.target, self.target_actor = self.critic.copy(), self.actor.copy()
-        self.groups["critic"] = Group(self.critic.tensors, lr=lr)
-        self.groups["actor"] = Group(self.actor.tensors, lr=lr)
+        rates = {"critic": critic_lr, "actor": actor_lr}
+        for name, net in (("critic", self.critic), ("actor", self.actor)):
+            own = rates[name]
+            self.groups[name] = Group(net.tensors, lr=lr if own is None else own)
         self.slow = {"target": self.target.tensors, "target_actor": self.target_actor.tensors}
         per_update = 1 - (1 - tau) ** (1 / delay)
         self.follows = {"target": ("critic", per_update), "target_actor": ("actor", per_update)}

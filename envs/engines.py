@@ -59,7 +59,7 @@ class Pool(VectorEnv):
         self.pool = self._build(self.seeds)
         compare(id, like, self.pool)
         taken, seen = like.action_space, standard(like)
-        self._onto = onto(taken) if isinstance(taken, spaces.Box) else np.asarray
+        self._onto = onto(taken)
         self.spec, self.num_envs, self.mode = like.spec, len(seeds), autoreset_mode
         self.repeat, self.over = action_repeat, np.zeros(len(seeds), bool)
         said = {"autoreset_mode": autoreset_mode, "action_repeat": action_repeat}
@@ -197,5 +197,5 @@ def compare(id: str, like: gym.Env, pool: Any) -> None:
 def form(space: gym.Space) -> str:
     """What has to be equal of two spaces, on one line: "Discrete(4)", "Box(8,)"."""
     if isinstance(space, spaces.Discrete):
-        return f"Discrete({space.n})"
+        return str(space)  # with `start=`, where it is not 0
     return f"{type(space).__name__}{space.shape}"

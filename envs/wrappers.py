@@ -1,7 +1,8 @@
-"""What every env gets: float32 observations, flat unless they are images, and actions in [-1, 1].
+"""The spaces every agent sees: float32 observations, flat unless they are images; Box actions in
+[-1, 1]; Discrete actions counted from 0.
 
-The wrappers are Gymnasium's own, but for the repeated action. Its ClipAction and RescaleAction do
-not stack to a Box(-1, 1) that is also clipped (the first one makes the bounds infinite), so one
+The wrappers are Gymnasium's own, except for the repeated action. ClipAction and RescaleAction
+cannot be stacked to a clipped Box(-1, 1), because ClipAction makes the bounds infinite, so one
 TransformAction does both.
 """
 
@@ -17,8 +18,8 @@ from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObs
 
 
 class ActionRepeat(gym.Wrapper):
-    """Plays every action `times` steps, or to the episode's end: one step, of summed reward, to
-    whoever looks from outside (Gymnasium's own, for Atari, takes the maximum of two frames)."""
+    """Plays every action `times` env steps, or to the episode's end, and returns one step with the
+    summed reward. (Gymnasium's wrapper for Atari takes the maximum of two frames.)"""
 
     def __init__(self, env: gym.Env, times: int) -> None:
         super().__init__(env)
@@ -35,8 +36,9 @@ class ActionRepeat(gym.Wrapper):
 
 
 def standard(env: gym.Env) -> gym.Env:
-    """The env as agents see it. Raises ValueError for spaces that no agent could use."""
-    return unit_actions(float_observations(env))
+    """The env as agents see it. Raises ValueError, one sentence that names the env, for spaces that
+    no agent can use."""
+    return plain_actions(float_observations(env))
 
 
 def float_observations(env: gym.Env) -> gym.Env:
@@ -47,7 +49,7 @@ def float_observations(env: gym.Env) -> gym.Env:
     if is_image(env.observation_space):
         return env
     if not isinstance(env.observation_space, spaces.Box) or len(env.observation_space.shape) != 1:
-        if not env.observation_space.is_np_flattenable:
+        if not flattenable(env.observation_space):
             raise ValueError(
                 f"{name(env)} shows {env.observation_space}, which cannot be laid out as a vector; "
                 "choose an env.id with Box, Discrete, Dict or Tuple observations"
@@ -65,29 +67,50 @@ def float_observations(env: gym.Env) -> gym.Env:
     )
 
 
-def unit_actions(env: gym.Env) -> gym.Env:
-    """Box actions in [-1, 1] float32, clipped and mapped onto the env's bounds; others stay.
+def plain_actions(env: gym.Env) -> gym.Env:
+    """Box actions become float32 in [-1, 1], clipped and mapped onto the env's bounds; a
+    Discrete(n, start=k) becomes Discrete(n), whose actions 0..n-1 are shifted by k for the env.
+    Other spaces stay.
 
-    MountainCarContinuous charges for the raw action, others assert their bounds: so clip always.
+    Box actions are always clipped, because MountainCarContinuous charges for the raw action and
+    other envs assert their bounds.
     """
-    box = env.action_space
-    if not isinstance(box, spaces.Box):
-        return env
-    if not (np.issubdtype(box.dtype, np.floating) and box.is_bounded()):
-        raise ValueError(
-            f"{name(env)} takes actions in {box}, which cannot be mapped onto [-1, 1]; "
-            "choose an env.id with Discrete actions or bounded floating-point ones"
-        )
-    return TransformAction(env, onto(box), spaces.Box(-1.0, 1.0, box.shape, np.float32))
+    space = env.action_space
+    if isinstance(space, spaces.Box):
+        if not (np.issubdtype(space.dtype, np.floating) and space.is_bounded()):
+            raise ValueError(
+                f"{name(env)} takes actions in {space}, which cannot be mapped onto [-1, 1]; "
+                "choose an env.id with Discrete actions or bounded floating-point ones"
+            )
+        return TransformAction(env, onto(space), spaces.Box(-1.0, 1.0, space.shape, np.float32))
+    if isinstance(space, spaces.Discrete) and space.start != 0:
+        return TransformAction(env, onto(space), spaces.Discrete(space.n))
+    return env
 
 
-def onto(box: spaces.Box) -> Callable[[np.ndarray], np.ndarray]:
-    """Maps [-1, 1] onto the bounds of a box, clipping; takes one action or a batch of them."""
-    low, high = box.low, box.high
-    middle = ((low.astype(np.float64) + high) / 2).astype(box.dtype)
-    half = ((high.astype(np.float64) - low) / 2).astype(box.dtype)
+def onto(space: gym.Space) -> Callable[[np.ndarray], np.ndarray]:
+    """The map from an agent's actions to those of an env's action space: [-1, 1] to the bounds of a
+    Box, clipped; 0..n-1 to start..start+n-1 of a Discrete; others as they are. It takes one action
+    or a batch of them."""
+    if isinstance(space, spaces.Discrete):
+        start = space.start
+        return lambda action: np.asarray(action) + start
+    if not isinstance(space, spaces.Box):
+        return np.asarray
+    low, high = space.low, space.high
+    middle = ((low.astype(np.float64) + high) / 2).astype(space.dtype)
+    half = ((high.astype(np.float64) - low) / 2).astype(space.dtype)
     # two ufuncs: np.clip costs three times as much on arrays of this size
     return lambda action: np.minimum(np.maximum(action * half + middle, low), high)
+
+
+def flattenable(space: gym.Space) -> bool:
+    """Whether observations can be laid out as a vector; a space that cannot tell (MiniGrid's
+    MissionSpace does not implement `is_np_flattenable`) cannot."""
+    try:
+        return space.is_np_flattenable
+    except NotImplementedError:
+        return False
 
 
 def is_image(space: gym.Space) -> bool:

@@ -126,7 +126,8 @@ class CentralLearner(Role):
             take = self._round if job.max_ahead == 0 else self._arrived
             if not take(link):
                 break
-            agent.optim.scale = job.lr_schedule(pace.share())
+            agent.progress = pace.share()
+            agent.optim.lr_factor = job.lr_schedule(agent.progress)
             while grant := pace.claim(self.chunk):
                 first, version = pace.total("learns"), pace.total("updates")
                 link.busy(60)

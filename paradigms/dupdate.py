@@ -171,7 +171,8 @@ class Worker(Role):
             self.sent.rewind()
         self.tasks.base(rank).copy_(vector.floats)
         counts = vector.counts.clone()
-        self.agent.optim.scale = self.job.lr_schedule(min(1.0, task.added / self.job.env_steps))
+        self.agent.progress = min(1.0, task.added / self.job.env_steps)
+        self.agent.optim.lr_factor = self.job.lr_schedule(self.agent.progress)
         made = sum(
             self.learner.update(task.first + k, heads=task.heads) for k in range(task.learns)
         )

@@ -87,7 +87,8 @@ class HogwildWorker(Role):
             metrics = note_collected(actor, pace, rank, fragment.steps)
             pace.arrived(rank, self.replay.add(fragment))
 
-            agent.optim.scale = job.lr_schedule(pace.share())
+            agent.progress = pace.share()
+            agent.optim.lr_factor = job.lr_schedule(agent.progress)
             while pace.claim(1, rank) and not link.stopping:
                 link.busy(60)
                 pace.learned(rank, learner.update(pace.own("learns", rank)))

@@ -44,7 +44,8 @@ class Sequential:
             pace.arrived(0, replay.add(fragment))
 
             learning = time.monotonic()
-            agent.optim.scale = job.lr_schedule(pace.share())
+            agent.progress = pace.share()
+            agent.optim.lr_factor = job.lr_schedule(agent.progress)
             while pace.claim(1):
                 pace.learned(-1, learner.update(pace.total("learns")))
 

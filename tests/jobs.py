@@ -19,7 +19,7 @@ from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State
 from agents.dqn import DQN
 from agents.parts.explore import Warmup
 from agents.parts.optim import Local
-from agents.parts.schedule import Line
+from agents.parts.schedule import Factor
 from agents.parts.vector import Vector
 from agents.ppo import PPO
 from agents.sac import SAC
@@ -156,7 +156,7 @@ def job(
         make_env=worlds,
         make_replay=functools.partial(Uniform, capacity=capacity),
         explore=Warmup(changes.get("warmup", 32)),
-        lr_schedule=Line(0.5, 0.1),
+        lr_schedule=Factor(end=0.1, hold=0.5),
         env_steps=128,
         workers=1,
         num_envs=2,

@@ -6,6 +6,7 @@ the next state says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,10 +21,12 @@ from agents.parts.distributions import categorical_projection, quantile_huber
 
 
 class Loss(NamedTuple):
-    """`loss` [B] to descend, and `error` [B] >= 0, without gradient, that a replay may rank by."""
+    """`loss` [B] float32 to descend; `error` [B] >= 0, without gradient, that a replay may rank by;
+    `metrics`, tensors without gradient whose means are logged."""
 
     loss: Tensor
     error: Tensor
+    metrics: Mapping[str, Tensor] = {}
 
 
 class Head(Protocol):
@@ -62,7 +65,9 @@ class Value:
 
 class Categorical:
     """Probabilities of K returns from v_min to v_max (C51): Bellemare et al. 2017,
-    arXiv:1707.06887, algorithm 1. Returns outside are moved to the ends of the support.
+    arXiv:1707.06887, algorithm 1. Returns outside are moved to the ends of the support, so that
+    nothing is learned from them: `q/clipped_atoms` counts the target's atoms that were moved, and
+    `q/clipped_share` is their probability, 1 where the support misses every return.
 
     `error` is the KL divergence, which Rainbow ranks by: Hessel et al. 2018, arXiv:1710.02298.
     """
@@ -85,10 +90,16 @@ class Categorical:
 
     def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:
         moved = reward[:, None] + discount[:, None] * self.support
-        target = categorical_projection(next_z.softmax(-1), moved, self.support)
+        probs = next_z.softmax(-1)
+        target = categorical_projection(probs, moved, self.support)
         loss = -(target * z.log_softmax(-1)).sum(-1)
         entropy = -torch.xlogy(target, target).sum(-1)
-        return Loss(loss, (loss.detach() - entropy).clamp(min=0))
+        outside = (moved < self.support[0]) | (moved > self.support[-1])
+        metrics = {
+            "q/clipped_atoms": outside.sum(-1).float(),
+            "q/clipped_share": (probs * outside).sum(-1),
+        }
+        return Loss(loss, (loss.detach() - entropy).clamp(min=0), metrics)
 
 
 class Quantile:

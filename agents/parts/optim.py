@@ -16,13 +16,13 @@ from agents.base import Group, Optim
 class Local:
     """Adam on the agent's own vector, or on a shared one that it is bound to (Hogwild).
 
-    `scale` multiplies every group's learning rate. `turn` is called before each step, where whoever
-    runs the agent may want to let others go first. `fused=False` is the plain Adam, for tests: it
-    notices a graph whose parameters have moved since the forward pass.
+    `lr_factor` multiplies every group's learning rate. `turn` is called before each step.
+    `fused=False` is the plain Adam, for tests: it notices a graph whose parameters have moved since
+    the forward pass.
     """
 
     def __init__(self, *, turn: Callable[[], None] | None = None, fused: bool = True) -> None:
-        self.scale = 1.0
+        self.lr_factor = 1.0
         self.turn = turn
         self.fused = fused
 
@@ -31,7 +31,7 @@ class Local:
             self.turn()
         if group.clip is not None:
             clip(group.grad, group.clip)
-        step(group, lr=group.lr * self.scale, fused=self.fused)
+        step(group, lr=group.lr * self.lr_factor, fused=self.fused)
         group.count += 1
 
     def follow(self, target: Tensor, source: Tensor, tau: float) -> None:
@@ -51,12 +51,12 @@ class Locked:
         self.optim, self.lock, self.turn = optim, lock, turn
 
     @property
-    def scale(self) -> float:
-        return self.optim.scale
+    def lr_factor(self) -> float:
+        return self.optim.lr_factor
 
-    @scale.setter
-    def scale(self, value: float) -> None:
-        self.optim.scale = value
+    @lr_factor.setter
+    def lr_factor(self, value: float) -> None:
+        self.optim.lr_factor = value
 
     def apply(self, group: Group) -> None:
         if self.turn is not None:

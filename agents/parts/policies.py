@@ -68,7 +68,11 @@ def make_head(
         return Categorical(int(space.n))
     if isinstance(space, Box) and len(space.shape) == 1:
         return Gaussian(space.shape[0], log_std=log_std, state_std=state_std, device=device)
-    raise ValueError(f"env has actions in {space}; choose an env with Box(n,) or Discrete actions")
+    has = " ".join(str(space).split())
+    raise ValueError(
+        f"the agent needs actions in Box(n,) or Discrete ones, but the env has {has}; choose an"
+        " env.id with such actions"
+    )
 
 
 class Categorical:

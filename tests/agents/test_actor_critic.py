@@ -239,7 +239,7 @@ def test_what_it_normalises_with_settles_as_its_rate_does() -> None:
     agent = make("Counting", actor_critic, normalise=True)
     (batch,) = played(agent, "Counting")
     agent.learn(batch)
-    settled, agent.optim.scale = agent.normal.sums.clone(), 0.0
+    settled, agent.optim.lr_factor = agent.normal.sums.clone(), 0.0
     agent.learn(batch)
     assert settled.any()
     assert torch.equal(agent.normal.sums, settled)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from agents.base import Agent, Batch, Group, Spec
 from agents.dqn import DQN
 from agents.parts.explore import Warmup
+from agents.parts.heads import Categorical
 from agents.parts.optim import Local
 from envs.make import describe
 from paradigms.sequential import Sequential
@@ -69,7 +70,7 @@ class Still:
     """An Optim that moves nothing and keeps what it is given."""
 
     def __init__(self) -> None:
-        self.scale = 1.0
+        self.lr_factor = 1.0
         self.grads: list[Tensor] = []
         self.followed = 0
 
@@ -444,3 +445,25 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     one, two = (run(Sequential(), plan) for _ in range(2))
     assert one.totals["updates"] > 100
     one.same_as(two)
+
+
+@pytest.mark.parametrize(
+    ("v_min", "v_max", "reward", "atoms", "share"),
+    [(0.0, 100.0, -1.0, 1, 1.0), (-100.0, 0.0, -1.0, 0, 0.0), (-1.0, 1.0, -9.0, 11, 1.0)],
+    ids=["one atom holds it all", "the support covers the returns", "every atom"],
+)
+def test_what_a_support_that_misses_the_returns_clips_is_counted(
+    v_min: float, v_max: float, reward: float, atoms: int, share: float
+) -> None:
+    """Eleven atoms, all probability on a next value of 0, a discount of 0.95."""
+    head = Categorical(11, v_min, v_max)
+    z = torch.where(head.support.abs() < 1e-6, 30.0, -30.0).expand(4, -1)
+    metrics = head.loss(z, z, torch.full((4,), reward), torch.full((4,), 0.95)).metrics
+    assert_allclose(metrics["q/clipped_atoms"], [atoms] * 4)
+    assert_allclose(metrics["q/clipped_share"], [share] * 4, atol=1e-6)
+
+
+def test_the_agent_tells_what_its_support_clips_and_other_heads_do_not() -> None:
+    told = {head: make(head=head).learn(batch()).metrics for head in ("categorical", "quantile")}
+    assert told["categorical"]["q/clipped_share"].shape == (SIZE,)
+    assert "q/clipped_share" not in told["quantile"]

@@ -98,7 +98,7 @@ def test_scale_multiplies_the_learning_rate() -> None:
     moved = {}
     for scale in (1.0, 0.25, 0.0):
         net = Net()
-        net.optim.scale = scale
+        net.optim.lr_factor = scale
         before = net.vector.flat("net").clone()
         net.descend("net", net.loss())
         moved[scale] = net.vector.flat("net") - before
@@ -169,5 +169,5 @@ def test_turn_comes_before_every_step_and_outside_of_the_lock() -> None:
 def test_a_locked_optims_scale_is_its_inner_ones() -> None:
     inner = Local()
     outer = Locked(inner, threading.Lock())
-    outer.scale = 0.5
-    assert inner.scale == outer.scale == 0.5
+    outer.lr_factor = 0.5
+    assert inner.lr_factor == outer.lr_factor == 0.5

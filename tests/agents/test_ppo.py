@@ -21,6 +21,7 @@ from torch.distributions import Categorical, Normal
 
 from agents.base import Agent, Batch, Group, Spec
 from agents.parts.optim import Local
+from agents.parts.schedule import Discount, Geometric, Linear
 from agents.ppo import PPO
 from envs.make import describe
 from paradigms.experience.rollout import Rollout
@@ -84,7 +85,7 @@ class Still:
     """An Optim that moves nothing and keeps what it is given."""
 
     def __init__(self, agent: Agent) -> None:
-        self.scale = 1.0
+        self.lr_factor = 1.0
         self.names = {id(group): name for name, group in agent.groups.items()}
         self.grads: dict[str, list[Tensor]] = {}
 
@@ -156,7 +157,12 @@ class Reference:
 @pytest.mark.parametrize("clip_value", [None, 0.1], ids=["", "values clipped"])
 @WORLDS
 def test_losses_and_gradients_are_the_papers(name: str, clip_value: float | None) -> None:
-    options = {"entropy": 0.06, "clip_value": clip_value, "epochs": 1, "minibatches": 1}
+    options = {
+        "entropy": Linear(0.06, 0.0),
+        "clip_value": clip_value,
+        "epochs": 1,
+        "minibatches": 1,
+    }
     agent = make(name, **options)
     (batch,) = played(agent, name)
     batch["reward"] *= 0.01
@@ -164,7 +170,7 @@ def test_losses_and_gradients_are_the_papers(name: str, clip_value: float | None
     reference = Reference(agent, clip_value=clip_value, entropy=0.03)
     rows = reference.prepare(batch)
     agent.optim = Still(agent)
-    agent.optim.scale = 0.5  # of the learning rate, with which the entropy's coefficient falls
+    agent.progress = 0.5  # halfway down the entropy's schedule
     prepare = agent.prepare
 
     def moved(batch: Batch) -> Batch:  # so that some values are, too
@@ -275,48 +281,59 @@ def test_a_reward_is_clipped_after_it_is_scaled() -> None:
         assert_allclose(told[name], wanted[name])
 
 
-def test_the_largest_reward_grows_as_the_rate_falls() -> None:
-    agent = make("Counting", clip_reward=0.5, final_clip_reward=8)
+def test_the_largest_reward_follows_its_schedule() -> None:
+    agent = make("Counting", clip_reward=Geometric(0.5, 8.0))
     (batch,) = played(agent, "Counting")
     batch["reward"] = torch.randn(batch.reward.shape) * 8
-    for scale, most in ((1.0, 0.5), (0.5, 2.0), (0.0, 8.0)):
-        agent.optim.scale = scale
+    for progress, most in ((0.0, 0.5), (0.5, 2.0), (1.0, 8.0)):
+        agent.progress = progress
         fixed = make("Counting", clip_reward=most)
         wanted, told = fixed.prepare(batch), agent.prepare(batch)
         for name in ("advantage", "target"):
             assert_allclose(told[name], wanted[name], rtol=1e-4, atol=1e-4)
-    with pytest.raises(ValueError, match=r"agent\.final_clip_reward=8 needs agent\.clip_reward"):
-        make("Counting", final_clip_reward=8)
 
 
-def test_the_discount_grows_as_the_rate_falls() -> None:
-    agent = make("Counting", gamma=0.9, final_gamma=0.999)
+def test_the_discount_follows_its_schedule() -> None:
+    agent = make("Counting", gamma=Discount(0.9, 0.999))
+    assert agent.gamma == pytest.approx(0.9)  # which replays and the scale of rewards use
     (batch,) = played(agent, "Counting")
-    for scale, gamma in ((1.0, 0.9), (0.5, 0.99), (0.0, 0.999)):
-        agent.optim.scale = scale
+    for progress, gamma in ((0.0, 0.9), (0.5, 0.99), (1.0, 0.999)):
+        agent.progress = progress
         fixed = make("Counting", gamma=gamma)
-        fixed.optim.scale = scale
-        assert agent.discount() == pytest.approx(gamma)
         told, wanted = agent.prepare(batch), fixed.prepare(played(fixed, "Counting")[0])
         for name in ("advantage", "target"):
             assert_allclose(told[name], wanted[name], rtol=1e-4, atol=1e-4)
-    endless = make("Counting", gamma=0.9, final_gamma=1.0)
-    assert endless.discount() == pytest.approx(0.9)
-    endless.optim.scale = 0.0
-    assert endless.discount() == 1.0
 
 
-def test_the_deviation_is_at_most_what_the_rate_allows() -> None:
-    agent = make("Counting", log_std=-0.5, final_log_std=-2.5, lr=0.0)
-    for scale, log_std in ((1.0, -0.5), (0.75, -1.0), (0.0, -2.5), (1.0, -2.5)):
-        agent.optim.scale = scale
+def test_no_schedule_depends_on_the_learning_rate() -> None:
+    """A constant learning rate, and one that rises, leave all of them as they are."""
+    schedules = {"gamma": Discount(0.9, 0.99), "clip_reward": Geometric(0.5, 8.0)}
+    told = []
+    for factor in (1.0, 0.5, 0.0, 2.0):
+        agent = make("Counting", **schedules)
+        agent.progress, agent.optim.lr_factor = 0.5, factor
+        told.append(agent.prepare(played(agent, "Counting")[0]))
+    for rows in told[1:]:
+        assert torch.equal(rows.target, told[0].target)
+
+
+def test_the_largest_log_std_follows_its_schedule_and_a_smaller_one_stays() -> None:
+    agent = make("Counting", log_std=-0.5, max_log_std=Linear(-0.5, -2.5), lr=0.0)
+    for progress, log_std in ((0.0, -0.5), (0.25, -1.0), (1.0, -2.5), (0.0, -2.5)):
+        agent.progress = progress
         agent.learn(played(agent, "Counting")[0])
         assert_allclose(agent.head.log_std.detach(), torch.full_like(agent.head.log_std, log_std))
     (batch,) = played(agent, "Counting")
     drawn = batch["raw"] - torch.from_numpy(agent.actor.fast(batch.obs.numpy()))
     assert float(drawn.abs().max()) < 5 * math.exp(-2.5)
-    with pytest.raises(ValueError, match=r"agent\.final_log_std=-1 needs agent\.state_std=false"):
-        make("Counting", final_log_std=-1, state_std=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("Counting", {"state_std": True}), ("CountingDiscrete", {})]
+)
+def test_a_bound_needs_a_log_std_that_is_a_parameter(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"agent\.max_log_std=-1\.0 bounds a log std"):
+        make(name, max_log_std=-1.0, **options)
 
 
 def test_statistics_move_after_the_last_epoch_only_and_travel_with_the_actor() -> None:
@@ -336,7 +353,7 @@ def test_statistics_move_after_the_last_epoch_only_and_travel_with_the_actor() -
     reader.vector.load("act", agent.vector.floats[: agent.vector.size("act")])
     obs = batch.obs[0].numpy()
     assert_array_equal(reader.act(obs, {}, None).action, agent.act(obs, {}, None).action)
-    settled, agent.optim.scale = agent.normal.sums.clone(), 0.0
+    settled, agent.optim.lr_factor = agent.normal.sums.clone(), 0.0
     agent.learn(batch)
     assert torch.equal(agent.normal.sums, settled), "weights that stand still see what they saw"
 

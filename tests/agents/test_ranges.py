@@ -18,7 +18,7 @@ from agents.actor_critic import ActorCritic
 from agents.base import Agent, above, at_least, within
 from agents.dqn import DQN
 from agents.parts.explore import Epsilon, Warmup
-from agents.parts.schedule import Line
+from agents.parts.schedule import Geometric, Linear
 from agents.parts.vector import Vector
 from agents.ppo import PPO
 from agents.sac import SAC
@@ -76,6 +76,8 @@ REFUSED: dict[type[Agent], list[tuple[dict[str, Any], str]]] = {
     DiscreteSAC: [*ALL, *N_STEP, *TAU, *TEMPERATURE],
     TD3: [
         *(*ALL, *N_STEP, *TAU, *HOLD),
+        ({"actor_lr": -1.0}, "agent.actor_lr=-1.0 must be 0 or more"),
+        *CRITIC_LR,
         ({"delay": 0}, "agent.delay=0 must be 1 or more"),
         ({"critics": 0}, "agent.critics=0 must be 1 or more"),
         ({"smoothing": -0.1}, "agent.smoothing=-0.1 must be 0 or more"),
@@ -92,11 +94,13 @@ REFUSED: dict[type[Agent], list[tuple[dict[str, Any], str]]] = {
     PPO: [
         *(*ALL, *ADAM, *CRITIC_LR, *LAM),
         ({"clip_reward": 0}, "agent.clip_reward=0 must be above 0"),
-        (
-            {"clip_reward": 1, "final_clip_reward": 0},
-            "agent.final_clip_reward=0 must be above 0",
-        ),
-        ({"final_gamma": 1.5}, "agent.final_gamma=1.5 must lie in [0, 1]"),
+        ({"clip_reward": Linear(1.0, 0.0)}, "agent.clip_reward.end=0.0 must be above 0"),
+        ({"gamma": Linear(0.9, 1.5)}, "agent.gamma.end=1.5 must lie in [0, 1]"),
+        ({"gamma": "high"}, "agent.gamma=high must be a number or a schedule"),
+        ({"entropy": -0.1}, "agent.entropy=-0.1 must be 0 or more"),
+        ({"entropy": Linear(-1.0, 0.0)}, "agent.entropy.start=-1.0 must be 0 or more"),
+        ({"max_log_std": 3.0}, "agent.max_log_std=3.0 must lie in [-20, 2]"),
+        ({"max_log_std": Linear(0.0, -21.0)}, "agent.max_log_std.end=-21.0 must lie in [-20, 2]"),
         ({"epochs": 0}, "agent.epochs=0 must be 1 or more"),
         ({"minibatches": 0}, "agent.minibatches=0 must be 1 or more"),
         ({"clip_ratio": 0.0}, "agent.clip_ratio=0.0 must be above 0"),
@@ -119,13 +123,6 @@ OTHERS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (Epsilon, {"warmup": 0, "steps": 1, "start": 2.0}, "explore.start=2.0 must lie in [0, 1]"),
     (Epsilon, {"warmup": 0, "steps": 1, "final": -1.0}, "explore.final=-1.0 must lie in [0, 1]"),
     (Epsilon, {"warmup": 0, "steps": 1, "spread": -2.0}, "explore.spread=-2.0 must be 0 or more"),
-    (Line, {"final": -0.1}, "lr_schedule.final=-0.1 must be 0 or more"),
-    (
-        Line,
-        {"hold": 0.8, "end": 0.5},
-        "lr_schedule.hold=0.8 must lie in [0, lr_schedule.end=0.5]",
-    ),
-    (Line, {"hold": -0.1}, "lr_schedule.hold=-0.1 must lie in [0, lr_schedule.end=1.0]"),
 ]
 REPLAYS = [
     ({"alpha": -1.0}, "replay.alpha=-1.0 must be 0 or more"),
@@ -157,7 +154,7 @@ def test_an_agent_refuses_what_is_out_of_range(
 
 
 @pytest.mark.parametrize(("make", "options", "said"), OTHERS, ids=named(OTHERS))
-def test_a_schedule_refuses_what_is_out_of_range(
+def test_exploration_refuses_what_is_out_of_range(
     make: Callable[..., Any], options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
@@ -181,6 +178,7 @@ def test_a_prioritized_replay_refuses_what_is_out_of_range(
         (TD3, {"tau": 1.0, "delay": 1, "smoothing_clip": 0.0, "noise_std": 0.0, "hold": 1}),
         (DQN, {"period": 1, "head": "categorical", "atoms": 2}),
         (DQN, {"period": None, "head": "quantile", "atoms": 1, "huber": 1e-9}),
+        (PPO, {"gamma": 1.0, "entropy": 0.0, "clip_reward": Geometric(1.0, 1e-9)}),
         (PPO, {"lam": 0.0, "epochs": 1, "minibatches": 1, "target_kl": None, "clip": None}),
         (ActorCritic, {"lam": 1.0, "n": 1, "rho_bar": 1e-9, "lstm": 0}),
     ],
@@ -195,6 +193,8 @@ def test_the_ends_of_the_ranges_are_allowed(kind: type[Agent], options: dict[str
         (SAC, "actor"),
         (SAC, "critic"),
         (SAC, "temperature"),
+        (TD3, "actor"),
+        (TD3, "critic"),
         (PPO, "critic"),
         (ActorCritic, "critic"),
     ],
@@ -228,7 +228,11 @@ TYPED = [
     ("agent=td3 agent.tau=2", "agent.tau=2 must lie in [0, 1]"),
     ("explore.after=2", "explore.after=2 must lie in [0, 1]"),
     ("agent=dqn env=cartpole explore.final=2", "explore.final=2 must lie in [0, 1]"),
-    ("lr_schedule.hold=0.9 lr_schedule.end=0.5", "must lie in [0, lr_schedule.end=0.5]"),
+    ("lr_schedule.hold=0.9 lr_schedule.until=0.5", "must lie in [0, lr_schedule.until=0.5]"),
+    ("lr_schedule.end=-1", "lr_schedule.end=-1 must be 0 or more"),
+    ("agent=ppo env=walker agent.gamma.end=1", "schedule.end=1 must lie in [0, 1)"),
+    ("agent=ppo env=walker agent.entropy.hold=1", "schedule.hold=1 must lie in [0, schedule.until"),
+    ("agent=ppo env=pendulum agent.gamma=high", "agent.gamma=high must be a number or a schedule"),
     ("replay=prioritized replay.beta_samples=0", "replay.beta_samples=0 must be 1 or more"),
     ("paradigm=dupdate paradigm.merge=nonsense", "choose delta, damped, elastic or mean"),
 ]

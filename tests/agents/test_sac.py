@@ -119,7 +119,7 @@ class Still:
     """An Optim that moves nothing and keeps what it is given."""
 
     def __init__(self, agent: Agent) -> None:
-        self.scale = 1.0
+        self.lr_factor = 1.0
         self.names = {id(group): name for name, group in agent.groups.items()}
         self.grads: dict[str, list[Tensor]] = {}
 

@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from envs.wrappers import float_observations, is_image, standard, unit_actions
+from envs.wrappers import float_observations, is_image, plain_actions, standard
 
 
 class Echo(gym.Env):
-    """Shows a sample of its space and remembers the action."""
+    """Shows a sample of its space and remembers the actions."""
 
     def __init__(self, shown: spaces.Space, taken: spaces.Space) -> None:
         self.observation_space, self.action_space = shown, taken
+        self.actions: list[Any] = []
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
         super().reset(seed=seed)
@@ -25,7 +26,15 @@ class Echo(gym.Env):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
         self.action = action
+        self.actions.append(action)
         return self.observation_space.sample(), 0.0, False, False, {}
+
+
+class Mission(spaces.Space):
+    """A space of a package's own, as MiniGrid's: it does not implement `is_np_flattenable`."""
+
+    def sample(self, mask: Any = None, probability: Any = None) -> Any:
+        return "get the key"
 
 
 DISCRETE = spaces.Discrete(3)
@@ -79,7 +88,7 @@ HIGH = np.array([2.0, 5.0, 0.7], np.float32)
 @given(hnp.arrays(np.float32, 3, elements=st.floats(-3, 3, width=32)))
 def test_actions_are_clipped_and_mapped_onto_the_bounds(action: np.ndarray) -> None:
     taken = spaces.Box(LOW, HIGH)
-    env = unit_actions(Echo(POINT, taken))
+    env = plain_actions(Echo(POINT, taken))
     assert env.action_space == spaces.Box(-1.0, 1.0, (3,), np.float32)
     env.reset(seed=0)
     env.step(action)
@@ -90,14 +99,14 @@ def test_actions_are_clipped_and_mapped_onto_the_bounds(action: np.ndarray) -> N
 
 def test_the_ends_of_the_range_are_the_bounds() -> None:
     for bounds in ((-1.0, 1.0), (-0.4, 0.4), (0.0, 1.0)):
-        env = unit_actions(Echo(POINT, spaces.Box(*bounds, (1,), np.float32)))
+        env = plain_actions(Echo(POINT, spaces.Box(*bounds, (1,), np.float32)))
         for end, bound in zip((-1.0, 1.0), bounds, strict=True):
             env.step(np.array([end], np.float32))
             np.testing.assert_array_equal(env.unwrapped.action, np.array([bound], np.float32))
 
 
 def test_double_precision_actions_stay_double_for_the_env_only() -> None:
-    env = unit_actions(Echo(POINT, spaces.Box(-3.0, 3.0, (2,), np.float64)))
+    env = plain_actions(Echo(POINT, spaces.Box(-3.0, 3.0, (2,), np.float64)))
     env.step(np.array([0.5, -2.0], np.float32))
     assert env.action_space.dtype == np.float32
     assert env.unwrapped.action.dtype == np.float64
@@ -105,19 +114,37 @@ def test_double_precision_actions_stay_double_for_the_env_only() -> None:
 
 
 def test_a_nan_action_is_not_hidden() -> None:
-    env = unit_actions(Echo(POINT, POINT))
+    env = plain_actions(Echo(POINT, POINT))
     env.step(np.array([np.nan, 0.0], np.float32))
     assert np.isnan(env.unwrapped.action[0])
+
+
+@pytest.mark.parametrize("start", [-1, 5])
+def test_discrete_actions_are_counted_from_0_and_shifted_to_the_envs_start(start: int) -> None:
+    taken = spaces.Discrete(3, start=start)
+    env = standard(Echo(POINT, taken))
+    assert env.action_space == spaces.Discrete(3)
+    for action in (0, 1, np.int64(2)):
+        env.step(action)
+    assert env.unwrapped.actions == [start, start + 1, start + 2]
+    assert all(taken.contains(action) for action in env.unwrapped.actions)
+
+
+def test_discrete_actions_that_start_at_0_pass_unchanged() -> None:
+    env = Echo(POINT, DISCRETE)
+    assert plain_actions(env) is env
 
 
 @pytest.mark.parametrize(
     ("shown", "taken"),
     [
         (spaces.Sequence(DISCRETE), DISCRETE),
+        (Mission(), DISCRETE),
+        (spaces.Dict(a=POINT, mission=Mission()), DISCRETE),
         (POINT, spaces.Box(-np.inf, np.inf, (2,), np.float32)),
         (POINT, spaces.Box(0, 4, (2,), np.int64)),
     ],
-    ids=["sequence", "unbounded", "integer"],
+    ids=["sequence", "a space of its own", "a dict with one", "unbounded", "integer"],
 )
 def test_spaces_no_agent_could_use_are_refused(shown: spaces.Space, taken: spaces.Space) -> None:
     with pytest.raises(ValueError, match=r"Echo (shows|takes).*choose an env\.id"):
