@@ -123,15 +123,13 @@ def film(plan: Plan, snapshot: Snapshot, target: Path) -> None:
     import imageio_ffmpeg
     import numpy as np
 
-    from paradigms.weights.published import load
-
     made: Any = plan.make_env
     agent, world = plan.build()
     if "rgb_array" not in world.metadata.get("render_modes", ()):
         raise Wrong("video=true: this env draws no pictures")
     kwargs = {**(made.keywords.get("kwargs") or {}), "render_mode": "rgb_array"}
     env = made(num_envs=1, seed=plan.seed, rank=None, kwargs=kwargs)
-    load(agent, snapshot)
+    snapshot.into(agent)
     obs, _ = env.reset(seed=plan.seeds("film", 0, 1))
     state, over = agent.initial_state(1), False
     first = np.asarray(env.render()[0])

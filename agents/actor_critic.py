@@ -124,6 +124,7 @@ class ActorCritic(Agent):
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
         if self.normal is not None:
             self.slow["normal"] = self.normal.tensors
+            self.sums.add("normal")
             self.parts = {"act": ["actor", "normal"], "evaluate": ["actor", "normal"]}
         self.optim = Local()
 

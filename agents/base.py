@@ -160,6 +160,9 @@ class Agent(abc.ABC):
     groups: moved by gradients, in counting order: the steps of the first are "updates".
     slow:   moved otherwise (targets, averages, normaliser statistics).
     follows: which slow entry lags behind which group, and its rate: {"target": ("critic", tau)}.
+    sums:   which slow entries are one tensor [2, n] whose rows add up to the number that is meant:
+    a
+            float32 sum and what rounding took off it (see parts/normal.py).
     parts:  names of groups and slow tensors that a reader needs: "act" and "evaluate".
     needs:  what it asks of the env: "box" or "discrete" actions, "vector" or "image" observations.
     offers, replays, extras: what it can do, the replays it learns from, the columns it emits.
@@ -182,6 +185,7 @@ class Agent(abc.ABC):
         self.groups: dict[str, Group] = {}
         self.slow: dict[str, list[Tensor]] = {}
         self.follows: dict[str, tuple[str, float]] = {}
+        self.sums: set[str] = set()
         self.parts: dict[str, list[str]] = {}
         self.extras: dict[str, Key] = {}
         self.optim: Optim

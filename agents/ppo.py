@@ -124,9 +124,11 @@ class PPO(Agent):
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
         if self.normal is not None:
             self.slow["normal"] = self.normal.tensors
+            self.sums.add("normal")
             self.parts = {"act": ["actor", "normal"], "evaluate": ["actor", "normal"]}
         if self.scale is not None:
             self.slow["scale"] = self.scale.tensors
+            self.sums.add("scale")
         self.extras = self.head.extras
         self.optim = Local()
 

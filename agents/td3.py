@@ -89,9 +89,9 @@ class TD3(Agent):
         )
         self.target, self.target_actor = self.critic.copy(), self.actor.copy()
         rates = {"critic": critic_lr, "actor": actor_lr}
-        for name, net in (("critic", self.critic), ("actor", self.actor)):
+        for name, network in (("critic", self.critic), ("actor", self.actor)):
             own = rates[name]
-            self.groups[name] = Group(net.tensors, lr=lr if own is None else own)
+            self.groups[name] = Group(network.tensors, lr=lr if own is None else own)
         self.slow = {"target": self.target.tensors, "target_actor": self.target_actor.tensors}
         per_update = 1 - (1 - tau) ** (1 / delay)
         self.follows = {"target": ("critic", per_update), "target_actor": ("actor", per_update)}

@@ -116,7 +116,7 @@ def queue_rate(layout: Layout, count: int) -> float:
 def write_to_channel(channel: Channel, layout: Layout, count: int) -> None:
     fragment = layout.empty(0)
     for _ in range(count + 1):
-        while not channel.has_room(0):
+        while not channel.has_space(0):
             os.sched_yield()
         channel.put(fragment)
 

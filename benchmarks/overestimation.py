@@ -40,7 +40,6 @@ from conf.sentences import Wrong
 from paradigms.base import Job, Paradigm
 from paradigms.loop.build import make_agent
 from paradigms.runtime import machine
-from paradigms.weights.published import load
 from train import assemble, refuse
 
 FORGOTTEN = 5.0  # returns are cut off where exp(-5) of a reward's weight is left
@@ -82,7 +81,7 @@ def trained(job: Job, paradigm: Paradigm) -> SAC:
         while True:
             next(run)
     except StopIteration as end:
-        load(agent, end.value.final)
+        end.value.final.into(agent)
     return agent
 
 

@@ -129,8 +129,10 @@ def of_rows_handed_out_once(values: Mapping[str, Any], chosen: str) -> None:
             f"paradigm.sample_from={sample_from} needs a replay that keeps its transitions: {once},"
             " to whoever collected it; set paradigm.sample_from=own"
         )
-    if paradigm.get("rule") == "source":
-        raise Wrong(f"paradigm.rule=source trains at random times: {once}; set paradigm.rule=pace")
+    if paradigm.get("tasks") == "by_shares":
+        raise Wrong(
+            f"paradigm.tasks=by_shares trains at random times: {once}; set paradigm.tasks=by_pace"
+        )
 
 
 EVALUATION: Mapping[str, Setting] = {

@@ -35,12 +35,17 @@ class Snapshot:
     updates: int = 0
     seconds: float = 0.0
 
+    def into(self, agent: Agent) -> None:
+        """Gives `agent` these weights, and the counts with the part "all"."""
+        agent.vector.load(self.part, self.floats, self.counts if self.part == "all" else None)
+
 
 @dataclass(frozen=True)
 class Progress:
     """Where a run stands, at a moment where everything may be saved.
 
-    `metrics` are scalars by TensorBoard name since the last progress (may be empty);
+    `metrics` are scalars by TensorBoard name since the last progress (may be empty); `means` are
+    (sum, number) since the run began, whose differences give the mean over any stretch of it;
     `snapshot(part)` takes the newest weights; `save()` returns the complete state as nested dicts
     of tensors and numbers; `stop()` asks the run to end soon: the generator then returns its Result
     as if the budget were spent; `notes` are what a person should hear, each with details for the
@@ -52,6 +57,7 @@ class Progress:
     episodes: int
     seconds: float
     metrics: dict[str, float]
+    means: dict[str, tuple[float, int]]
     snapshot: Callable[[str], Snapshot]
     save: Callable[[], dict[str, Any]]
     stop: Callable[[], None]

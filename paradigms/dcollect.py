@@ -1,4 +1,4 @@
-"""Workers collect, the learner updates.
+"""Workers collect, the learner updates: actor-learner, as in IMPALA and Ape-X.
 
 worker i: env <-> Actor.collect -> [Channel] -> learner: Replay -> learn -> Weights.publish
           Agent_i <- Weights.pull <---------------------------------------------+
@@ -6,17 +6,15 @@ worker i: env <-> Actor.collect -> [Channel] -> learner: Replay -> learn -> Weig
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from paradigms.base import Job, Progress, Result, Snapshot
+from paradigms.base import Job, Progress, Result
 from paradigms.experience.channel import Channel
-from paradigms.experience.replay import Replay
-from paradigms.loop.build import make_actor, make_agent, make_learner, note_collected
-from paradigms.loop.drive import make_components
-from paradigms.loop.episodes import Examiner
-from paradigms.loop.pace import Pace
+from paradigms.loop.build import Components
+from paradigms.loop.drive import Driver
+from paradigms.loop.every import Every
+from paradigms.loop.ledger import LEARNER
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
 from paradigms.weights.published import Weights
@@ -24,7 +22,13 @@ from paradigms.weights.published import Weights
 
 @dataclass(frozen=True)
 class DCollect:
-    """`chunk`: at most so many times the learner learns between two looks at the channel."""
+    """chunk: at most so many updates between two looks at the channel. depth: fragments of one
+    worker that may be in flight.
+
+    With replay=rollout or replay=fifo a batch is `replay.fragments` fragments, 1 by default,
+    whoever collected them: the batches and the updates per env step are those of every other
+    paradigm, and the price is a policy lag of up to workers - 1 calls of `learn`.
+    """
 
     chunk: int = 16
     depth: int = 4
@@ -32,140 +36,116 @@ class DCollect:
     name = "dcollect"
     workers = None
     needs = frozenset[str]()
+    evaluates_in_workers = True
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        components = make_components(job, workers=job.workers)
-        job, vector, replay, pace = (
-            components.job,
-            components.vector,
-            components.replay,
-            components.pace,
+        """Starts `job.workers` actor processes, which are replaced if they die, and a learner.
+
+        Yields a Progress at each of their reports. Raises Failed if the learner fails, or workers
+        too often; Deadlock inline.
+        """
+        run = Driver(job, workers=job.workers)
+        weights = Weights(
+            run.vector, "all", version=run.ledger.total("updates"), keep=job.policy_lag
         )
-        channel = Channel(replay.layout, job.workers, self.depth)
-        made = pace.total("updates")
-        served = Weights(vector, "evaluate", version=made, policy_lag=job.policy_lag)
-        whole = Weights(vector, "all", version=made)  # what a checkpoint holds
+        channel = Channel(run.components.replay.layout, job.workers, self.depth)
         crew = Crew(job.crew, job.order, journal=job.journal)
-        crew.add("learner", CentralLearner, job, replay, pace, channel, served, whole, self.chunk)
+        crew.add("learner", CentralLearner, run.components, channel, weights, self.chunk)
         for rank in range(job.workers):
-            args = (job, rank, replay, pace, channel, served)
+            args = (run.components, rank, channel, weights)
             crew.add(f"worker-{rank}", ActorWorker, *args, rank=rank, restartable=True)
-
-        def snapshot(part: str) -> Snapshot:
-            return (whole if part == "all" else served).snapshot(part, vector.size(part))
-
-        def bytes_moved() -> int:
-            return channel.bytes_moved + served.bytes_moved + whole.bytes_moved
-
-        def dropped() -> int:
-            return pace.total("collected") - pace.total("added")
-
-        return (
-            yield from components.follow(crew, snapshot, dropped=dropped, bytes_moved=bytes_moved)
-        )
+        return (yield from run.follow(crew, weights, moved=(channel, weights), counted=(weights,)))
 
 
 class ActorWorker(Role):
     """A worker: pull, collect a fragment, put it into the channel."""
 
     def __init__(
-        self, job: Job, rank: int, replay: Replay, pace: Pace, channel: Channel, served: Weights
+        self, components: Components, rank: int, channel: Channel, weights: Weights
     ) -> None:
-        self.job, self.rank = job, rank
-        self.replay, self.pace, self.channel, self.served = replay, pace, channel, served
+        self.components, self.rank = components, rank
+        self.channel, self.weights = channel, weights
 
     def run(self, link: Link) -> None:
-        rank, pace, channel = self.rank, self.pace, self.channel
-        agent = make_agent(self.job)
-        actor = make_actor(self.job, agent, self.replay, pace, rank)
-        examiner = Examiner(self.job, agent, rank) if self.job.evaluate_in_worker else None
-        told = 0.0
-        lockstep = pace.max_ahead == 0  # there the learner ends it, after a whole round
+        parts, rank, channel = self.components, self.rank, self.channel
+        job, ledger, pace = parts.job, parts.ledger, parts.pace
+        agent = parts.agent()
+        actor, evaluation = parts.actor(agent, rank), parts.evaluation(agent, rank)
+        lockstep = pace.max_ahead == 0  # there the learner ends the run, after a whole round
         while link.go(until=lambda: not lockstep and pace.spent(rank)):
             if not link.wait("pace", lambda: pace.may_collect(rank), rate_limit=True):
                 break
             with link.event("pull") as event:
-                event.read = self.served.pull(agent.vector, "act")
-            fragment = actor.collect(event.read)
-            if not link.wait("room", lambda: channel.has_room(rank)):
+                lag = job.policy_lag
+                event.read = self.weights.pull(agent.vector, "act", policy_lag=lag)
+            with ledger.timed("collecting", rank):
+                fragment = actor.collect(event.read)
+            if not link.wait("space", lambda: channel.has_space(rank)):
                 break
-            channel.put(fragment)  # first: who is killed here collects it again, and it is dropped
-            metrics = note_collected(actor, pace, rank, fragment.steps)
-            if examiner is not None and examiner.due(actor.steps):
-                metrics |= examiner.examine()
-            if metrics and time.monotonic() - told > 0.5:
-                told = time.monotonic()
-                link.report(metrics)
+            # Send before counting: if the worker dies here, its replacement sends this fragment
+            # again and the replay drops the duplicate.
+            channel.put(fragment)
+            ledger.collected(rank, fragment.steps, actor.take_episodes())
+            if evaluation is not None and evaluation.due(actor.steps):
+                link.report(evaluation.run())
         actor.env.close()
 
 
 class CentralLearner(Role):
-    """The learner: take what has arrived, learn what is owed, publish."""
+    """The learner: store what has arrived, learn while updates are due, publish."""
 
     def __init__(
-        self,
-        job: Job,
-        replay: Replay,
-        pace: Pace,
-        channel: Channel,
-        served: Weights,
-        whole: Weights,
-        chunk: int,
+        self, components: Components, channel: Channel, weights: Weights, chunk: int
     ) -> None:
-        self.job, self.replay, self.pace, self.channel = job, replay, pace, channel
-        self.served, self.whole, self.chunk = served, whole, chunk
+        self.components, self.channel = components, channel
+        self.weights, self.chunk = weights, chunk
 
     def run(self, link: Link) -> None:
-        job, pace = self.job, self.pace
-        agent = make_agent(job)
-        self.whole.pull(agent.vector)  # what a resumed run had learned
-        learner = make_learner(job, agent, self.replay)
-        self.learner = learner
-        told = 0.0
+        parts, ledger, pace = self.components, self.components.ledger, self.components.pace
+        agent = parts.agent()
+        self.weights.pull(agent.vector)  # a resumed run has learned already
+        learner = parts.learner(agent)
+        should_log = Every(seconds=1.0)
+        take = self.take_round if pace.max_ahead == 0 else self.take_arrived
         while link.go(until=lambda: pace.spent() and not pace.debt()):
-            take = self._round if job.max_ahead == 0 else self._arrived
             if not take(link):
                 break
-            agent.progress = pace.share()
-            agent.optim.lr_factor = job.lr_schedule(agent.progress)
+            learner.reached(pace.progress())
             while grant := pace.claim(self.chunk):
-                first, version = pace.total("learns"), pace.total("updates")
+                first, version = ledger.total("learns"), ledger.total("updates")
                 link.busy(60)
-                with link.event("learn", count=grant):
+                with link.event("learn", count=grant), ledger.timed("learning", LEARNER):
                     version += sum(learner.update(first + k) for k in range(grant))
                 with link.event("publish", written=version):
-                    self.served.publish(agent.vector, version)
-                self.whole.publish(agent.vector, version)
-                pace.learned(-1, version - pace.total("updates"), grant)
-                if job.max_ahead:
+                    self.weights.publish(agent.vector, version)
+                ledger.learned(LEARNER, version - ledger.total("updates"), grant)
+                if pace.max_ahead:
                     break
             if not pace.spent():
-                pace.count("rounds", -1)
-            if time.monotonic() - told > 1:
-                told = time.monotonic()
+                ledger.count("rounds", LEARNER)
+            if should_log():
                 link.report(learner.metrics() | {"queue/depth": float(self.channel.waiting())})
         link.finish()
 
-    def _arrived(self, link: Link) -> bool:
-        """Takes all that is there; with nothing owed, waits for more."""
-        if not self.pace.debt() and not link.wait("fragment", self.channel.filled):
+    def take_arrived(self, link: Link) -> bool:
+        """Stores every fragment that is there; waits for one if no update is due."""
+        if not self.components.pace.debt() and not link.wait("fragment", self.channel.filled):
             return False
         while (rank := link.pick("drain", self.channel.filled)) is not None:
-            self._take(link, rank)
+            self.store(link, rank)
         return True
 
-    def _round(self, link: Link) -> bool:
-        """Takes one fragment from each worker, in the order of rank."""
+    def take_round(self, link: Link) -> bool:
+        """Stores one fragment of each worker, in the order of rank."""
         for rank in range(self.channel.workers):
             if not link.wait("fragment", lambda: rank in self.channel.filled()):  # noqa: B023
                 return False
-            self._take(link, rank)
+            self.store(link, rank)
         return True
 
-    def _take(self, link: Link, rank: int) -> None:
+    def store(self, link: Link, rank: int) -> None:
         with link.event("drain", worker=rank) as event:
             fragment = self.channel.get(rank)
-            self.learner.arrived(fragment, self.pace.total("updates"))
-            event.count = self.replay.add(fragment)
-            self.pace.arrived(rank, event.count)
+            event.count = self.components.replay.add(fragment)
+            self.components.ledger.stored(rank, event.count, fragment.version)
             self.channel.free(rank)

@@ -35,7 +35,7 @@ from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
 from paradigms.hogwild import Hogwild
-from paradigms.loop import build as components
+from paradigms.loop import build
 from paradigms.loop.pace import Once, Pace
 from paradigms.runtime import machine
 from paradigms.sequential import Sequential
@@ -286,7 +286,7 @@ def counters(monkeypatch: pytest.MonkeyPatch) -> list[Pace]:
         return made
 
     for kind in (Pace, Once):
-        monkeypatch.setattr(components, kind.__name__, noted(kind))
+        monkeypatch.setattr(build, kind.__name__, noted(kind))
     return paces
 
 

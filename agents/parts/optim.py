@@ -16,19 +16,21 @@ from agents.base import Group, Optim
 class Local:
     """Adam on the agent's own vector, or on a shared one that it is bound to (Hogwild).
 
-    `lr_factor` multiplies every group's learning rate. `turn` is called before each step.
+    `lr_factor` multiplies every group's learning rate. `before_step` is called before each step.
     `fused=False` is the plain Adam, for tests: it notices a graph whose parameters have moved since
     the forward pass.
     """
 
-    def __init__(self, *, turn: Callable[[], None] | None = None, fused: bool = True) -> None:
+    def __init__(
+        self, *, before_step: Callable[[], None] | None = None, fused: bool = True
+    ) -> None:
         self.lr_factor = 1.0
-        self.turn = turn
+        self.before_step = before_step
         self.fused = fused
 
     def apply(self, group: Group) -> None:
-        if self.turn is not None:
-            self.turn()
+        if self.before_step is not None:
+            self.before_step()
         if group.clip is not None:
             clip(group.grad, group.clip)
         step(group, lr=group.lr * self.lr_factor, fused=self.fused)
@@ -39,16 +41,16 @@ class Local:
 
 
 class Locked:
-    """Another optim, one process at a time. `turn` is called before the lock is taken."""
+    """Another optim, one process at a time. `before_step` is called before the lock is taken."""
 
     def __init__(
         self,
         optim: Optim,
         lock: AbstractContextManager[bool],
         *,
-        turn: Callable[[], None] | None = None,
+        before_step: Callable[[], None] | None = None,
     ) -> None:
-        self.optim, self.lock, self.turn = optim, lock, turn
+        self.optim, self.lock, self.before_step = optim, lock, before_step
 
     @property
     def lr_factor(self) -> float:
@@ -59,8 +61,8 @@ class Locked:
         self.optim.lr_factor = value
 
     def apply(self, group: Group) -> None:
-        if self.turn is not None:
-            self.turn()
+        if self.before_step is not None:
+            self.before_step()
         with self.lock:
             self.optim.apply(group)
 

@@ -21,7 +21,7 @@ class Samples:
         samples.send(rank, 640, 16, heads=heads)    # the learner: task of learns 640 to 655
         samples.of(rank).sample(...)                # the worker, once a learn
         samples.of(rank).update(index, priority)    # the worker, where the agent says
-        samples.hear(rank)                          # the learner, when it is done
+        samples.apply_priorities(rank)                     # the learner, when it is done
 
     Whoever hands out the tasks sees to it that a table has one user at a time. Only the learner
     ever draws, so that a replay with a sum tree in one process serves all workers.
@@ -57,8 +57,8 @@ class Samples:
                 table[name][k] = columns[name]
         self._sent.array[0] += learns
 
-    def hear(self, rank: int) -> None:
-        """Tells the replay how much the transitions of the task surprised."""
+    def apply_priorities(self, rank: int) -> None:
+        """Gives the replay the TD errors of the task's transitions, as their priorities."""
         for k in range(int(self._heard.array[rank])):
             index = torch.from_numpy(self.table(rank)["index"][k].copy())
             self.replay.update(index, torch.from_numpy(self._priority.array[rank, k].copy()))

@@ -14,7 +14,7 @@ class Channel:
     """`depth` fragments in flight for each worker. x86 keeps stores in order, so that a slot is
     whole before the count that shows it moves.
 
-        if channel.has_room(rank): channel.put(fragment)             # the worker `rank`
+        if channel.has_space(rank): channel.put(fragment)             # the worker `rank`
         for rank in channel.filled(): replay.add(channel.get(rank)); channel.free(rank)   # the
         reader
 
@@ -48,13 +48,13 @@ class Channel:
         """Counts on from what another channel has passed on, [workers]; nothing waits."""
         self._put.array[:, 0] = self._got.array[:, 0] = sent
 
-    def has_room(self, rank: int) -> bool:
+    def has_space(self, rank: int) -> bool:
         return bool(self._put.array[rank, 0] - self._got.array[rank, 0] < self.depth)
 
     def put(self, fragment: Fragment) -> None:
         """Copies a fragment into the next slot. Raises Full if there is none."""
-        if not self.has_room(fragment.rank):
-            raise Full(f"no room in the channel of worker {fragment.rank}: wait for has_room")
+        if not self.has_space(fragment.rank):
+            raise Full(f"no room in the channel of worker {fragment.rank}: wait for has_space")
         sent = int(self._put.array[fragment.rank, 0])
         self._slot(fragment.rank, sent)[...] = fragment.data
         self._put.array[fragment.rank, 0] = sent + 1

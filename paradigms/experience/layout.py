@@ -71,6 +71,11 @@ class Fragment:
         self.next_obs: np.ndarray = data["next_obs"]
 
     @property
+    def version(self) -> int:
+        """The policy version, in updates, that collected it."""
+        return int(self.transitions["version"][0, 0])
+
+    @property
     def number(self) -> int:
         return int(self.data["number"])
 

@@ -1,5 +1,5 @@
-"""What is handed out once, in whole fragments, and then forgotten: for agents that learn from what
-their newest policy has done."""
+"""Fragments that are consumed once and then forgotten: for agents that learn from what their newest
+policy has done."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ from paradigms.runtime.memory import Shared
 
 
 class Rollout:
-    """The next fragment of every writer, side by side in the order of rank.
+    """The next `fragments` fragments, side by side: the oldest first, of equals the lowest rank.
 
     A short ring of fragments for each writer: one process adds a rank's fragments, and the same one
-    takes them, so that what was taken is taken. Nobody waits here: an actor is
-    held back before it collects (see pace.Once), so that there is always room.
+    takes them, so that what was taken is taken. Nobody waits here: an actor is held back before it
+    collects (see loop.pace.Once), so that there is always space.
 
-    capacity: how many fragments of a writer may wait. n_step is the agent's own business here.
+    capacity: how many fragments of a writer may wait. fragments: of a batch; with 1 a batch, and so
+    the number of updates an env step, is the same however many writers there are. None is one
+    fragment of every writer, the batch of synchronous actor-critics (A2C), which grows with their
+    number. n_step is the agent's own business here.
     """
 
     kind = "rollout"
@@ -35,6 +38,7 @@ class Rollout:
         spec: Spec,
         *,
         capacity: int = 1,
+        fragments: int | None = 1,
         writers: int,
         num_envs: int,
         rollout_length: int,
@@ -42,8 +46,13 @@ class Rollout:
         gamma: float = 0.99,
         device: str = "cpu",
     ) -> None:
+        if fragments is not None and not 1 <= fragments <= capacity:
+            raise ValueError(
+                f"replay.fragments={fragments} must lie in [1, replay.capacity={capacity}], because"
+                " so many fragments of one worker must be able to wait"
+            )
         self.layout = Layout(spec, rollout_length, num_envs)
-        self.capacity, self.streams = capacity, writers
+        self.capacity, self.streams, self.fragments = capacity, writers, fragments
         self.gamma, self.device, self.torn, self.late = gamma, device, 0, 0
         self._ring = Channel(self.layout, writers, capacity)
         self._duplicated = Shared(writers, np.int64)
@@ -55,7 +64,7 @@ class Rollout:
 
     @property
     def duplicated(self) -> int:
-        """Layout dropped because they had been here before."""
+        """Transitions dropped because they had been here before."""
         return int(self._duplicated.array.sum())
 
     @property
@@ -73,7 +82,9 @@ class Rollout:
 
     def samples(self, fragments: np.ndarray) -> int:
         """How many samples so many fragments of each of some writers make."""
-        return int(fragments.min())
+        if self.fragments is None:
+            return int(fragments.min())
+        return int(fragments.sum()) // self.fragments
 
     def add(self, fragment: Fragment) -> int:
         """Takes a fragment in and returns its valid transitions; 0 for one that was here before."""
@@ -152,16 +163,28 @@ class Rollout:
 
     def _next(self, ranks: Sequence[int]) -> Sequence[int]:
         """Whose fragments the next sample of these writers has."""
-        return ranks
+        if self.fragments is None:
+            return ranks
+        mine = np.isin(np.arange(self.streams), ranks)
+        waiting = self._waiting(np.where(mine, self.heads() - self.taken, 0))
+        return [rank for rank, _ in waiting[: self.fragments]]
 
     def _kept(self, waiting: np.ndarray) -> np.ndarray:
-        """How many of those that wait are saved: of an incomplete sample nothing."""
-        return np.full_like(waiting, waiting.min())
+        """How many of those that wait are saved: of an incomplete sample of all nothing."""
+        return waiting if self.fragments else np.full_like(waiting, waiting.min())
 
     def _waiting(self, counts: np.ndarray) -> list[tuple[int, int]]:
         """(rank, number) of so many that wait of each writer, oldest first."""
-        each = [(number, rank) for rank, count in enumerate(counts) for number in range(count)]
-        return [(rank, int(self.taken[rank]) + number) for number, rank in sorted(each)]
+        taken = self.taken
+        each = [
+            (rank, int(taken[rank]) + n) for rank, count in enumerate(counts) for n in range(count)
+        ]
+        return sorted(each, key=self._age)
+
+    def _age(self, waiting: tuple[int, int]) -> tuple[int, int]:
+        """What the order of fragments (rank, number) follows."""
+        rank, number = waiting
+        return number, rank
 
     def _batch(self, fragments: np.ndarray) -> Batch:
         transitions = fragments["transitions"]  # [N, T, B]
@@ -185,53 +208,18 @@ class Fifo(Rollout):
 
     kind = "fifo"
 
-    def __init__(
-        self,
-        spec: Spec,
-        *,
-        capacity: int = 4,
-        fragments: int = 1,
-        writers: int,
-        num_envs: int,
-        rollout_length: int,
-        n_step: int = 1,
-        gamma: float = 0.99,
-        device: str = "cpu",
-    ) -> None:
-        if fragments > capacity:
-            raise ValueError(
-                f"replay.fragments={fragments} of one worker must be able to wait:"
-                f" replay.capacity={capacity} has to be as large"
-            )
-        super().__init__(
-            spec, capacity=capacity, writers=writers, num_envs=num_envs,
-            rollout_length=rollout_length, gamma=gamma, device=device,
-        )  # fmt: skip
-        self.fragments = fragments
-        self._arrival = Shared((writers, capacity), np.int64)
-
-    def samples(self, fragments: np.ndarray) -> int:
-        return int(fragments.sum()) // self.fragments
+    def __init__(self, spec: Spec, *, capacity: int = 4, fragments: int = 1, **shape: Any) -> None:
+        super().__init__(spec, capacity=capacity, fragments=fragments, **shape)
+        self._arrival = Shared((self.streams, capacity), np.int64)
 
     def _put(self, fragment: Fragment) -> None:
         number = int(self.heads()[fragment.rank])
         self._arrival.array[fragment.rank, number % self.capacity] = self.heads().sum()
         self._ring.put(fragment)
 
-    def _next(self, ranks: Sequence[int]) -> Sequence[int]:
-        mine = np.isin(np.arange(self.streams), ranks)
-        waiting = self._waiting(np.where(mine, self.heads() - self.taken, 0))
-        return [rank for rank, _ in waiting[: self.fragments]]
-
-    def _kept(self, waiting: np.ndarray) -> np.ndarray:
-        return waiting
-
-    def _waiting(self, counts: np.ndarray) -> list[tuple[int, int]]:
-        def arrival(waiting: tuple[int, int]) -> int:
-            rank, number = waiting
-            return int(self._arrival.array[rank, number % self.capacity])
-
-        return sorted(super()._waiting(counts), key=arrival)
+    def _age(self, waiting: tuple[int, int]) -> tuple[int, int]:
+        rank, number = waiting
+        return int(self._arrival.array[rank, number % self.capacity]), rank
 
 
 def _side_by_side(column: np.ndarray) -> np.ndarray:

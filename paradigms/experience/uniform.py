@@ -67,7 +67,7 @@ class Uniform:
 
     @property
     def duplicated(self) -> int:
-        """Layout dropped, over all processes, because they had been stored before."""
+        """Transitions dropped, over all processes, because they had been stored before."""
         return int(self._duplicated.array.sum())
 
     @property
@@ -224,7 +224,8 @@ class Uniform:
 
 
 class Drawn(NamedTuple):
-    """Layout by stream and serial number, int64 [N], and their weights in the loss, float32 [N]."""
+    """Transitions by stream and serial number, int64 [N], and their weights in the loss, float32
+    [N]."""
 
     stream: np.ndarray
     serial: np.ndarray

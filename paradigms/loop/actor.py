@@ -1,4 +1,4 @@
-"""The part of a process that steps num_envs: resets, time limits, autoreset, state, statistics."""
+"""The part of a process that steps envs: resets, time limits, autoreset, state, statistics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Actor:
     marked invalid, SAME_STEP's last observation is read from `final_obs`, DISABLED is reset by
     mask. Draws depend on (seed, rank, number of the fragment), not on timing. `episodes` collects
     (return, length) of finished episodes until somebody takes them. Steps are env steps, of which a
-    transition may be several (`Spec.action_repeat`). Every `renew_every` env steps
+    transition may be several (`Spec.action_repeat`). Every `every_env_steps` env steps
     (over all workers) running episodes are truncated and `renew` builds fresh envs, so that a run
     resumed from a checkpoint of that moment goes on as the unbroken one does.
     """
@@ -39,11 +39,11 @@ class Actor:
         rank: int = 0,
         workers: int = 1,
         renew: Callable[[], VectorEnv[Any, Any, Any]] | None = None,
-        renew_every: int | None = None,
+        every_env_steps: int | None = None,
     ) -> None:
         self.env, self.agent, self.layout = env, agent, layout
         self.explore, self.seed, self.rank, self.workers = explore, seed, rank, workers
-        self.renew, self.renew_every, self.renewed = renew, renew_every, 0
+        self.renew, self.every_env_steps, self.renewed = renew, every_env_steps, 0
         self.action_repeat = agent.spec.action_repeat
         self.number = self.steps = 0
         self.episodes: list[tuple[float, int]] = []
@@ -117,7 +117,7 @@ class Actor:
         self.renewed = self._periods()
 
     def _periods(self) -> int:
-        return self.steps * self.workers // self.renew_every if self.renew_every else 0
+        return self.steps * self.workers // self.every_env_steps if self.every_env_steps else 0
 
     def _renew_if_due(self) -> None:
         if self.renew is not None and self._periods() > self.renewed:

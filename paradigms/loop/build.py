@@ -1,10 +1,11 @@
-"""What every process of a run builds from its job: agent, actor, learner and pace."""
+"""What the processes of a run are made of: everything here is built from the job alone."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 from gymnasium.vector import VectorEnv
 
 from agents.base import Agent
@@ -12,11 +13,80 @@ from agents.parts.vector import Vector
 from paradigms.base import Job
 from paradigms.experience.batches import Samples
 from paradigms.experience.replay import Replay, Source
-from paradigms.experience.rollout import Rollout
 from paradigms.experience.uniform import Uniform
 from paradigms.loop.actor import Actor
+from paradigms.loop.episodes import EvaluationTask
 from paradigms.loop.learner import Learner
-from paradigms.loop.pace import Once, Pace
+from paradigms.loop.ledger import Ledger
+from paradigms.loop.pace import Consumed, Once, Pace
+
+
+@dataclass(frozen=True)
+class Components:
+    """What all processes of a run share, pickled to each of them; and what each builds for itself.
+
+    `replay`, `ledger` and `pace` lie in shared memory. Agents built here are alike in every bit.
+    """
+
+    job: Job
+    replay: Replay
+    ledger: Ledger
+    pace: Pace
+
+    def agent(self) -> Agent:
+        """An agent on a vector of its own."""
+        return make_agent(self.job)
+
+    def actor(self, agent: Agent, rank: int) -> Actor:
+        """The actor of worker `rank`, going on after the rank's last fragment."""
+        job, ledger = self.job, self.ledger
+
+        def fresh() -> VectorEnv[Any, Any, Any]:
+            """Other episodes for every stretch of a run: a resumed or replaced actor starts
+            anew."""
+            seed = job.seed + 1_000_003 * ledger.own("fragments", rank)
+            env: VectorEnv[Any, Any, Any] = job.make_env(
+                num_envs=job.num_envs, seed=seed, rank=rank
+            )
+            return env
+
+        actor = Actor(
+            fresh(),
+            agent,
+            self.replay.layout,
+            explore=job.explore,
+            seed=job.seed,
+            rank=rank,
+            workers=ledger.workers,
+            renew=fresh,
+            every_env_steps=job.checkpoint_env_steps,
+        )
+        actor.resume(ledger.own("fragments", rank), ledger.own("collected", rank))
+        return actor
+
+    def learner(
+        self,
+        agent: Agent,
+        *,
+        rank: int = 0,
+        source: Source | None = None,
+        ranks: Sequence[int] | None = None,
+    ) -> Learner:
+        """The learner of a process; rank 0 draws what sequential draws. source: where batches come
+        from, if not from the replay; ranks: whose transitions they have, None for everybody's."""
+        return Learner(
+            agent,
+            source or self.replay,
+            batch_size=self.job.batch_size or 0,
+            seed=self.job.seed,
+            rank=rank,
+            ranks=ranks,
+            lr_schedule=self.job.lr_schedule,
+        )
+
+    def evaluation(self, agent: Agent, rank: int) -> EvaluationTask | None:
+        """The worker's own evaluation, where `evaluation.where=worker` asks for it."""
+        return EvaluationTask(self.job, agent, rank) if self.job.evaluate_in_worker else None
 
 
 def make_agent(job: Job) -> Agent:
@@ -26,19 +96,36 @@ def make_agent(job: Job) -> Agent:
     return agent
 
 
-def make_pace(job: Job, replay: Replay, workers: int) -> Pace:
-    """The pace that is held: a ratio's, or that of a replay which hands out each transition
-    once."""
-    limits = {
-        "max_ahead": job.max_ahead,
-        "workers": workers,
-        "limit": job.env_steps,
-        "action_repeat": job.spec.action_repeat,
-    }
+def make_replay(job: Job, agent: Agent, writers: int) -> Replay:
+    """The job's replay, for the columns that the agent emits and so many writing processes."""
+    replay: Replay = job.make_replay(
+        job.spec.with_extras(agent.extras),
+        writers=writers,
+        num_envs=job.num_envs,
+        rollout_length=job.rollout_length,
+        n_step=agent.n_step,
+        gamma=agent.gamma,
+        device=job.device,
+    )
+    return replay
+
+
+def make_pace(job: Job, replay: Replay, ledger: Ledger) -> Pace:
+    """The pace that is held: a ratio's, or that of a replay whose fragments are consumed once.
+
+    Raises ValueError if `updates_per_env_step` is a number for the second kind or null for the
+    first.
+    """
+    limits = {"max_ahead": job.max_ahead, "env_steps": job.env_steps}
     if job.updates_per_env_step is not None and not replay.once:
-        return Pace(updates_per_env_step=job.updates_per_env_step, warmup=job.warmup, **limits)
+        return Pace(
+            ledger,
+            updates_per_env_step=job.updates_per_env_step,
+            warmup=job.warmup,
+            **limits,
+        )
     if job.updates_per_env_step is None and replay.once:
-        return Once(cast(Rollout, replay), **limits)
+        return Once(ledger, cast(Consumed, replay), **limits)
     raise ValueError(
         f"replay={replay.kind} hands out each transition once: set updates_per_env_step=null"
         if replay.once
@@ -46,75 +133,37 @@ def make_pace(job: Job, replay: Replay, workers: int) -> Pace:
     )
 
 
-def make_actor(job: Job, agent: Agent, replay: Replay, pace: Pace, rank: int) -> Actor:
-    """The actor of a worker, going on after `rank`'s last fragment."""
-
-    def fresh() -> VectorEnv[Any, Any, Any]:
-        """Other episodes for every stretch of a run: a resumed or replaced actor starts anew."""
-        seed = job.seed + 1_000_003 * pace.own("fragments", rank)
-        env: VectorEnv[Any, Any, Any] = job.make_env(num_envs=job.num_envs, seed=seed, rank=rank)
-        return env
-
-    actor = Actor(
-        fresh(),
-        agent,
-        replay.layout,
-        explore=job.explore,
-        seed=job.seed,
-        rank=rank,
-        workers=pace.workers,
-        renew=fresh,
-        renew_every=job.checkpoint_env_steps,
-    )
-    actor.resume(pace.own("fragments", rank), pace.own("collected", rank))
-    return actor
-
-
 def whose(sample_from: str | None, replay: Replay, rank: int) -> tuple[int, ...] | None:
-    """The ranks whose transitions a worker learns from: its `own`, or None for everybody's.
-    `sample_from` is the paradigm's setting: `all`, `own`, or None for what suits the replay."""
+    """The ranks whose transitions worker `rank` learns from; None for everybody's.
+
+    `sample_from` is the paradigm's setting: `all`, `own`, or None for what suits the replay.
+    """
     if sample_from not in (None, "all", "own"):
         raise ValueError(f"paradigm.sample_from={sample_from} is unknown; choose own, all or null")
     if sample_from == "all" and replay.once:
-        raise ValueError(
-            f"replay={replay.kind} hands out each transition once, to whoever collected it:"
-            " set paradigm.sample_from=own"
-        )
+        raise ValueError(_consumed_once(replay))
     return None if sample_from == "all" or (sample_from is None and replay.shared) else (rank,)
 
 
 def make_samples(sample_from: str | None, job: Job, replay: Replay, batches: int) -> Samples | None:
-    """Room for `batches` of the learner's samples a worker, where `sample_from` is `learner`, or
-    None and the replay has one process that draws for several."""
+    """The buffer of learner-drawn batches, `batches` of them a worker; None if workers sample
+    themselves.
+
+    Used when `sample_from` is `learner`, or by default for a replay that only one process can
+    sample where several workers learn.
+    """
     if sample_from != "learner" and (
         sample_from or replay.shared or replay.once or job.workers == 1
     ):
         return None
     if not isinstance(replay, Uniform):
-        raise ValueError(
-            f"replay={replay.kind} hands out each transition once, to whoever collected it:"
-            " set paradigm.sample_from=own"
-        )
+        raise ValueError(_consumed_once(replay))
     sizes = {"workers": job.workers, "batches": batches, "size": job.batch_size or 0}
     return Samples(replay, **sizes, seed=job.seed, device=job.device)
 
 
-def make_learner(job: Job, agent: Agent, replay: Source, rank: int = 0, **options: Any) -> Learner:
-    """The learner of a process; rank 0 is the one that sequential has."""
-    size = job.batch_size or 0
-    return Learner(agent, replay, batch_size=size, seed=job.seed, rank=rank, **options)
-
-
-def note_collected(actor: Actor, pace: Pace, rank: int, transitions: int) -> dict[str, float]:
-    """Counts a fragment of so many valid transitions and finished episodes; returns the numbers of
-    the latter."""
-    episodes = actor.take_episodes()
-    pace.collected(rank, transitions)
-    pace.count("episodes", rank, len(episodes))
-    pace.count("length", rank, sum(length for _, length in episodes))
-    if not episodes:
-        return {}
-    return {
-        "episode/return": float(np.mean([r for r, _ in episodes])),
-        "episode/length": float(np.mean([n for _, n in episodes])),
-    }
+def _consumed_once(replay: Replay) -> str:
+    return (
+        f"replay={replay.kind} hands out each transition once, to whoever collected it:"
+        " set paradigm.sample_from=own"
+    )

@@ -1,121 +1,138 @@
-"""The side of a run that starts the roles: what they share, and the loop over their reports."""
+"""The driver of a run: it builds what is shared, yields the progress, and sums up at the end."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
-import numpy as np
-
-from agents.base import Agent
-from agents.parts.vector import Vector
 from paradigms.base import Job, Progress, Result, Snapshot
-from paradigms.experience.replay import Replay
-from paradigms.loop.build import make_agent, make_pace
-from paradigms.loop.pace import Pace
-from paradigms.loop.totals import Meter
+from paradigms.loop.build import Components, make_agent, make_pace, make_replay
+from paradigms.loop.ledger import LEARNER, Ledger
+from paradigms.loop.totals import Totals, time_of_role
 from paradigms.runtime.crew import Crew
 
 TakeSnapshot = Callable[[str], Snapshot]
 
 
-@dataclass
-class Components:
-    """The parent's: built once, before any process starts; what is shared is passed on to roles."""
+class Readable(Protocol):
+    """Weights that can be read while a run goes on: Weights or Bound."""
 
-    job: Job
-    agent: Agent
-    vector: Vector
-    replay: Replay
-    pace: Pace
-    meter: Meter = field(init=False)
+    def snapshot(self, part: str, size: int) -> Snapshot: ...
 
-    def __post_init__(self) -> None:
-        self.meter = Meter(self.pace)
-        if (state := self.job.resume) is not None:
-            self.replay.load(state["replay"])
-            self.pace.load(state["pace"])
+
+class Driver:
+    """The process that `paradigm.run(job)` runs in: builds everything before any process starts.
+
+        run = Driver(job, workers=job.workers)
+        crew.add("worker-0", ActorWorker, run.components, ...)
+        return (yield from run.follow(crew, weights))
+
+    `agent` and `vector` are its own; a resumed job's counters, transitions and weights are loaded.
+    """
+
+    def __init__(self, job: Job, *, workers: int) -> None:
+        self.agent = make_agent(job)
+        self.vector = self.agent.vector
+        replay = make_replay(job, self.agent, workers)
+        ledger = Ledger(workers, job.spec.action_repeat)
+        pace = make_pace(job, replay, ledger)
+        if (state := job.resume) is not None:
+            replay.load(state["replay"])
+            ledger.load(state["ledger"])
+            pace.resume()
             self.vector.load("all", state["floats"], state["counts"])
-            self.job = replace(self.job, resume=None)  # or every role would get a snapshot of it
+            job = replace(job, resume=None)  # or every role would be sent a copy of it
+        self.components = Components(job, replay, ledger, pace)
+        self.totals = Totals(self.components)
+        self.stopping = False
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.components.ledger
+
+    def stop(self) -> None:
+        """Asks the run to end as if its budget were spent."""
+        self.stopping = True
 
     def progress(
-        self, metrics: dict[str, float], snapshot: TakeSnapshot, stop: Callable[[], None]
+        self,
+        metrics: dict[str, float],
+        snapshot: TakeSnapshot | None = None,
+        stop: Callable[[], None] | None = None,
     ) -> Progress:
-        """Where the run stands now."""
-        self.meter.note(metrics)
-        pace = self.pace
+        """Where the run stands now. snapshot, stop: of this process's own agent and loop if not
+        given."""
+        ledger, take = self.ledger, snapshot or self.snapshot
+        self.totals.note(metrics)
         return Progress(
-            env_steps=pace.total("added"),
-            updates=pace.total("updates"),
-            episodes=pace.total("episodes"),
-            seconds=time.time() - self.job.started,
+            env_steps=ledger.total("added"),
+            updates=ledger.total("updates"),
+            episodes=ledger.total("episodes"),
+            seconds=time.time() - self.components.job.started,
             metrics=metrics,
-            snapshot=snapshot,
-            save=lambda: self.save(snapshot("all")),
-            stop=stop,
+            means=ledger.means(),
+            snapshot=take,
+            save=lambda: self.save(take("all")),
+            stop=stop or self.stop,
         )
+
+    def snapshot(self, part: str) -> Snapshot:
+        """A part of this process's own agent."""
+        floats = self.vector.floats[: self.vector.size(part)].detach().cpu().clone()
+        return Snapshot(part, floats, self.vector.counts.clone(), self.ledger.total("updates"))
+
+    def result(self) -> Result:
+        """What a loop in this process leaves behind."""
+        collect = self.ledger.seconds("collecting", 0)
+        learn = self.ledger.seconds("learning", LEARNER)
+        total = max(1e-9, collect + learn)
+        main = {"seconds": total, "busy": 1.0, "collect": collect / total, "learn": learn / total}
+        return Result(self.snapshot("all"), self.totals.result({"main": main}))
 
     def save(self, newest: Snapshot) -> dict[str, Any]:
         """The complete state. Running episodes are not in it: whoever resumes starts new ones."""
         return {
-            "pace": self.pace.save(),
-            "replay": self.replay.save(),
+            "ledger": self.ledger.save(),
+            "replay": self.components.replay.save(),
             "floats": newest.floats,
             "counts": newest.counts,
         }
 
     def follow(
-        self, crew: Crew, snapshot: TakeSnapshot, **totals: Callable[[], Any]
+        self,
+        crew: Crew,
+        weights: Readable,
+        moved: Sequence[Any] = (),
+        counted: Sequence[Any] = (),
     ) -> Generator[Progress, None, Result]:
-        """Drives a crew to its end, yielding progress; `totals` are asked at the end."""
+        """Runs a crew to its end and yields a Progress for each of its reports.
+
+        weights: where snapshots come from. moved: whose `bytes_moved` are summed. counted: whose
+        `torn` counts, beside the replay's. Raises Failed or Deadlock with the crew.
+        """
         time_by_role: dict[str, dict[str, float]] = {}
+
+        def snapshot(part: str) -> Snapshot:
+            return weights.snapshot(part, self.vector.size(part))
+
         with crew:
             for report in crew.run():
                 if report.kind == "finished":
-                    time_by_role[report.name] = _shares(report.data)
+                    time_by_role[report.name] = time_of_role(report, self.ledger)
                 metrics = report.data if report.kind == "metrics" else {}
                 progress = self.progress(metrics, snapshot, crew.stop)
                 if report.kind == "restarted":
                     words = f"{report.name} {report.data['cause']}, and is replaced"
                     progress = replace(progress, notes=((words, report.data["trace"]),))
                 yield progress
-        others = {name: ask() for name, ask in totals.items()}
-        blocked = [s.get("pace", 0.0) for name, s in time_by_role.items() if "worker" in name]
-        learners = [s for name, s in time_by_role.items() if name == "learner"] or [
-            *time_by_role.values()
-        ]
-        totals_now = self.meter.totals(
-            time_by_role=time_by_role,
-            learner_busy=float(np.mean([s["busy"] for s in learners] or [0.0])),
-            actor_blocked=float(np.mean(blocked or [0.0])),
-            restarts=crew.restarts,
-            torn=self.replay.torn,
-            duplicated=self.replay.duplicated,
-            late=self.replay.late,
-            **others,
+        return Result(
+            snapshot("all"),
+            self.totals.result(
+                time_by_role,
+                restarts=crew.restarts,
+                bytes_moved=sum(part.bytes_moved for part in moved),
+                torn=self.components.replay.torn + sum(part.torn for part in counted),
+            ),
         )
-        return Result(snapshot("all"), totals_now)
-
-
-def make_components(job: Job, *, workers: int) -> Components:
-    """Agent, replay with a writer a worker, and counters, restored where the job resumes."""
-    agent = make_agent(job)
-    replay = job.make_replay(
-        job.spec.with_extras(agent.extras),
-        writers=workers,
-        num_envs=job.num_envs,
-        rollout_length=job.rollout_length,
-        n_step=agent.n_step,
-        gamma=agent.gamma,
-        device=job.device,
-    )
-    return Components(job, agent, agent.vector, replay, make_pace(job, replay, workers))
-
-
-def _shares(data: dict[str, Any]) -> dict[str, float]:
-    """What a role reported when it finished, as shares of its time."""
-    total = max(1e-9, float(data["total"]))
-    waits = {what: seconds / total for what, seconds in data["seconds"].items()}
-    return {"seconds": total, "busy": max(0.0, 1 - sum(waits.values())), **waits}

@@ -1,18 +1,69 @@
-"""Evaluation by the workers themselves, as in the source documents' EVALUATE task."""
+"""Greedy episodes: how good is a policy as it stands? Used by the evaluator and by workers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import numpy as np
+from gymnasium.vector import VectorEnv
 
 from agents.base import Agent
 from paradigms.base import Job
-from paradigms.session.evaluator import play
 
-SHARE = 0.2  # of a worker's env steps; the source evaluates with this probability
+EVALUATION_SHARE = 0.2  # of a worker's env steps: the probability of EVALUATE in Stone and Sachdev
 
 
-class Examiner:
-    """Plays single greedy episodes with a worker's weights, in a reference env of its own."""
+class Returns(NamedTuple):
+    """N episodes. returns: [N] float64, the undiscounted sum of rewards; lengths: [N] int64, env
+    steps (an action repeated k times is k env steps)."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+def play(
+    agent: Agent,
+    env: VectorEnv[Any, Any, Any],
+    seeds: list[int],
+    going: Callable[[], bool] = lambda: True,
+) -> Returns | None:
+    """Plays one greedy episode (`explore` None) for each seed, at most one for each slot of `env`.
+
+    env: `num_envs` slots of any autoreset mode; `len(seeds)` of them count, each until its first
+    termination or truncation, and the rest are seeded with the first seed and ignored. Blocks until
+    the longest episode has ended. `going` is asked about every 64 vector steps: if it says no, the
+    episodes are abandoned and the result is None. Neither the agent's weights nor its random
+    generators change. Raises AssertionError if there are no seeds or more than slots.
+    """
+    n, count = env.num_envs, len(seeds)
+    assert 0 < count <= n, f"{count} episodes do not fit into {n} env slots"
+    slots: Any = [*seeds, *(seeds[0] for _ in range(n - count))]
+    obs, _ = env.reset(seed=slots)
+    state = agent.initial_state(n)
+    returns, lengths = np.zeros(n), np.zeros(n, np.int64)
+    running = np.arange(n) < count
+    while running.any():
+        acted = agent.act(np.asarray(obs), state, None)
+        obs, reward, terminated, truncated, _ = env.step(acted.action)
+        state = acted.state
+        returns += np.where(running, reward, 0.0)
+        lengths += running
+        running &= ~(terminated | truncated)
+        if lengths.max() % 64 == 0 and not going():
+            return None
+    return Returns(returns[:count], lengths[:count] * agent.spec.action_repeat)
+
+
+class EvaluationTask:
+    """Evaluation by a worker itself: single greedy episodes with the worker's weights, in a
+    reference env of its own.
+
+    This is the EVALUATE task of Stone and Sachdev (2019), *Analysis of Concurrent Reinforcement
+    Learning Algorithms*. Its returns are logged; whether a run is solved, the evaluator decides.
+
+        if task.due(actor.steps): metrics |= task.run()
+    """
 
     def __init__(self, job: Job, agent: Agent, rank: int) -> None:
         self.agent, self.steps, self.number = agent, 0, 0
@@ -20,11 +71,13 @@ class Examiner:
         self.env = job.make_env(num_envs=1, seed=self.seed, rank=None)
 
     def due(self, collected: int) -> bool:
-        """Whether evaluation has had less than its share beside so many collected steps."""
-        return self.steps * (1 - SHARE) < collected * SHARE
+        """Whether evaluation has had less than EVALUATION_SHARE of the worker's env steps, of which
+        `collected` were collected for training."""
+        return self.steps * (1 - EVALUATION_SHARE) < collected * EVALUATION_SHARE
 
-    def examine(self) -> dict[str, float]:
-        """One episode; its return and length."""
+    def run(self) -> dict[str, float]:
+        """Plays one episode with the weights that the agent has now, and blocks until it has ended;
+        its return, and its length in env steps, as metrics."""
         played = play(self.agent, self.env, [self.seed + self.number])
         assert played is not None
         self.number += 1

@@ -1,20 +1,23 @@
-"""The board on which a learner hands out tasks, and the rules by which it chooses them."""
+"""The tasks that a learner gives to its workers, and the rules by which it chooses them."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from agents.parts.draws import reseed
 from agents.parts.vector import Vector
+from paradigms.loop.ledger import LEARNER
 from paradigms.loop.pace import Pace
 from paradigms.runtime.memory import Shared
 
 COLLECT, TRAIN, EVALUATE = 1, 2, 3
-EXAMS = 100
-ASSIGNED, DONE, TAKEN, KIND, LEARNS, FIRST, ADDED, BASE, COUNT = range(9)
+COLLECTS_PER_EVALUATION = 100  # collecting tasks
+ASSIGNED, DONE, TAKEN, KIND, LEARNS, FIRST, ADDED, BASE, COUNT, TRAINED = range(10)
 
 
 class Task(NamedTuple):
@@ -47,7 +50,13 @@ class Tasks:
         self._own = Shared((workers, len(vector.floats)), np.float32)
         self._counts = Shared((workers, len(vector.counts)), np.int64)
 
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of the vectors that trained workers have returned."""
+        return int(self._row.array[:, TRAINED].sum()) * 4 * int(self._own.shape[1])
+
     def assign(self, rank: int, task: Task) -> None:
+        """The learner: gives worker `rank` a task; `kind` None gives it nothing to do."""
         row = self._row.array[rank]
         self._heads.array[rank] = self.known
         row[KIND], row[LEARNS], row[FIRST] = task.kind or 0, task.learns, task.first
@@ -61,6 +70,7 @@ class Tasks:
         return bool(row[ASSIGNED] > row[DONE])
 
     def read(self, rank: int) -> Task:
+        """The task last given to a worker."""
         row, heads = self._row.array[rank], self._heads.array[rank].copy()
         kind = int(row[KIND]) or None
         return Task(kind, int(row[LEARNS]), int(row[FIRST]), int(row[ADDED]), heads)
@@ -72,7 +82,9 @@ class Tasks:
         self._seen.array[rank] = heads
 
     def finish(self, rank: int) -> None:
+        """The worker: the task is done, and everything of `report` may be read."""
         row = self._row.array[rank]
+        row[TRAINED] += row[KIND] == TRAIN
         row[DONE] = row[ASSIGNED]
 
     def finished(self) -> list[int]:
@@ -115,60 +127,81 @@ class Tasks:
         self.known[:] = heads
 
 
-class ByPace:
-    """TRAIN while something is owed, else COLLECT, until the budget of env steps is spent; one task
-    in `EXAMS` collecting ones is EVALUATE where workers evaluate.
+class Chooser(Protocol):
+    """Chooses the next task of worker `rank`; only the learner calls it."""
 
-    Only what the learner itself has counted decides, so that a replayed journal decides alike. In
-    lockstep a round's updates are shared out evenly (see Pace.grant).
+    def __call__(self, rank: int) -> Task: ...
+
+
+class ByPace:
+    """TRAIN while updates are due, else COLLECT, until the budget of env steps is spent; one task
+    in COLLECTS_PER_EVALUATION collecting ones is EVALUATE where workers evaluate.
+
+    Only what the learner itself has counted decides, so that a re-executed journal decides alike.
+    In lockstep a round's updates are shared out evenly (see Pace.grant).
     """
 
     def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
-        self.pace, self.most, self.seed, self.evaluate = pace, most, seed, evaluate
+        self.pace, self.most, self.evaluate = pace, most, evaluate
         self.collected = 0
 
     def __call__(self, rank: int) -> Task:
-        first = self.pace.total("granted")
+        ledger = self.pace.ledger
+        first = ledger.total("granted")
         if grant := self.pace.grant(self.most, rank):
-            return Task(TRAIN, grant, first, self.pace.total("added"))
+            return Task(TRAIN, grant, first, ledger.total("added"))
         if self.pace.spent():
             return Task(None)
         self.collected += 1
-        return Task(EVALUATE if self.evaluate and self.collected % EXAMS == 0 else COLLECT)
+        return Task(
+            EVALUATE if self.evaluate and self.collected % COLLECTS_PER_EVALUATION == 0 else COLLECT
+        )
 
 
 class ByShares:
-    """The source documents' shares after the warm-up: train 0.5, collect 0.1, evaluate 0.4."""
+    """Tasks drawn with fixed probabilities after the warm-up, COLLECT before: as the dUpdate of
+    Stone and Sachdev 2019, "Analysis of Concurrent Reinforcement Learning Algorithms".
 
-    shares = ((TRAIN, 0.5), (COLLECT, 0.1), (EVALUATE, 0.4))
+    shares: the probabilities of `train`, `evaluate` and `collect`. Where workers do not evaluate,
+    EVALUATE becomes COLLECT.
+    """
 
-    def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
+    def __init__(
+        self, shares: Mapping[str, float], pace: Pace, most: int, *, seed: int, evaluate: bool
+    ) -> None:
         self.pace, self.most, self.seed, self.evaluate = pace, most, seed, evaluate
+        self.train, self.evaluating = shares["train"], shares["train"] + shares["evaluate"]
         self.drawn = 0
 
     def __call__(self, rank: int) -> Task:
-        pace = self.pace
+        pace, ledger = self.pace, self.pace.ledger
         if pace.spent():
             return Task(None)
-        if pace.total("added") < max(1, pace.warmup):
+        if ledger.total("added") < max(1, pace.warmup):
             return Task(COLLECT)
         generator = reseed(torch.Generator(), self.seed, "task", self.drawn)
         self.drawn += 1
         at = float(torch.rand((), generator=generator))
-        kind = next(kind for kind, share in _cumulated(self.shares) if at < share)
-        if kind == EVALUATE and not self.evaluate:
-            kind = COLLECT
-        if kind != TRAIN:
-            return Task(kind)
-        first = pace.total("granted")
-        pace.count("granted", -1, self.most)
-        return Task(TRAIN, self.most, first, pace.total("added"))
+        if at >= self.train:
+            evaluate = self.evaluate and at < self.evaluating
+            return Task(EVALUATE if evaluate else COLLECT)
+        first = ledger.total("granted")
+        ledger.count("granted", LEARNER, self.most)
+        return Task(TRAIN, self.most, first, ledger.total("added"))
 
 
-def _cumulated(shares: tuple[tuple[int, float], ...]) -> list[tuple[int, float]]:
-    total, out = 0.0, []
-    for kind, share in shares:
-        total += share
-        out.append((kind, total))
-    out[-1] = (out[-1][0], 1.0)
-    return out
+def make_chooser(tasks: str, shares: Mapping[str, float]) -> Callable[..., Chooser]:
+    """The class of the chooser named `by_pace` or `by_shares`. Raises ValueError for another name,
+    and for shares that are not three probabilities that add up to 1."""
+    if {*shares} != {"train", "evaluate", "collect"} or (
+        min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6
+    ):
+        raise ValueError(
+            f"paradigm.shares={dict(shares)} must be the probabilities of train, evaluate and"
+            " collect, which add up to 1"
+        )
+    if tasks == "by_pace":
+        return ByPace
+    if tasks == "by_shares":
+        return partial(ByShares, shares)
+    raise ValueError(f"paradigm.tasks={tasks} is unknown; choose by_pace or by_shares")

@@ -123,7 +123,8 @@ def probability_of_improvement(
     def improvement(drawn: list[list[np.ndarray]]) -> np.ndarray:
         pairs = zip(*drawn, strict=True)
         wins = [np.sign(x[:, :, None] - y[:, None, :]).mean(axis=(1, 2)) for x, y in pairs]
-        return np.mean(wins, axis=0) / 2 + 0.5
+        mean: np.ndarray = np.mean(wins, axis=0) / 2 + 0.5
+        return mean
 
     return _bootstrap([ours, theirs], improvement, level, draws, seed)
 
@@ -162,7 +163,8 @@ def _bootstrap(
 def _rows_iqm(rows: np.ndarray) -> np.ndarray:
     """[draws, runs] -> [draws]"""
     cut = rows.shape[1] // 4
-    return np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut].mean(axis=1)
+    means: np.ndarray = np.sort(rows, axis=1)[:, cut : rows.shape[1] - cut].mean(axis=1)
+    return means
 
 
 def _capped(times: Sequence[Time], budget: float) -> list[float]:

@@ -16,7 +16,6 @@ from agents.parts.vector import Vector
 from paradigms.base import Snapshot
 from paradigms.runtime.crew import Crew, Link, Report, Role
 from paradigms.runtime.memory import Shared
-from paradigms.weights.published import load
 
 
 class Returns(NamedTuple):
@@ -283,7 +282,7 @@ class EvaluationWorker(Role):
         begun = time.process_time()
         agent, env = self.built = self.built or self.plan.build()
         desk = self.desk
-        load(agent, Snapshot("evaluate", desk.floats.tensor, agent.vector.counts, 0))
+        Snapshot("evaluate", desk.floats.tensor, agent.vector.counts, 0).into(agent)
         count, averaged = (int(word) for word in desk.words.array[2:])
         if averaged:
             agent.judge()

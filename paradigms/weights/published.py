@@ -9,7 +9,6 @@ import numpy as np
 import torch
 import torch.multiprocessing  # lets CUDA tensors be sent to a child
 
-from agents.base import Agent
 from agents.parts.vector import Vector
 from paradigms.base import Snapshot
 from paradigms.runtime.memory import Shared
@@ -18,46 +17,39 @@ T = TypeVar("T")
 
 
 class Weights:
-    """The last few published versions of a part, one writer, any number of readers, no lock.
-
-    A version is the number of updates behind it. The writer fills the oldest slot and then moves
-    the serial number; a reader copies the newest slot and copies again if the writer came round
-    meanwhile. `policy_lag` lets readers see the version published `policy_lag` publications ago.
+    """The last few published versions of a part: one writer, any number of readers, no lock.
 
         weights.publish(agent.vector, version=updates)      # the learner
-        version = weights.pull(agent.vector)                # a worker
+        version = weights.pull(agent.vector, "act")         # a worker
+
+    A version is the number of updates behind it. The writer fills the oldest slot and then moves
+    the serial number; a reader copies a slot, and copies again if the writer has come round to that
+    slot meanwhile. Nobody ever blocks. x86 keeps stores in order, so that a reader who sees the new
+    serial number sees the whole slot.
+
+    keep: the largest `policy_lag` that a reader will ask for. spare: further slots, 2 at least.
     """
 
     def __init__(
-        self, vector: Vector, part: str, *, version: int = 0, policy_lag: int = 0, spare: int = 3
+        self, vector: Vector, part: str, *, version: int = 0, keep: int = 0, spare: int = 3
     ) -> None:
-        self.part, self.size, self.policy_lag, self.slots = (
-            part,
-            vector.size(part),
-            policy_lag,
-            policy_lag + spare,
-        )
+        self.part, self.size, self.slots = part, vector.size(part), keep + spare
         self._floats = Shared((self.slots, self.size), np.float32)
         self._counts = Shared((self.slots, len(vector.counts)), np.int64)
         self._versions = Shared(self.slots, np.int64)
         self._serial = Shared(2, np.int64)  # begun, finished
-        self.torn = 0
+        self._torn = Shared(1, np.int64)  # a rare count that two readers may get wrong by one
         self.publish(vector, version)
 
     @property
     def version(self) -> int:
-        """The newest version published."""
+        """The newest version published, in updates."""
         return int(self._versions.array[int(self._serial.array[1]) % self.slots])
 
-    def publish(self, vector: Vector, version: int) -> None:
-        """A plain snapshot into the oldest slot."""
-        serial = int(self._serial.array[1]) + 1
-        self._serial.array[0] = serial
-        slot = serial % self.slots
-        self._floats.tensor[slot].copy_(vector.floats[: self.size])
-        self._counts.array[slot] = vector.counts
-        self._versions.array[slot] = version
-        self._serial.array[1] = serial
+    @property
+    def torn(self) -> int:
+        """Reads that were repeated, over all processes, because the writer came round."""
+        return int(self._torn.array[0])
 
     @property
     def nbytes(self) -> int:
@@ -66,11 +58,25 @@ class Weights:
 
     @property
     def bytes_moved(self) -> int:
-        """What all publications have copied."""
-        return int(self._serial.array[1]) * 4 * self.size
+        """Bytes that all publications have copied."""
+        return int(self._serial.array[1]) * self.nbytes
 
-    def pull(self, vector: Vector, part: str | None = None) -> int:
-        """Loads the newest whole version (its prefix `part`) and returns its number."""
+    def publish(self, vector: Vector, version: int) -> None:
+        """Copies the part's floats and all counts into the oldest slot. For the writer alone."""
+        serial = int(self._serial.array[1]) + 1
+        self._serial.array[0] = serial
+        slot = serial % self.slots
+        self._floats.tensor[slot].copy_(vector.floats[: self.size])
+        self._counts.array[slot] = vector.counts
+        self._versions.array[slot] = version
+        self._serial.array[1] = serial
+
+    def pull(self, vector: Vector, part: str | None = None, *, policy_lag: int = 0) -> int:
+        """Loads the newest version, or its prefix `part`, into `vector` and returns its number.
+
+        Counts come along with the whole (part None). policy_lag: load the newest version that is
+        at least so many updates old instead; the oldest one kept if none is that old.
+        """
         size = self.size if part is None else vector.size(part)
 
         def load(slot: int) -> None:
@@ -78,37 +84,33 @@ class Weights:
             if part is None:
                 vector.counts.copy_(self._counts.tensor[slot])
 
-        return self._newest(load)[1]
+        return self._whole(load, policy_lag)[1]
 
     def snapshot(self, part: str, size: int) -> Snapshot:
-        """A private snapshot of the newest whole version's prefix; `size` is vector.size(part)."""
+        """Private copies of the newest version's prefix `floats[:size]` and of its counts."""
 
         def clone(slot: int) -> tuple[torch.Tensor, torch.Tensor]:
             return self._floats.tensor[slot, :size].clone(), self._counts.tensor[slot].clone()
 
-        (floats, counts), version = self._newest(clone)
+        (floats, counts), version = self._whole(clone)
         return Snapshot(part, floats, counts, version)
 
-    def _newest(self, take: Callable[[int], T]) -> tuple[T, int]:
-        """What `take` makes of the newest slot, and its version; again if it was overwritten."""
+    def _whole(self, take: Callable[[int], T], policy_lag: int = 0) -> tuple[T, int]:
+        """What `take` makes of a slot, and the slot's version; again if it was overwritten."""
         while True:
-            serial = self._readable()
+            serial = self._readable(policy_lag)
             slot = serial % self.slots
             taken = take(slot)
             version = int(self._versions.array[slot])
-            if self._whole(serial):
+            if self._serial.array[0] - serial < self.slots:
                 return taken, version
+            self._torn.array[0] += 1
 
-    def _readable(self) -> int:
-        return max(1, int(self._serial.array[1]) - self.policy_lag)
-
-    def _whole(self, serial: int) -> bool:
-        whole = bool(self._serial.array[0] - serial < self.slots)
-        self.torn += not whole
-        return whole
-
-
-def load(agent: Agent, snapshot: Snapshot) -> None:
-    """Gives an agent the weights of a snapshot."""
-    counts = snapshot.counts if snapshot.part == "all" else None
-    agent.vector.load(snapshot.part, snapshot.floats, counts)
+    def _readable(self, policy_lag: int) -> int:
+        """The serial number of the newest version that is at least `policy_lag` updates old."""
+        newest = serial = int(self._serial.array[1])
+        oldest = max(1, newest - self.slots + 2)  # the slot before may be being written
+        wanted = int(self._versions.array[newest % self.slots]) - policy_lag
+        while serial > oldest and self._versions.array[serial % self.slots] > wanted:
+            serial -= 1
+        return serial

@@ -151,7 +151,7 @@ class Noted:
 
 def test_turn_comes_before_every_step_and_outside_of_the_lock() -> None:
     lock, net, plain = Noted(), Net(), Net()
-    net.optim = Locked(Local(), lock, turn=lambda: lock.notes.append("turn"))
+    net.optim = Locked(Local(), lock, before_step=lambda: lock.notes.append("turn"))
     net.descend("net", net.loss())
     assert lock.notes == ["turn", "taken", "freed"]
     net.follow("target")
@@ -159,7 +159,7 @@ def test_turn_comes_before_every_step_and_outside_of_the_lock() -> None:
     assert not lock.lock.locked()
 
     turns: list[str] = []
-    plain.optim = Local(turn=lambda: turns.append("turn"))
+    plain.optim = Local(before_step=lambda: turns.append("turn"))
     plain.descend("net", plain.loss())
     plain.follow("target")
     assert turns == ["turn"]

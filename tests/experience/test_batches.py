@@ -72,9 +72,9 @@ def test_the_replay_hears_of_the_batches_of_one_task_in_their_order() -> None:
             said.append((batch.index.tolist(), [float(task + k)] * 5))
             sent.update(batch.index, torch.full((5,), float(task + k)))
         replay.told = []
-        samples.hear(0)
+        samples.apply_priorities(0)
         assert replay.told == said
-        samples.hear(1)
+        samples.apply_priorities(1)
         assert replay.told == said, "the other worker has said nothing"
 
 

@@ -65,7 +65,7 @@ def test_each_workers_fragments_come_out_once_and_in_order(steps: list[tuple[str
                 queue.popleft()
         lengths = [len(queue) for queue in waiting]
         assert channel.waiting() == sum(lengths)
-        assert [channel.has_room(rank) for rank in range(WORKERS)] == [n < DEPTH for n in lengths]
+        assert [channel.has_space(rank) for rank in range(WORKERS)] == [n < DEPTH for n in lengths]
         fullest_first = sorted(range(WORKERS), key=lambda rank: -lengths[rank])
         assert channel.filled() == [rank for rank in fullest_first if lengths[rank]]
 
@@ -75,7 +75,7 @@ def test_a_fragment_that_was_got_keeps_its_slot_until_it_is_freed() -> None:
     channel.put(fragment(0, 1))
     got = channel.get(0)
     channel.put(fragment(0, 2))
-    assert not channel.has_room(0)
+    assert not channel.has_space(0)
     assert same(got, fragment(0, 1))
     channel.free(0)
     channel.put(fragment(0, 3))
@@ -104,7 +104,7 @@ class Sender(Role):
 
     def run(self, link: Link) -> None:
         for number in range(self.n):
-            if not link.wait("room", lambda: self.channel.has_room(self.rank)):
+            if not link.wait("space", lambda: self.channel.has_space(self.rank)):
                 return
             self.channel.put(fragment(self.rank, number))
 

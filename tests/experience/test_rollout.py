@@ -25,6 +25,9 @@ def spec() -> Spec:
 
 
 def make(kind: type[Rollout] = Rollout, *, writers: int = 2, **options: Any) -> Any:
+    """A Fifo, or a Rollout whose batches have a fragment of every writer if not told otherwise."""
+    if kind is Rollout:
+        options = {"fragments": None, **options}
     return kind(spec(), writers=writers, num_envs=ENVS, rollout_length=TURN, gamma=GAMMA, **options)
 
 
@@ -49,7 +52,7 @@ def add(replay: Rollout, *arrivals: tuple[int, int]) -> None:
         assert replay.add(fragment(replay, rank, number)) == TURN * ENVS
 
 
-def handed_out(replay: Rollout, **options: Any) -> list[tuple[int, int]]:
+def consumed(replay: Rollout, **options: Any) -> list[tuple[int, int]]:
     """(rank, number) of the fragments of the next sample, from left to right."""
     batch = replay.sample(0, GENERATOR, **options)
     pairs = zip(batch.reward[0].tolist(), batch.version[0].tolist(), strict=True)
@@ -59,28 +62,28 @@ def handed_out(replay: Rollout, **options: Any) -> list[tuple[int, int]]:
 def test_the_next_fragment_of_every_rank_stands_side_by_side() -> None:
     replay = make(writers=3, capacity=2)
     add(replay, (2, 0), (0, 0), (2, 1), (1, 0), (0, 1), (1, 1))
-    assert handed_out(replay) == [(0, 0), (1, 0), (2, 0)]
-    assert handed_out(replay) == [(0, 1), (1, 1), (2, 1)]
+    assert consumed(replay) == [(0, 0), (1, 0), (2, 0)]
+    assert consumed(replay) == [(0, 1), (1, 1), (2, 1)]
     assert len(replay) == 0
     with pytest.raises(BufferError, match="no whole sample"):
-        handed_out(replay)
+        consumed(replay)
 
 
 def test_a_worker_that_learns_by_itself_gets_its_own() -> None:
     replay = make(capacity=2)
     add(replay, (0, 0), (1, 0), (1, 1))
-    assert handed_out(replay, ranks=(1,)) == [(1, 0)]
-    assert handed_out(replay, ranks=(0,)) == [(0, 0)]
-    assert handed_out(replay, ranks=(1,)) == [(1, 1)]
+    assert consumed(replay, ranks=(1,)) == [(1, 0)]
+    assert consumed(replay, ranks=(0,)) == [(0, 0)]
+    assert consumed(replay, ranks=(1,)) == [(1, 1)]
 
 
 def test_a_fifo_hands_out_in_the_order_of_arrival_whoever_it_was() -> None:
     replay = make(Fifo, writers=3, capacity=4, fragments=3)
     add(replay, (2, 0), (2, 1), (0, 0), (2, 2), (1, 0), (0, 1), (1, 1))
-    assert handed_out(replay) == [(2, 0), (2, 1), (0, 0)]
+    assert consumed(replay) == [(2, 0), (2, 1), (0, 0)]
     add(replay, (2, 3), (2, 4), (2, 5))
-    assert handed_out(replay) == [(2, 2), (1, 0), (0, 1)]
-    assert handed_out(replay, ranks=(2,)) == [(2, 3), (2, 4), (2, 5)]
+    assert consumed(replay) == [(2, 2), (1, 0), (0, 1)]
+    assert consumed(replay, ranks=(2,)) == [(2, 3), (2, 4), (2, 5)]
     assert len(replay) == 1
 
 
@@ -88,15 +91,15 @@ def test_nothing_is_taken_of_a_sample_that_is_not_whole() -> None:
     replay = make(capacity=1)
     add(replay, (0, 0))
     with pytest.raises(BufferError, match=r"no whole sample of the workers \[0, 1\] waits"):
-        handed_out(replay)
+        consumed(replay)
     add(replay, (1, 0))
-    assert handed_out(replay) == [(0, 0), (1, 0)]
+    assert consumed(replay) == [(0, 0), (1, 0)]
 
     fifo = make(Fifo, writers=3, capacity=4, fragments=3)
     add(fifo, (2, 0), (0, 0), (1, 0))
     with pytest.raises(BufferError, match=r"workers \[0, 2\]"):
-        handed_out(fifo, ranks=(0, 2))
-    assert handed_out(fifo) == [(2, 0), (0, 0), (1, 0)]
+        consumed(fifo, ranks=(0, 2))
+    assert consumed(fifo) == [(2, 0), (0, 0), (1, 0)]
 
 
 def test_the_layout_of_a_batch() -> None:
@@ -174,28 +177,54 @@ def test_how_many_samples_fragments_make() -> None:
     assert fifo.samples(arrived[[0]]) == 1
 
 
-def test_a_sample_must_have_room_to_wait() -> None:
-    with pytest.raises(ValueError, match=r"replay\.capacity=2 has to be as large"):
+def test_fragments_are_taken_oldest_first_and_in_the_order_of_rank() -> None:
+    replay = make(writers=3, capacity=3, fragments=2)
+    add(replay, (2, 0), (0, 0), (0, 1), (1, 0), (2, 1), (1, 1))
+    assert replay.samples(np.array([2, 2, 2])) == 3
+    assert [consumed(replay) for _ in range(3)] == [
+        [(0, 0), (1, 0)],
+        [(2, 0), (0, 1)],
+        [(1, 1), (2, 1)],
+    ]
+    add(replay, (1, 2), (2, 2))
+    with pytest.raises(BufferError):
+        replay.sample(0, GENERATOR, ranks=[1])
+    assert consumed(replay, ranks=[1, 2]) == [(1, 2), (2, 2)]
+
+
+def test_one_fragment_is_a_batch_however_many_writers_there_are() -> None:
+    for writers in (1, 2, 3):
+        replay = make(writers=writers, fragments=1)
+        add(replay, *((rank, 0) for rank in range(writers)))
+        batch = replay.sample(0, GENERATOR)
+        assert batch.reward.shape == (TURN, ENVS)
+        assert replay.samples(np.ones(writers, np.int64)) == writers
+
+
+def test_a_sample_must_have_space_to_wait() -> None:
+    with pytest.raises(
+        ValueError, match=r"replay\.fragments=3 must lie in \[1, replay\.capacity=2\]"
+    ):
         make(Fifo, fragments=3, capacity=2)
 
 
 def test_what_waits_in_a_fifo_is_saved_and_comes_in_the_same_order() -> None:
     replay, other = (make(Fifo, writers=3, capacity=3, fragments=2) for _ in range(2))
     add(replay, (1, 0), (2, 0), (2, 1), (0, 0), (2, 2))
-    assert handed_out(replay) == [(1, 0), (2, 0)]
+    assert consumed(replay) == [(1, 0), (2, 0)]
     other.load(replay.save())
     assert_array_equal(other.heads(), [3, 3, 3])  # all count on from the same number
     assert_array_equal(other.heads() - other.taken, [1, 0, 2])
-    assert handed_out(other) == handed_out(replay) == [(2, 1), (0, 0)]
+    assert consumed(other) == consumed(replay) == [(2, 1), (0, 0)]
     add(other, (1, 3))
-    assert handed_out(other) == [(2, 2), (1, 3)]
+    assert consumed(other) == [(2, 2), (1, 3)]
 
 
 def test_of_rollouts_only_whole_samples_are_saved() -> None:
     replay, other = (make(capacity=3) for _ in range(2))
     add(replay, (0, 0), (0, 1), (1, 0), (0, 2))
     other.load(replay.save())
-    assert handed_out(other) == [(0, 0), (1, 0)]
+    assert consumed(other) == [(0, 0), (1, 0)]
     assert len(other) == 0
     assert_array_equal(other.heads(), [3, 3])
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from numpy.testing import assert_array_equal
 
-from paradigms.loop.pace import COLUMNS
+from paradigms.loop.ledger import COUNTS
 from tests.counting import Counter
 from tests.jobs import AGENTS, PARADIGMS, Ended, job, run, world
 
@@ -36,7 +36,7 @@ def saved_in_the_middle(name: str, max_ahead: int, least: int = 20) -> dict[str,
 @EVERYWHERE
 def test_counters_and_weights_of_a_checkpoint_belong_together(name: str) -> None:
     state = saved_in_the_middle(name, 64)
-    made = state["pace"]["table"][:, COLUMNS.index("updates")].sum()
+    made = state["ledger"]["counts"][:, COUNTS.index("updates")].sum()
     assert state["counts"][0] == made >= 20
 
 
@@ -79,10 +79,12 @@ def test_rows_that_are_handed_out_once_are_gone_on_with(
         assert left <= (0 if agent == "reinforce" else changes["workers"])
         assert 192 <= ended.totals["env_steps"] < 192 + 3 * 16
         granted, learns = (
-            ended.state["pace"]["table"][:, COLUMNS.index(name)] for name in ("granted", "learns")
+            ended.state["ledger"]["counts"][:, COUNTS.index(name)] for name in ("granted", "learns")
         )
         assert (
-            granted.sum() == learns.sum() > state["pace"]["table"][:, COLUMNS.index("learns")].sum()
+            granted.sum()
+            == learns.sum()
+            > state["ledger"]["counts"][:, COUNTS.index("learns")].sum()
         )
 
 

@@ -24,7 +24,7 @@ VARIANTS: dict[str, Any] = {
     "dupdate mean": DUpdate(merge="mean"),
     "dupdate own rows": DUpdate(sample_from="own"),
     "dupdate the learner's samples": DUpdate(sample_from="learner"),
-    "dupdate by the source's rule": DUpdate(merge="damped", rule="source"),
+    "dupdate, tasks by shares": DUpdate(merge="damped", tasks="by_shares"),
     "hogwild": Hogwild(),
     "hogwild own rows": Hogwild(sample_from="own"),
     "locked": Hogwild(locked=True),
@@ -35,10 +35,8 @@ PAIRS = [
     (name, agent, max_ahead)
     for name, agent in itertools.product(VARIANTS, AGENTS)
     for max_ahead in ((0, 32) if agent in ("sac", "reinforce") else (32,))
-    if AGENTS[agent].changes.get(
-        "updates_per_env_step", 1
-    )  # or rows are handed out once, to whoever has them
-    or not ("source" in name or "samples" in name)
+    if AGENTS[agent].changes.get("updates_per_env_step", 1)  # else transitions are consumed once
+    or not ("shares" in name or "samples" in name)
 ]
 
 

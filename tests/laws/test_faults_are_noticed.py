@@ -96,7 +96,7 @@ def test_dcollect_replaces_a_worker_and_goes_on(
 
     def look(progress: Progress) -> None:
         notes.extend(progress.notes)
-        if paces[0].own("collected", 1) > 200:  # the first life had 82 steps at most
+        if paces[0].ledger.own("collected", 1) > 200:  # the first life had 82 steps at most
             progress.stop()
 
     broken = faulty("kill", once=tmp_path / "once", max_ahead=max_ahead, env_steps=ENDLESS)

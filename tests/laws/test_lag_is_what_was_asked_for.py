@@ -9,32 +9,33 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from paradigms.base import Progress
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
-from paradigms.experience.layout import Fragment
-from paradigms.loop.learner import Learner
+from paradigms.loop.ledger import Ledger
 from tests.jobs import job, run, world
 
 WORKERS = {"dcollect": 2, "dupdate": 1}
 
 
 @pytest.fixture
-def consumed(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """Learner version and the versions of all valid rows, of each fragment as it is taken."""
-    seen: list[np.ndarray] = []
+def consumed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Updates made, and the version of the policy behind it, of each fragment as it is stored."""
+    seen: list[tuple[int, int]] = []
+    stored = Ledger.stored
 
-    def arrived(self: Learner, fragment: Fragment, version: int) -> None:
-        rows = fragment.transitions["version"][fragment.transitions["valid"]]
-        seen.append(np.array([version, rows.min(), rows.max()]))
+    def noted(self: Ledger, rank: int, transitions: int, version: int) -> None:
+        seen.append((self.total("updates"), version))
+        stored(self, rank, transitions, version)
 
-    monkeypatch.setattr(Learner, "arrived", arrived)
+    monkeypatch.setattr(Ledger, "stored", noted)
     return seen
 
 
 @pytest.mark.parametrize("policy_lag", [0, 1, 2, 5])
 @pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
 def test_every_row_is_as_old_as_was_asked_for(
-    paradigm: Any, policy_lag: int, consumed: list[np.ndarray]
+    paradigm: Any, policy_lag: int, consumed: list[tuple[int, int]]
 ) -> None:
     workers = WORKERS[paradigm.name]
     updates_per_env_step = 1 / (8 * workers)  # one update a round of 4 steps of 2 envs
@@ -54,7 +55,28 @@ def test_every_row_is_as_old_as_was_asked_for(
         == ended.totals["env_steps"] * updates_per_env_step
         >= 2 * policy_lag
     )
-    version, oldest, newest = np.transpose(consumed)
-    assert_array_equal(oldest, newest)
-    assert_array_equal(version, np.repeat(np.arange(len(version) // workers), workers))
-    assert_array_equal(version - newest, np.minimum(version, policy_lag))
+    updates, version = np.transpose(consumed)
+    assert_array_equal(updates, np.repeat(np.arange(len(updates) // workers), workers))
+    assert_array_equal(updates - version, np.minimum(updates, policy_lag))
+    for stream in ended.stored():
+        assert {*stream["version"]} == {*version}
+    assert ended.totals["policy_lag_max"] == policy_lag
+
+
+@pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
+def test_lag_is_in_updates_and_what_a_run_leaves_behind_is_not_lagged(paradigm: Any) -> None:
+    """Four updates a round are published together: a lag of six is two publications, not six."""
+    ends = []
+    for policy_lag in (0, 6):
+        snapshots: list[int] = []
+
+        def look(progress: Progress, seen: list[int] = snapshots) -> None:
+            seen.append(progress.updates - progress.snapshot("evaluate").version)
+
+        ended = run(paradigm, job(policy_lag=policy_lag, env_steps=320, rollout_length=4), look)
+        assert {*snapshots} == {0}
+        assert ended.result.final.version == ended.totals["updates"]
+        ends.append(ended)
+    plain, lagged = ends
+    assert plain.totals["policy_lag_max"] == 0
+    assert 6 <= lagged.totals["policy_lag_max"] < 6 + 8

@@ -12,7 +12,7 @@ from agents.parts.vector import Vector
 from envs.make import describe
 from paradigms.weights.bound import Bound
 from paradigms.weights.merge import Rule, make_rule
-from paradigms.weights.published import Weights, load
+from paradigms.weights.published import Weights
 from tests.jobs import laid, sac, world
 
 RULES: dict[str, dict[str, Any]] = {
@@ -80,7 +80,7 @@ def test_a_copy_is_exact_and_stays_as_it_was() -> None:
         weights.publish(writer, version)
     reader = agent(1)
     for copy in copies:
-        load(reader, copy)
+        copy.into(reader)
         assert torch.equal(reader.vector.floats, floats)
         assert torch.equal(reader.vector.counts, counts)
 
@@ -104,7 +104,7 @@ def test_merging_equal_vectors_changes_nothing(name: str, alone: bool) -> None:
     learner: Vector = agent().vector
     before = learner.floats.clone()
     base, own = before.clone(), before.clone()
-    rule(name)(learner, base, own, alone=alone)
+    rule(name)(learner, base, own, made=0, alone=alone)
     assert torch.equal(learner.floats, before)
     assert torch.equal(own, before)
 
@@ -113,5 +113,5 @@ def test_merging_equal_vectors_changes_nothing(name: str, alone: bool) -> None:
 def test_the_test_notices_when_something_is_merged(name: str) -> None:
     learner: Vector = agent().vector
     before = learner.floats.clone()
-    rule(name)(learner, before, agent(1).vector.floats, alone=False)
+    rule(name)(learner, before, agent(1).vector.floats, made=3, alone=False)
     assert torch.equal(learner.floats, before) == (name == "damped by 1")

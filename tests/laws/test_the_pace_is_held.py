@@ -8,12 +8,14 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from paradigms.base import Progress
-from paradigms.loop import build as components
+from paradigms.loop import build
+from paradigms.loop.ledger import Ledger
 from paradigms.loop.pace import Pace
 from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
@@ -34,18 +36,24 @@ class Watched(Pace):
 
     seen: list[int]
 
-    def count(self, column: str, rank: int, n: int = 1) -> None:
-        super().count(column, rank, n)
-        if column in ("collected", "updates"):
-            lawful(self, self.total("collected"), self.total("updates"))
-            self.seen.append(self.total("updates"))
+    def __init__(self, ledger: Ledger, **options: Any) -> None:
+        super().__init__(ledger, **options)
+        count = ledger.count
+
+        def watched(column: str, rank: int, n: int = 1) -> None:
+            count(column, rank, n)
+            if column in ("collected", "updates"):
+                lawful(self, ledger.total("collected"), ledger.total("updates"))
+                self.seen.append(ledger.total("updates"))
+
+        ledger.count = watched  # type: ignore[method-assign]
 
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Makes every run's Pace a Watched one; gives the updates it saw."""
     monkeypatch.setattr(Watched, "seen", updates := [], raising=False)
-    monkeypatch.setattr(components, "Pace", Watched)
+    monkeypatch.setattr(build, "Pace", Watched)
     yield updates
     assert len(updates) > 8
 
@@ -94,7 +102,7 @@ def test_a_repeated_action_counts_as_many_env_steps(
     assert two.totals["updates"] == one.totals["updates"] >= 96
     assert [len(rows) for rows in two.stored()] == [len(rows) for rows in one.stored()]
     assert explored[1] == [2 * steps for steps in explored[0]]
-    lengths = [pace.total("length") / pace.total("episodes") for pace in paces]
+    lengths = [p.ledger.total("length") / p.ledger.total("episodes") for p in paces]
     assert lengths == [12, 24]
 
 
@@ -110,6 +118,18 @@ def test_so_it_does_where_the_replay_sets_the_pace(name: str) -> None:
     assert two["updates"] == one["updates"] > 30
 
 
+@pytest.mark.parametrize("agent", ["ppo", "reinforce", "reinforce, fifo", "actor_critic"])
+def test_updates_per_env_step_are_the_same_in_every_paradigm_where_the_replay_sets_the_pace(
+    agent: str,
+) -> None:
+    ratios = {}
+    for name, paradigm in PARADIGMS.items():
+        workers = 1 if name == "sequential" else 2
+        totals = run(paradigm, AGENTS[agent].job(workers=workers, env_steps=384)).totals
+        ratios[name] = totals["updates"] / totals["env_steps"]
+    assert min(ratios.values()) > 0.9 * max(ratios.values()), ratios
+
+
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
 def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = counters(monkeypatch)
@@ -117,8 +137,8 @@ def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     def look(progress: Progress) -> None:
         """Counters only grow: what holds between an early and a late look held in between."""
         (pace,) = paces
-        updates, collected = pace.total("updates"), pace.total("collected")
-        lawful(pace, collected, updates, later=pace.total("updates"))
+        updates, collected = pace.ledger.total("updates"), pace.ledger.total("collected")
+        lawful(pace, collected, updates, later=pace.ledger.total("updates"))
 
     changes = {"workers": 2, "batch_size": 2, "max_ahead": 20, "env_steps": 2000, "crew": "process"}
     ended = run(PARADIGMS[name], job(agent=Idler, **changes), look)

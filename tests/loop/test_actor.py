@@ -206,7 +206,7 @@ def test_episodes_are_given_up_and_worlds_renewed_when_it_is_due() -> None:
         built[0] += 1
         return worlds(num_envs=2, seed=1000 + built[0])
 
-    actor = make("same_step", rollout_length=4, renew=renew, renew_every=20)
+    actor = make("same_step", rollout_length=4, renew=renew, every_env_steps=20)
     fragments = collected(actor, 9)  # 8 steps each: more than 20, 40 and 60 after 3, 5 and 8
     assert built == [3]
     lives = [{*fragment.transitions["obs"][:, 0, 2].tolist()} for fragment in fragments]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from paradigms.base import Job, Snapshot
+from paradigms.base import Job
 from paradigms.dupdate import DUpdate
 from paradigms.experience.elite import Elite
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
 from paradigms.loop.build import make_samples, whose
-from paradigms.loop.drive import make_components
+from paradigms.loop.drive import Driver
 from paradigms.loop.pace import Once, Pace
 from tests import jobs
 
@@ -26,7 +26,7 @@ OWN, EVERYBODYS = (1,), None
 
 def made(kind: Any, updates_per_env_step: float | None) -> Any:
     """The components of a job of two workers."""
-    return make_components(job(kind, updates_per_env_step), workers=2)
+    return Driver(job(kind, updates_per_env_step), workers=2).components
 
 
 def job(kind: Any, updates_per_env_step: float | None) -> Job:
@@ -62,8 +62,8 @@ def test_who_learns_from_whose_rows(kind: Any) -> None:
 def test_the_learner_draws_for_all_where_one_process_has_to(kind: Any) -> None:
     replay, two = made(kind, None if kind in ONCE else 1.0).replay, job(kind, None)
     draws = {
-        transitions: make_samples(transitions, two, replay, 4)
-        for transitions in (None, "all", "own")
+        sample_from: make_samples(sample_from, two, replay, 4)
+        for sample_from in (None, "all", "own")
     }
     assert (draws[None] is not None) == (kind is Prioritized)
     assert draws["all"] is None
@@ -96,9 +96,9 @@ def test_the_totals_count_priorities_that_came_too_late(name: str) -> None:
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)
 def test_tasks_are_drawn_at_random_where_rows_stay(kind: Any) -> None:
-    run = DUpdate(rule="source").run(job(kind, None if kind in ONCE else 1.0))
+    run = DUpdate(tasks="by_shares").run(job(kind, None if kind in ONCE else 1.0))
     if kind in ONCE:
-        with pytest.raises(ValueError, match=r"set paradigm\.rule=pace"):
+        with pytest.raises(ValueError, match=r"set paradigm\.tasks=by_pace"):
             next(run)
     else:
         next(run)
@@ -106,7 +106,7 @@ def test_tasks_are_drawn_at_random_where_rows_stay(kind: Any) -> None:
 
 
 def test_what_a_run_resumes_from_is_taken_up_once_and_sent_to_nobody() -> None:
-    components = made(Uniform, 1.0)
-    state = components.save(Snapshot("all", components.vector.floats, components.vector.counts, 0))
-    resumed = make_components(dataclasses.replace(job(Uniform, 1.0), resume=state), workers=2)
-    assert resumed.job.resume is None
+    begun = Driver(job(Uniform, 1.0), workers=2)
+    state = begun.save(begun.snapshot("all"))
+    resumed = Driver(dataclasses.replace(job(Uniform, 1.0), resume=state), workers=2)
+    assert resumed.components.job.resume is None

@@ -1,28 +1,79 @@
-"""Workers that evaluate tell what their greedy episodes returned, and learn the same as before."""
+"""Greedy episodes count once each; workers that play some learn the same as before."""
 
 from __future__ import annotations
 
-import pytest
+import functools
+from typing import Any
 
+import numpy as np
+import pytest
+from gymnasium.vector import VectorEnv
+
+from agents.base import Agent
+from agents.parts.vector import Vector
+from envs.make import describe, make_env
 from paradigms.base import Progress
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.loop.episodes import play
 from tests.jobs import job, run
+from tests.session.test_evaluator import Constant
+
+
+def built(slots: int = 1, **options: Any) -> tuple[Agent, VectorEnv[Any, Any, Any]]:
+    env = functools.partial(make_env, id="paceline/Identity-v0", **options)
+    agent = Constant(describe(env), seed=0)
+    Vector(agent)
+    return agent, env(num_envs=slots, seed=0, rank=None)
+
+
+def test_every_slot_plays_one_episode_and_stops_counting() -> None:
+    class Uneven:
+        """Slot i ends after i + 1 steps, each worth 1, and goes on with the next episode."""
+
+        num_envs = 3
+
+        def reset(self, *, seed: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
+            self.seeds, self.steps = seed, 0
+            return np.zeros((3, 1), np.float32), {}
+
+        def step(self, action: np.ndarray) -> tuple[Any, ...]:
+            self.steps += 1
+            ended = self.steps % (np.arange(3) + 1) == 0
+            return np.zeros((3, 1), np.float32), np.ones(3), ended, np.zeros(3, bool), {}
+
+    world: Any = Uneven()
+    agent, _ = built()
+    played = play(agent, world, [7, 8, 9])
+    assert played is not None
+    assert played.returns.tolist() == [1.0, 2.0, 3.0]
+    assert played.lengths.tolist() == [1, 2, 3]
+    assert world.steps == 3, "it went on after the longest episode"
+    fewer = play(agent, world, [7])
+    assert fewer is not None
+    assert fewer.lengths.tolist() == [1]
+
+
+def test_lengths_are_env_steps_however_many_an_action_is_played_for() -> None:
+    agent, world = built(slots=2, action_repeat=5)
+    played = play(agent, world, [7, 8])
+    assert played is not None
+    assert played.lengths.tolist() == [10, 10]
 
 
 @pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()])
 def test_workers_evaluate_when_asked_to(paradigm: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paradigms.loop.tasks.EXAMS", 4)
-    told: dict[bool, list[float]] = {True: [], False: []}
+    monkeypatch.setattr("paradigms.loop.tasks.COLLECTS_PER_EVALUATION", 4)
+    logged: dict[bool, list[float]] = {True: [], False: []}
     ended = {}
-    for asked, seen in told.items():
+    for asked, seen in logged.items():
 
         def look(progress: Progress, seen: list[float] = seen) -> None:
             if "evaluation/worker_return" in progress.metrics:
                 seen.append(progress.metrics["evaluation/worker_return"])
 
         ended[asked] = run(paradigm, job(evaluate_in_worker=asked), look)
-    assert told[True]
-    assert all(-40 <= seen <= 0 for seen in told[True])
-    assert not told[False]
+    assert logged[True]
+    assert all(-40 <= seen <= 0 for seen in logged[True])
+    assert not logged[False]
     ended[True].same_as(ended[False])

@@ -83,16 +83,14 @@ def test_the_replay_is_told_how_wrong_each_row_was() -> None:
     assert torch.equal(priority, seen[0].reward + 1)
 
 
-def test_lag_is_told_once_as_mean_and_maximum() -> None:
-    made = learner()
-    assert made.metrics() == {}
-    for version, now in ((3, 10), (8, 10), (10, 12)):
-        fragment = made.replay.layout.empty(0)
-        fragment.transitions["version"] = version
-        made.arrived(fragment, now)
-    told = made.metrics()
-    assert told == {"policy_lag/mean": pytest.approx(11 / 3), "policy_lag/max": 7.0}
-    assert made.metrics() == {}
+def test_the_agents_schedules_and_the_learning_rates_follow_the_progress() -> None:
+    made = learner(lr_schedule=lambda progress: 1 - progress)
+    made.reached(0.25)
+    assert (made.agent.progress, made.agent.optim.lr_factor) == (0.25, 0.75)
+
+
+def test_there_are_no_metrics_before_the_first_update() -> None:
+    assert learner().metrics() == {}
 
 
 def test_metrics_are_numbers_of_the_last_update() -> None:

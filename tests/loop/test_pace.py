@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paradigms.experience.rollout import Fifo, Rollout
-from paradigms.loop.pace import COLUMNS, Once, Pace
+from paradigms.loop.ledger import COUNTS, Ledger
+from paradigms.loop.pace import Once, Pace
 from tests.jobs import job
 
 RATIOS = st.sampled_from([0.0, 0.1, 0.25, 1 / 3, 1.0, 1.5, 8.0])
@@ -20,15 +23,21 @@ def make(
     warmup: int = 0,
     max_ahead: int = 0,
     workers: int = 2,
-    limit: int = 100,
+    env_steps: int = 100,
 ) -> Pace:
     return Pace(
+        Ledger(workers),
         updates_per_env_step=updates_per_env_step,
         warmup=warmup,
         max_ahead=max_ahead,
-        workers=workers,
-        limit=limit,
+        env_steps=env_steps,
     )
+
+
+def taken_up(pace: Pace, other: Pace) -> None:
+    """A resumed run's counters."""
+    other.ledger.load(pace.ledger.save())
+    other.resume()
 
 
 def owed(pace: Pace, steps: int) -> float:
@@ -45,15 +54,15 @@ def test_one_dispenser_grants_what_is_owed_and_no_more(
 ) -> None:
     pace, granted = make(updates_per_env_step, warmup), 0
     for added, most in steps:
-        pace.count("added", -1, added)
+        pace.ledger.count("added", -1, added)
         grant = pace.claim(most)
         granted += grant
-        due = owed(pace, pace.total("added"))
+        due = owed(pace, pace.ledger.total("added"))
         assert 0 <= grant <= most
         assert granted <= due
         assert grant == most or granted > due - 1
         assert pace.debt() == max(0, int(due) - granted)
-        assert pace.own("granted", -1) == pace.total("granted") == granted
+        assert pace.ledger.own("granted", -1) == pace.ledger.total("granted") == granted
 
 
 OF_WORKERS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size=40)
@@ -66,13 +75,13 @@ def test_workers_grant_themselves_what_their_own_rows_and_all_rows_owe(
 ) -> None:
     pace = make(updates_per_env_step, warmup, workers=3)
     for rank, added in steps:
-        pace.count("added", rank, added)
+        pace.ledger.count("added", rank, added)
         while pace.claim(1, rank):
             pass
-        assert pace.total("granted") <= owed(pace, pace.total("added"))
+        assert pace.ledger.total("granted") <= owed(pace, pace.ledger.total("added"))
         for each in range(3):
-            own = updates_per_env_step * max(0, pace.own("added", each) - warmup // 3)
-            assert pace.own("granted", each) <= own
+            own = updates_per_env_step * max(0, pace.ledger.own("added", each) - warmup // 3)
+            assert pace.ledger.own("granted", each) <= own
 
 
 @settings(max_examples=60, deadline=None)
@@ -83,134 +92,136 @@ def test_workers_that_go_alike_grant_what_one_dispenser_would(
     pace = make(updates_per_env_step, warmup, workers=3)
     for _ in range(rounds):
         for rank in range(3):
-            pace.count("added", rank, rows)
+            pace.ledger.count("added", rank, rows)
         for rank in range(3):
             while pace.claim(1, rank):
                 pass
-    assert owed(pace, 3 * rounds * rows) - 3 < pace.total("granted")
+    assert owed(pace, 3 * rounds * rows) - 3 < pace.ledger.total("granted")
 
 
 def test_one_worker_is_one_dispenser() -> None:
     learner, worker = make(0.3, 10, workers=1), make(0.3, 10, workers=1)
     for added in (7, 2, 1, 5, 30, 0, 3):
-        learner.count("added", -1, added)
-        worker.count("added", 0, added)
+        learner.ledger.count("added", -1, added)
+        worker.ledger.count("added", 0, added)
         assert learner.claim(4) == worker.claim(4, 0)
 
 
 def test_nothing_is_owed_before_the_end_of_the_warm_up() -> None:
     pace = make(2.0, warmup=10)
-    assert [pace.owed(steps) for steps in (0, 9, 10, 11, 12)] == [0, 0, 0, 2, 4]
-    assert [pace.owed(steps, share=2) for steps in (5, 6)] == [0, 2]
+    assert [pace.due(steps) for steps in (0, 9, 10, 11, 12)] == [0, 0, 0, 2, 4]
+    assert [pace.due(steps, parts=2) for steps in (5, 6)] == [0, 2]
 
 
 def test_in_lockstep_a_fragment_waits_for_the_round_of_the_last_one() -> None:
     pace = make(max_ahead=0)
     assert pace.may_collect(0) and pace.may_collect(1)
-    pace.count("fragments", 0)
+    pace.ledger.count("fragments", 0)
     assert not pace.may_collect(0) and pace.may_collect(1)
-    pace.count("fragments", 1)
-    pace.count("rounds", -1)
+    pace.ledger.count("fragments", 1)
+    pace.ledger.count("rounds", -1)
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
 @pytest.mark.parametrize("max_ahead", [1, 10])
 def test_actors_go_ahead_until_more_than_the_slack_is_not_done(max_ahead: int) -> None:
     pace = make(updates_per_env_step=0.5, warmup=20, max_ahead=max_ahead)
-    pace.count("collected", 0, 20 + 2 * max_ahead)
+    pace.ledger.count("collected", 0, 20 + 2 * max_ahead)
     assert pace.may_collect(0)
-    pace.count("collected", 1, 2)
+    pace.ledger.count("collected", 1, 2)
     assert not pace.may_collect(0) and not pace.may_collect(1)
-    pace.learned(-1, updates=1)
+    pace.ledger.learned(-1, updates=1)
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
 def test_the_budget_is_spent_by_all_together_or_in_lockstep_by_each_its_share() -> None:
     lockstep, free = make(max_ahead=0), make(max_ahead=1)
     for pace in (lockstep, free):
-        pace.count("collected", 0, 60)
-        pace.count("added", -1, 60)
+        pace.ledger.count("collected", 0, 60)
+        pace.ledger.count("added", -1, 60)
     assert lockstep.spent(0) and not lockstep.spent(1) and not lockstep.spent()
     assert not free.spent(0)
     for pace in (lockstep, free):
-        pace.count("collected", 1, 40)
+        pace.ledger.count("collected", 1, 40)
         assert not pace.spent()
-        pace.count("added", -1, 40)
+        pace.ledger.count("added", -1, 40)
         assert pace.spent()
     assert free.spent(0) and free.spent(1) and not lockstep.spent(1)
 
 
 def test_the_share_of_the_budget_ends_at_one() -> None:
-    pace = make(limit=80)
+    pace = make(env_steps=80)
     shares = []
     for _ in range(4):
-        shares.append(pace.share())
-        pace.count("added", -1, 40)
+        shares.append(pace.progress())
+        pace.ledger.count("added", -1, 40)
     assert shares == [0.0, 0.5, 1.0, 1.0]
-    assert make(limit=0).share() == 0
+    assert make(env_steps=0).progress() == 0
 
 
 def test_each_counter_has_its_own_place() -> None:
     pace = make(workers=3)
-    for weight, column in enumerate(COLUMNS):
+    for weight, column in enumerate(COUNTS):
         for rank in (-1, 0, 1, 2):
-            pace.count(column, rank, 100**weight % 97 * (rank + 2))
-    for weight, column in enumerate(COLUMNS):
+            pace.ledger.count(column, rank, 100**weight % 97 * (rank + 2))
+    for weight, column in enumerate(COUNTS):
         for rank in (-1, 0, 1, 2):
-            assert pace.own(column, rank) == 100**weight % 97 * (rank + 2)
-        assert pace.total(column) == 100**weight % 97 * (1 + 2 + 3 + 4)
+            assert pace.ledger.own(column, rank) == 100**weight % 97 * (rank + 2)
+        assert pace.ledger.total(column) == 100**weight % 97 * (1 + 2 + 3 + 4)
 
 
 def test_counters_are_taken_up_exactly_when_nothing_is_on_its_way() -> None:
     pace, other = make(), make()
     for column, count in (("collected", 30), ("fragments", 2), ("episodes", 3), ("length", 28)):
-        pace.count(column, 0, count)
-        pace.count(column, 1, count)
+        pace.ledger.count(column, 0, count)
+        pace.ledger.count(column, 1, count)
     for column, count in (("added", 60), ("learns", 7), ("granted", 7), ("rounds", 2)):
-        pace.count(column, -1, count)
-    other.load(pace.save())
-    assert np.array_equal(other.save()["table"], pace.save()["table"])
+        pace.ledger.count(column, -1, count)
+    taken_up(pace, other)
+    assert np.array_equal(other.ledger.save()["counts"], pace.ledger.save()["counts"])
 
 
 def test_rows_that_were_on_their_way_count_as_never_collected() -> None:
     pace, other = make(), make()
     for rank, collected in ((0, 48), (1, 32)):
-        pace.count("collected", rank, collected)
-        pace.count("fragments", rank, collected // 16)
-    pace.count("added", -1, 64)
-    pace.count("rounds", -1, 2)
-    other.load(pace.save())
-    assert other.total("collected") == other.total("added") == 64
+        pace.ledger.count("collected", rank, collected)
+        pace.ledger.count("fragments", rank, collected // 16)
+    pace.ledger.count("added", -1, 64)
+    pace.ledger.count("rounds", -1, 2)
+    taken_up(pace, other)
+    assert other.ledger.total("collected") == other.ledger.total("added") == 64
     assert other.may_collect(0) and other.may_collect(1)
 
 
 def test_what_was_granted_and_not_learned_is_owed_again() -> None:
     pace, other = make(), make()
-    pace.count("added", -1, 50)
-    pace.learned(-1, updates=10, learns=10)
+    pace.ledger.count("added", -1, 50)
+    pace.ledger.learned(-1, updates=10, learns=10)
     assert pace.claim(26) == 26
     assert pace.debt() == 24
-    other.load(pace.save())
+    taken_up(pace, other)
     assert other.debt() == 40
 
 
-def once(kind: type[Rollout] = Rollout, *, max_ahead: int = 1, **options: int) -> Once:
-    replay = kind(job().spec, writers=2, num_envs=1, rollout_length=4, **options)
-    return Once(replay, max_ahead=max_ahead, workers=2, limit=100)
+def once(kind: type[Rollout] = Rollout, *, max_ahead: int = 1, **options: Any) -> Once:
+    together = {"fragments": None} if kind is Rollout else {}
+    shape = {"writers": 2, "num_envs": 1, "rollout_length": 4}
+    replay = kind(job().spec, **{**together, **shape, **options})
+    return Once(Ledger(2), replay, max_ahead=max_ahead, env_steps=100)
 
 
 def collect(pace: Once, rank: int) -> None:
     """A fragment is collected, reaches the replay, and is counted by whoever took it there."""
     fragment = pace.replay.layout.empty(rank)
-    fragment.number, fragment.steps = pace.own("fragments", rank), 4
+    fragment.number, fragment.steps = pace.ledger.own("fragments", rank), 4
     fragment.transitions["valid"] = True
-    pace.collected(rank, 4)
-    pace.arrived(rank, pace.replay.add(fragment))
+    pace.ledger.collected(rank, 4)
+    pace.ledger.stored(rank, pace.replay.add(fragment), 0)
 
 
 def learn(pace: Once, ranks: tuple[int, ...] | None = None, rank: int = -1) -> None:
     pace.replay.sample(0, torch.Generator(), ranks=ranks)
-    pace.learned(rank, updates=40)
+    pace.ledger.learned(rank, updates=40)
 
 
 def test_a_learner_of_all_is_owed_a_learn_for_a_fragment_of_each() -> None:
@@ -240,10 +251,10 @@ def test_fragments_of_a_fifo_are_owed_together_whoever_they_are_from() -> None:
 
 def test_a_fragment_that_was_there_before_is_owed_nothing() -> None:
     pace = once(capacity=3)
-    pace.arrived(0, 4)
-    pace.arrived(1, 0)
+    pace.ledger.stored(0, 4, 0)
+    pace.ledger.stored(1, 0, 0)
     assert pace.debt() == 0
-    assert (pace.total("arrived"), pace.total("added")) == (1, 4)
+    assert (pace.ledger.total("arrived"), pace.ledger.total("added")) == (1, 4)
 
 
 @pytest.mark.parametrize("capacity", [1, 2])
@@ -263,7 +274,7 @@ def test_in_lockstep_rollouts_too_wait_for_the_round() -> None:
     collect(pace, 0)
     assert not pace.may_collect(0) and pace.may_collect(1)
     collect(pace, 1)
-    pace.count("rounds", -1)
+    pace.ledger.count("rounds", -1)
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
@@ -274,14 +285,14 @@ def test_what_waits_is_owed_again_and_what_was_on_its_way_is_collected_again() -
     assert pace.claim(1) == 1
     learn(pace)
     assert pace.claim(1) == 1  # and is not learned from
-    pace.count("fragments", 1)
-    pace.count("collected", 1, 4)
+    pace.ledger.count("fragments", 1)
+    pace.ledger.count("collected", 1, 4)
     other.replay.load(pace.replay.save())
-    other.load(pace.save())
+    taken_up(pace, other)
     assert other.debt() == 1
-    assert other.total("granted") == other.total("learns") == 1
-    assert [other.own("fragments", rank) for rank in (0, 1)] == [3, 3]
-    assert other.total("collected") == other.total("added") == 20
+    assert other.ledger.total("granted") == other.ledger.total("learns") == 1
+    assert [other.ledger.own("fragments", rank) for rank in (0, 1)] == [3, 3]
+    assert other.ledger.total("collected") == other.ledger.total("added") == 20
     collect(other, 0)
     collect(other, 1)
     assert other.claim(16) == 2

@@ -11,11 +11,22 @@ from numpy.testing import assert_array_equal
 
 from agents.parts.vector import Vector
 from paradigms.experience.rollout import Rollout
+from paradigms.loop.ledger import Ledger
 from paradigms.loop.pace import Once, Pace
-from paradigms.loop.tasks import COLLECT, EVALUATE, EXAMS, TRAIN, ByPace, ByShares, Task, Tasks
+from paradigms.loop.tasks import (
+    COLLECT,
+    COLLECTS_PER_EVALUATION,
+    EVALUATE,
+    TRAIN,
+    ByPace,
+    ByShares,
+    Task,
+    Tasks,
+)
 from tests.jobs import Idler, job
 
 WORKERS, ENVS = 3, 2
+SHARES = {"train": 0.5, "evaluate": 0.1, "collect": 0.4}
 
 
 def board() -> Tasks:
@@ -23,14 +34,14 @@ def board() -> Tasks:
 
 
 def pace(
-    *, max_ahead: int = 0, warmup: int = 0, limit: int = 100, updates_per_env_step: float = 1.0
+    *, max_ahead: int = 0, warmup: int = 0, env_steps: int = 100, updates_per_env_step: float = 1.0
 ) -> Pace:
     return Pace(
+        Ledger(WORKERS),
         updates_per_env_step=updates_per_env_step,
         warmup=warmup,
         max_ahead=max_ahead,
-        workers=WORKERS,
-        limit=limit,
+        env_steps=env_steps,
     )
 
 
@@ -107,7 +118,7 @@ def test_training_goes_first_and_its_updates_are_numbered_on() -> None:
     counters = pace(max_ahead=1)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     assert rule(0) == Task(COLLECT)
-    counters.count("added", -1, 40)
+    counters.ledger.count("added", -1, 40)
     assert [rule(rank)[:4] for rank in (0, 1, 2)] == [
         (TRAIN, 16, 0, 40),
         (TRAIN, 16, 16, 40),
@@ -117,36 +128,36 @@ def test_training_goes_first_and_its_updates_are_numbered_on() -> None:
 
 
 def test_in_lockstep_a_rounds_updates_are_shared_out_evenly() -> None:
-    counters = pace(max_ahead=0, limit=1000)
+    counters = pace(max_ahead=0, env_steps=1000)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     for added, shares in ((20, [7, 7, 6]), (3, [1, 1, 1]), (2, [1, 1, 0]), (60, [16, 16, 16])):
-        counters.count("added", -1, added)
+        counters.ledger.count("added", -1, added)
         assert [rule(rank).learns for rank in range(WORKERS)] == shares
 
 
 def test_there_is_no_task_when_the_budget_is_spent_and_nothing_is_owed() -> None:
-    counters = pace(max_ahead=1, limit=20)
+    counters = pace(max_ahead=1, env_steps=20)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     for rank in range(WORKERS):
-        counters.count("collected", rank, 10)  # what others do meanwhile decides nothing
+        counters.ledger.count("collected", rank, 10)  # what others do meanwhile decides nothing
     assert rule(0).kind == COLLECT
-    counters.count("added", -1, 20)
+    counters.ledger.count("added", -1, 20)
     assert [rule(rank).kind for rank in (0, 1, 2)] == [TRAIN, TRAIN, None]
 
 
 def test_a_worker_trains_on_its_own_fragment_where_each_is_learned_from_once() -> None:
     replay = Rollout(job().spec, writers=WORKERS, num_envs=ENVS, rollout_length=4)
-    counters = Once(replay, max_ahead=0, workers=WORKERS, limit=24)
+    counters = Once(Ledger(WORKERS), replay, max_ahead=0, env_steps=24)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     assert [rule(rank).kind for rank in range(WORKERS)] == [COLLECT] * WORKERS
-    counters.arrived(1, 8)
+    counters.ledger.stored(1, 8, 0)
     assert [rule(rank)[:4] for rank in range(WORKERS)] == [
         (COLLECT, 0, 0, 0),
         (TRAIN, 1, 0, 8),
         (COLLECT, 0, 0, 0),
     ]
     for rank in (2, 0):
-        counters.arrived(rank, 8)
+        counters.ledger.stored(rank, 8, 0)
     assert [rule(rank)[:3] for rank in range(WORKERS)] == [
         (TRAIN, 1, 1),
         (None, 0, 0),
@@ -155,25 +166,25 @@ def test_a_worker_trains_on_its_own_fragment_where_each_is_learned_from_once() -
     assert rule(0).kind is None
 
 
-def test_one_collecting_task_in_a_hundred_is_an_exam_where_workers_evaluate() -> None:
+def test_one_collecting_task_in_a_hundred_evaluates_where_workers_evaluate() -> None:
     for evaluate in (False, True):
         rule = ByPace(pace(max_ahead=1), 16, seed=0, evaluate=evaluate)
-        kinds = Counter(rule(0).kind for _ in range(3 * EXAMS))
+        kinds = Counter(rule(0).kind for _ in range(3 * COLLECTS_PER_EVALUATION))
         assert kinds[EVALUATE] == 3 * evaluate
 
 
 @pytest.mark.parametrize("evaluate", [True, False])
-def test_the_sources_rule_draws_fixed_shares_after_the_warm_up(evaluate: bool) -> None:
+def test_tasks_by_shares_have_their_probabilities_after_the_warm_up(evaluate: bool) -> None:
     counters = pace(warmup=50)
-    rule = ByShares(counters, 4, seed=3, evaluate=evaluate)
+    rule = ByShares(SHARES, counters, 4, seed=3, evaluate=evaluate)
     assert [rule(rank).kind for rank in (0, 1, 2)] == [COLLECT] * 3
-    counters.count("added", -1, 50)
+    counters.ledger.count("added", -1, 50)
     drawn = [rule(0) for _ in range(2000)]
-    again = ByShares(counters, 4, seed=3, evaluate=evaluate)
+    again = ByShares(SHARES, counters, 4, seed=3, evaluate=evaluate)
     assert [task.kind for task in drawn] == [again(1).kind for _ in range(2000)]
 
     kinds = Counter(task.kind for task in drawn)
-    shares = {TRAIN: 0.5, COLLECT: 0.1, EVALUATE: 0.4}
+    shares = {TRAIN: 0.5, EVALUATE: 0.1, COLLECT: 0.4}
     if not evaluate:
         shares = {TRAIN: 0.5, COLLECT: 0.5}
     assert {*kinds} == {*shares}
@@ -182,13 +193,13 @@ def test_the_sources_rule_draws_fixed_shares_after_the_warm_up(evaluate: bool) -
     trained = [task for task in drawn if task.kind == TRAIN]
     assert [task.first for task in trained] == [4 * k for k in range(len(trained))]
     assert {task.learns for task in trained} == {4}
-    counters.count("added", -1, 50)
+    counters.ledger.count("added", -1, 50)
     assert rule(0) == Task(None)
 
 
-def test_the_source_rule_collects_first_even_without_a_warmup() -> None:
+def test_tasks_by_shares_collect_first_even_without_a_warmup() -> None:
     counters = pace(warmup=0)
-    rule = ByShares(counters, 4, seed=3, evaluate=True)
+    rule = ByShares(SHARES, counters, 4, seed=3, evaluate=True)
     assert {rule(0).kind for _ in range(20)} == {COLLECT}
-    counters.count("added", -1, 1)
+    counters.ledger.count("added", -1, 1)
     assert TRAIN in {rule(0).kind for _ in range(20)}

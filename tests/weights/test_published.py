@@ -53,23 +53,25 @@ def _vector(vector: Plain) -> Vector:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.integers(1, 5), max_size=20), st.integers(0, 4), st.integers(1, 3))
-def test_a_reader_gets_the_version_published_lag_publications_ago(
+@given(st.lists(st.integers(1, 5), max_size=20), st.integers(0, 9), st.integers(2, 4))
+def test_a_reader_gets_the_newest_version_that_is_as_many_updates_old_as_asked_for(
     gaps: list[int], policy_lag: int, spare: int
 ) -> None:
     writer, reader = Plain(), Plain()
-    channel = weights(writer.fill(0), policy_lag=policy_lag, spare=spare)
+    channel = weights(writer.fill(0), keep=policy_lag, spare=spare)
     versions = [0]
     for gap in gaps:
         versions.append(versions[-1] + gap)
         channel.publish(_vector(writer.fill(versions[-1])), versions[-1])
-        wanted = versions[max(0, len(versions) - 1 - policy_lag)]
+        wanted = max([0, *(v for v in versions if v <= versions[-1] - policy_lag)])
         assert channel.version == versions[-1]
-        assert channel.pull(_vector(reader)) == wanted
+        assert channel.pull(_vector(reader), policy_lag=policy_lag) == wanted
         assert reader.of(wanted)
+        assert channel.pull(_vector(reader)) == versions[-1]
+        assert reader.of(versions[-1])
         snapshot = channel.snapshot("act", 4)
-        assert (snapshot.part, snapshot.version, len(snapshot.floats)) == ("act", wanted, 4)
-        assert (snapshot.floats == wanted).all() and (snapshot.counts == wanted).all()
+        assert (snapshot.part, snapshot.version, len(snapshot.floats)) == ("act", versions[-1], 4)
+        assert (snapshot.floats == versions[-1]).all() and (snapshot.counts == versions[-1]).all()
     assert channel.torn == 0
 
 
@@ -78,23 +80,22 @@ def test_a_reader_gets_the_version_published_lag_publications_ago(
 def test_a_version_that_was_overwritten_while_it_was_read_is_read_again(
     late: int, policy_lag: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The writer publishes `late` versions between a reader's look at the serial and its
-    snapshot."""
+    """The writer publishes `late` versions between a reader's look at the serial and its copy."""
     writer, reader = Plain(), Plain()
-    channel = weights(writer.fill(0), policy_lag=policy_lag, spare=3)
+    channel = weights(writer.fill(0), keep=policy_lag, spare=3)
     for version in range(1, 9):
         channel.publish(_vector(writer.fill(version)), version)
     look = channel._readable
 
-    def interrupted() -> int:
-        serial = look()
+    def interrupted(policy_lag: int) -> int:
+        serial = look(policy_lag)
         monkeypatch.setattr(channel, "_readable", look)
         for version in range(9, 9 + late):
             channel.publish(_vector(writer.fill(version)), version)
         return serial
 
     monkeypatch.setattr(channel, "_readable", interrupted)
-    got = channel.pull(_vector(reader))
+    got = channel.pull(_vector(reader), policy_lag=policy_lag)
     assert reader.of(got)
     assert channel.torn == (late >= 3)
     assert got == (8 - policy_lag if late < 3 else 8 + late - policy_lag)

@@ -1,5 +1,5 @@
-"""Law 10 for rows that are learned from once: whatever the wiring, an agent is handed each
-transition of a worker once, in its order, in fragments side by side in the order of rank."""
+"""Law 10 for transitions that are consumed once: whatever the paradigm, an agent learns from each
+transition of a worker once, in its order, in fragments side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tests.jobs import ONCE, PARADIGMS, job, run, world
 
 REPLAYS: dict[str, Any] = {
     "rollout": Rollout,
-    "rollout, capacity 3": functools.partial(Rollout, capacity=3),
+    "rollout of all": functools.partial(Rollout, fragments=None),
+    "rollout of all, capacity 3": functools.partial(Rollout, fragments=None, capacity=3),
+    "rollout of 3": functools.partial(Rollout, fragments=3, capacity=4),
     "fifo of 1": Fifo,
     "fifo of 3": functools.partial(Fifo, fragments=3),
 }
@@ -59,8 +61,8 @@ class Reader(Counter):
             self.in_its_order(mine, stream)
             if valid[0, column]:
                 assert states[column] == mine["obs"][0, 1]
-            made_up = np.flatnonzero(~valid[1:, column])
-            assert (row["terminated"] | row["truncated"])[made_up, column].all()
+            reset_steps = np.flatnonzero(~valid[1:, column])
+            assert (row["terminated"] | row["truncated"])[reset_steps, column].all()
 
     def in_its_order(self, row: dict[str, np.ndarray], stream: float) -> None:
         """The rows of one slot [T] are the next ones of its stream's life, and right."""
@@ -83,7 +85,7 @@ class Reader(Counter):
 
 
 def reading(read: list[np.ndarray], name: str, replay: str, **changes: Any) -> Job:
-    fixed = replay.startswith("rollout") or name in ("sequential", "dupdate", "hogwild", "locked")
+    fixed = "of all" in replay or name in ("sequential", "dupdate", "hogwild", "locked")
     agent = functools.partial(Reader, read=read, fixed=fixed and "of 3" not in replay)
     mode = changes.pop("mode", "next_step")
     workers = 1 if name == "sequential" else 3
@@ -94,15 +96,15 @@ def reading(read: list[np.ndarray], name: str, replay: str, **changes: Any) -> J
 @pytest.mark.parametrize("max_ahead", [0, 8])
 @pytest.mark.parametrize("replay", REPLAYS)
 @pytest.mark.parametrize("name", PARADIGMS)
-def test_every_transition_is_handed_out_once(name: str, replay: str, max_ahead: int) -> None:
+def test_every_transition_is_consumed_once(name: str, replay: str, max_ahead: int) -> None:
     read: list[np.ndarray] = []
     ended = run(PARADIGMS[name], reading(read, name, replay, max_ahead=max_ahead, env_steps=300))
     rows = np.concatenate(read)
     assert len(np.unique(rows, axis=0)) == len(rows)
     waiting = ended.totals["env_steps"] - len(rows)
-    together = 3 if replay == "fifo of 3" else 1
+    together = 3 if "of 3" in replay else 1
     left = together - 1 if name in ("sequential", "dcollect") else 3 * (together - 1)
-    if name == "dcollect" and replay.startswith("rollout") and max_ahead:
+    if name == "dcollect" and "of all" in replay and max_ahead:
         left = 2 * 3  # of an incomplete last round
     assert 0 <= waiting <= 8 * left
     assert ended.totals["updates"] > 4
@@ -117,7 +119,7 @@ def test_so_it_is_in_every_autoreset_mode(name: str, mode: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replay", ["rollout", "fifo of 3"])
+@pytest.mark.parametrize("replay", ["rollout", "rollout of all", "fifo of 3"])
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
 def test_so_it_is_in_processes(name: str, replay: str) -> None:
     """Each agent checks what it is handed where it is."""

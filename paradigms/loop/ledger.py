@@ -1,0 +1,144 @@
+"""What a run has done so far: the one place where steps, episodes, lag and time are counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from paradigms.runtime.memory import Shared
+
+COUNTS = (
+    "collected",  # env steps
+    "added",  # env steps that reached the replay
+    "fragments",
+    "episodes",
+    "length",  # env steps, summed over finished episodes
+    "updates",
+    "granted",  # calls of `learn` claimed from the pace
+    "rounds",
+    "merges",
+    "lost",  # merges refused for a NaN
+    "learns",  # calls of `learn`: one makes an update, or with PPO many
+    "arrived",  # fragments that reached the replay
+    "resumed",  # calls of `learn` granted before the run was resumed
+    "lag",  # policy lag in updates, summed over the fragments that reached the replay
+)
+SUMS = ("return", "collecting", "learning")  # undiscounted; seconds; seconds
+LEARNER = -1
+
+
+class Ledger:
+    """Counters in shared memory: a row a worker (rank 0 ...) and one for the learner (LEARNER).
+
+        ledger.collected(rank, fragment.steps, actor.take_episodes())   # whoever collected it
+        ledger.stored(rank, replay.add(fragment), version)       # whoever decides what is learned
+        ledger.learned(rank, learner.update(...))                # whoever learns
+
+    Every paradigm calls these three, and nothing else counts, so that a number means the same in
+    all of them. A column of a row has one writer; readers in other processes see it a moment later.
+    action_repeat: env steps of one stored transition.
+    """
+
+    def __init__(self, workers: int, action_repeat: int = 1) -> None:
+        self.workers, self.action_repeat = workers, action_repeat
+        self._counts = Shared((workers + 1, 16), np.int64)  # two cache lines a row
+        self._sums = Shared((workers + 1, 8), np.float64)  # one cache line a row
+        self._lag_max = Shared((workers + 1, 8), np.int64)
+
+    def total(self, column: str) -> int:
+        """The sum of a column of COUNTS over all processes."""
+        return int(self._counts.array[:, COUNTS.index(column)].sum())
+
+    def own(self, column: str, rank: int) -> int:
+        """A column of COUNTS in one row."""
+        return int(self._counts.array[rank, COUNTS.index(column)])
+
+    def column(self, column: str) -> np.ndarray:
+        """A view of a column of COUNTS, int64 [workers + 1]; the last entry is the learner's."""
+        view: np.ndarray = self._counts.array[:, COUNTS.index(column)]
+        return view
+
+    def count(self, column: str, rank: int, n: int = 1) -> None:
+        """Adds to a counter of the caller's row."""
+        self._counts.array[rank, COUNTS.index(column)] += n
+
+    def collected(
+        self, rank: int, transitions: int, episodes: Sequence[tuple[float, int]] = ()
+    ) -> None:
+        """A worker has collected a fragment of so many valid transitions; `episodes` are the
+        (return, length in env steps) of those that ended in it."""
+        self.count("fragments", rank)
+        self.count("collected", rank, transitions * self.action_repeat)
+        self.count("episodes", rank, len(episodes))
+        self.count("length", rank, sum(length for _, length in episodes))
+        self._sums.array[rank, SUMS.index("return")] += sum(gained for gained, _ in episodes)
+
+    def stored(self, rank: int, transitions: int, version: int) -> None:
+        """A fragment of worker `rank`, whose policy was `version`, has reached the replay; 0
+        transitions if it had been there before. The policy lag is the updates made since."""
+        if not transitions:
+            return
+        lag = self.total("updates") - version
+        self.count("arrived", rank)
+        self.count("added", rank, transitions * self.action_repeat)
+        self.count("lag", rank, lag)
+        self._lag_max.array[rank, 0] = max(lag, int(self._lag_max.array[rank, 0]))
+
+    def learned(self, rank: int, updates: int, learns: int = 1) -> None:
+        """`learn` has been called `learns` times, and made so many updates."""
+        self.count("learns", rank, learns)
+        self.count("updates", rank, updates)
+
+    @contextmanager
+    def timed(self, what: str, rank: int) -> Iterator[None]:
+        """Adds the seconds that its body takes to `collecting` or `learning`."""
+        begun = time.perf_counter()
+        yield
+        self._sums.array[rank, SUMS.index(what)] += time.perf_counter() - begun
+
+    def seconds(self, what: str, rank: int) -> float:
+        """Seconds that a process has spent `collecting` or `learning`."""
+        return float(self._sums.array[rank, SUMS.index(what)])
+
+    def means(self) -> dict[str, tuple[float, int]]:
+        """(sum, number) since the run began, by TensorBoard name: the mean over any stretch of a
+        run is the difference of the sums by the difference of the numbers."""
+        episodes, arrived = self.total("episodes"), self.total("arrived")
+        returns = float(self._sums.array[:, SUMS.index("return")].sum())
+        return {
+            "episode/return": (returns, episodes),
+            "episode/length": (float(self.total("length")), episodes),
+            "policy_lag/mean": (float(self.total("lag")), arrived),
+        }
+
+    @property
+    def policy_lag_max(self) -> int:
+        """The largest policy lag of any fragment, in updates."""
+        return int(self._lag_max.array[:, 0].max())
+
+    def save(self) -> dict[str, Any]:
+        return {
+            "counts": self._counts.array.copy(),
+            "sums": self._sums.array.copy(),
+            "lag_max": self._lag_max.array.copy(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Takes the counters up. Transitions that were on their way to the replay are gone: they
+        count as never collected, and their round as done, or everybody would wait for them. What
+        was granted and not learned is due again."""
+        counts = self._counts.array
+        counts[...] = np.asarray(state["counts"])
+        self._sums.array[...] = np.asarray(state["sums"])
+        self._lag_max.array[...] = np.asarray(state["lag_max"])
+        self.column("granted")[:] = self.column("learns")
+        gone = self.total("collected") - self.total("added")
+        for rank in range(self.workers):
+            taken = min(max(0, gone), self.own("collected", rank))
+            self.count("collected", rank, -taken)
+            gone -= taken
+        self.column("rounds")[LEARNER] = self.column("fragments").max()

@@ -1,0 +1,55 @@
+"""Law 18: what is logged of episodes and policy lag means the same in every paradigm."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from paradigms.base import Progress
+from tests.jobs import PARADIGMS, Ended, job, run, world
+
+MEANS = {"episode/return", "episode/length", "policy_lag/mean"}
+
+
+def followed(name: str, **changes: object) -> tuple[Ended, list[dict[str, tuple[float, int]]]]:
+    means: list[dict[str, tuple[float, int]]] = []
+
+    def look(progress: Progress) -> None:
+        means.append(progress.means)
+
+    worlds = world("Counting", autoreset="same_step")
+    return run(PARADIGMS[name], job(worlds, env_steps=480, **changes), look), means
+
+
+def finished_returns(ended: Ended) -> list[float]:
+    """The returns of the episodes that ended, from the rewards that the replay holds."""
+    returns = []
+    for stream in ended.stored():
+        ends = np.flatnonzero(stream["terminated"] | stream["truncated"])
+        sums = np.cumsum(stream["reward"].astype(np.float64))[ends]
+        returns += np.diff(sums, prepend=0.0).tolist()
+    return returns
+
+
+@pytest.mark.parametrize("name", PARADIGMS)
+def test_every_episode_counts_once_in_the_mean(name: str) -> None:
+    workers = 1 if name == "sequential" else 2
+    ended, means = followed(name, workers=workers)
+    last, returns = means[-1], finished_returns(ended)
+    assert {*last} == MEANS
+    gained, episodes = last["episode/return"]
+    assert episodes == len(returns) == ended.totals["episodes"] > 20
+    assert gained == pytest.approx(sum(returns))
+
+
+def test_one_worker_logs_what_sequential_logs() -> None:
+    (_, expected), *others = [followed(name) for name in PARADIGMS]
+    for _, means in others:
+        assert means[-1] == expected[-1]
+
+
+@pytest.mark.parametrize("name", PARADIGMS)
+def test_sums_only_grow_so_that_differences_are_means_of_a_stretch(name: str) -> None:
+    _, means = followed(name, max_ahead=16)
+    for before, after in zip(means, means[1:], strict=False):
+        assert all(after[key][1] >= before[key][1] for key in MEANS)

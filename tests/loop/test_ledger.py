@@ -1,0 +1,59 @@
+"""What a run has done is counted once, and means the same whoever counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from paradigms.loop.ledger import LEARNER, Ledger
+
+
+def test_a_fragment_is_counted_by_whoever_collected_it() -> None:
+    ledger = Ledger(2, action_repeat=3)
+    ledger.collected(1, 8, [(5.0, 12), (-1.0, 9)])
+    ledger.collected(1, 4)
+    ledger.collected(0, 2, [(2.0, 30)])
+    assert [ledger.own("collected", rank) for rank in (0, 1)] == [6, 36]
+    assert [ledger.own("fragments", rank) for rank in (0, 1)] == [1, 2]
+    assert (ledger.total("episodes"), ledger.total("length")) == (3, 51)
+    assert ledger.total("added") == 0
+    assert ledger.means()["episode/return"] == (6.0, 3)
+    assert ledger.means()["episode/length"] == (51.0, 3)
+
+
+def test_lag_is_the_updates_made_since_the_policy_was_read() -> None:
+    ledger = Ledger(1)
+    ledger.learned(LEARNER, updates=7, learns=2)
+    ledger.stored(0, 8, version=4)
+    ledger.learned(LEARNER, updates=2)
+    ledger.stored(0, 8, version=8)
+    ledger.stored(0, 0, version=0)
+    assert ledger.total("learns") == 3
+    assert (ledger.total("arrived"), ledger.total("added")) == (2, 16)
+    assert ledger.means()["policy_lag/mean"] == (3 + 1, 2)
+    assert ledger.policy_lag_max == 3
+
+
+def test_time_is_counted_where_it_is_spent() -> None:
+    ledger = Ledger(2)
+    with ledger.timed("learning", 1):
+        np.ones(1000).sum()
+    assert ledger.seconds("learning", 1) > 0
+    assert ledger.seconds("collecting", 1) == ledger.seconds("learning", 0) == 0
+
+
+def test_a_resumed_ledger_goes_on_counting() -> None:
+    ledger, other = Ledger(2), Ledger(2)
+    ledger.collected(0, 8, [(5.0, 12)])
+    ledger.learned(LEARNER, 4)
+    ledger.stored(0, 8, 1)
+    other.load(ledger.save())
+    assert other.means() == ledger.means()
+    assert other.policy_lag_max == 3
+    other.collected(1, 8, [(7.0, 2)])
+    assert other.means()["episode/return"] == (12.0, 2)
+
+
+def test_an_unknown_column_is_an_error() -> None:
+    with pytest.raises(ValueError, match="tuple"):
+        Ledger(1).total("rows")
