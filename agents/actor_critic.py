@@ -36,22 +36,31 @@ RETURNS = ("monte_carlo", "n_step", "gae", "vtrace")
 class ActorCritic(Agent):
     """The policy gradient, with a choice of what stands for the return.
 
-    returns: `monte_carlo`, to the episode's end or the fragment's, and the critic from there;
-    `n_step`; `gae` with `lam`; `vtrace`, which corrects for the policy having moved since it acted,
-    by the log-probabilities recorded then. critic=False is REINFORCE: it needs `monte_carlo`,
-    learns from rows whose episode ends within their fragment and has no baseline but the
-    batch's mean, with `normalise_advantage`. `lstm` > 0 units remember: actor and critic see
-    [obs, h]; the state from before a fragment comes with it and is zero where an episode begins.
+    returns: `monte_carlo`, to the end of the episode or of the fragment, where the critic's value
+    is added; `n_step`; `gae` with `lam`; `vtrace`, which corrects for the policy having moved since
+    it acted, by the log-probabilities recorded then. `lstm` > 0 units remember: actor and critic
+    see [obs, h]; the state from before a fragment comes with it and is zero at an episode's start.
     `explore` matters only where it is None: then the most likely action.
+
+    critic=False is REINFORCE: it needs `monte_carlo` and has no baseline except the batch's mean,
+    with `normalise_advantage`. It learns only from transitions whose episode ends within their
+    fragment and drops the others: `policy/dropped_share` is their share in a batch,
+    `policy/dropped_fragments` how many fragments of a slot without any end this copy of the agent
+    has dropped so far. If there are many, raise `rollout_length`.
 
     Deviations from the papers:
     - the critic is a network of its own with its own learning rate; it reads the actor's memory
     without shaping it;
-    - Adam, not RMSprop; losses are means over the valid rows, not sums;
+    - Adam, not RMSprop; losses are means over the valid transitions, not sums;
     - A3C's n-step return begins anew at each fragment; here `n_step` slides;
+    - A3C's workers act and differentiate on one snapshot; under hogwild the weights move meanwhile.
+      `n_step`, `gae` and `monte_carlo` do not correct for experience that is older than the
+      weights: one learn in a `rollout`, up to `replay.capacity` in a `fifo`;
+    - the LSTM does not see the last action and reward, as A3C's and IMPALA's do, and rho_pg, the
+      clip of the policy gradient's weight in V-trace, is rho_bar;
     - without a critic the gradient lacks the factor gamma^t, as is usual; an episode cut by a time
-    limit counts as ended; and as only whole episodes count, a fragment should last several
-    episodes, or short ones are favoured.
+      limit counts as ended; and as only whole episodes count, a fragment should last several
+      episodes, or short ones are favoured.
     """
 
     needs = frozenset({"vector"})
@@ -99,6 +108,7 @@ class ActorCritic(Agent):
         self.returns, self.gamma, self.lam, self.n = returns, gamma, lam, n
         self.rho_bar, self.c_bar, self.entropy = rho_bar, c_bar, entropy
         self.normalise_advantage = normalise_advantage
+        self.dropped = 0  # fragments of a slot, by this copy
 
         net: dict[str, Any] = {
             "generator": reseed(torch.Generator(), seed, "init"),
@@ -134,32 +144,37 @@ class ActorCritic(Agent):
         return {"memory": np.zeros((n, 2 * self.memory.units), np.float32)}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        x = obs if self.normal is None else self.normal.fast(obs)
+        x = obs if self.normal is None else self.normal.normalise_numpy(obs)
         if self.memory is not None:
-            state = {"memory": self.memory.fast(x, state["memory"])}
+            state = {"memory": self.memory.step_numpy(x, state["memory"])}
             x = np.concatenate((x, state["memory"][:, : self.memory.units]), -1)
-        x = self.actor.fast(x)
+        x = self.actor.forward_numpy(x)
         if explore is None:
             return Acted(self.head.greedy(x), state, {})
         action, extras = self.head.draw(x, self.rng.act)
         return Acted(action, state, extras)
 
     def learn(self, batch: Batch) -> Learned:
+        """One update each of "actor" and "critic", then of the statistics, from whole fragments
+        [T, B, ...] with the extras `logp`, for Box actions `raw`, and with an LSTM `memory`. 0
+        updates if no transition can be learned from. Raises AssertionError if log-probabilities,
+        values and rewards differ in shape."""
         valid = batch.weight > 0
         cut = batch.terminated | batch.truncated | ~valid
         seen, next_seen = self.seen(batch)
         x = self.actor(seen)
         logp = self.head.logp(x, batch)
         value = next_value = torch.zeros_like(batch.reward)
-        rows = valid
+        rows, metrics = valid, dict[str, Tensor]()
         if self.critic is not None:
             value = self.critic(seen.detach()).squeeze(-1)
             with torch.no_grad():
                 next_value = self.critic(next_seen).squeeze(-1)
         else:
             rows = valid & (cut.flip(0).cumsum(0).flip(0) > 0)  # an end is known to follow
+            metrics = self.count_dropped(valid, rows)
         if not rows.any():
-            return Learned(0, {})
+            return Learned(0, metrics)
         assert logp.shape == value.shape == batch.reward.shape, f"log pi {tuple(logp.shape)}"
         log_ratio = (logp - batch.logp).detach().masked_fill(~valid, 0.0)
         advantage, target = self.estimate(batch, log_ratio, value.detach(), next_value, cut)
@@ -170,7 +185,7 @@ class ActorCritic(Agent):
         # Actor: supplementary algorithm S3 of arXiv:1602.01783, with the entropy of section 4
         gain, entropy = (logp[rows] * advantage).mean(), self.head.entropy(x)[rows].mean()
         self.descend("actor", -gain - self.entropy * entropy)
-        metrics = {"loss/actor": -gain, "policy/entropy": entropy}
+        metrics |= {"loss/actor": -gain, "policy/entropy": entropy}
 
         if self.critic is not None:
             critic_loss = 0.5 * (value - target)[rows].square().mean()
@@ -178,11 +193,18 @@ class ActorCritic(Agent):
             metrics["loss/critic"] = critic_loss
         if self.normal is not None:  # after the last use of what the actors normalised with
             self.normal.update(batch.obs[valid], self.optim.lr_factor)
-        metrics |= {"policy/log_ratio": log_ratio[rows].abs(), "policy/rows": rows.float()}
-        return Learned(1, {name: told.detach() for name, told in metrics.items()})
+        metrics |= {"policy/log_ratio": log_ratio[rows].abs(), "policy/learned_share": rows.float()}
+        return Learned(1, {name: value.detach() for name, value in metrics.items()})
+
+    def count_dropped(self, valid: Tensor, learned: Tensor) -> dict[str, Tensor]:
+        """Metrics of the transitions that have no known end, from two masks [T, B]."""
+        lost = (valid & ~learned).float().sum() / valid.sum().clamp(min=1)
+        self.dropped += int((valid.any(0) & ~learned.any(0)).sum())
+        fragments = torch.tensor(float(self.dropped))
+        return {"policy/dropped_share": lost, "policy/dropped_fragments": fragments}
 
     def seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the networks read at each row, and at its successor without gradient, [T, B, I]."""
+        """The networks' inputs at each step, and at its successor without gradient, [T, B, I]."""
         obs, next_obs = batch.obs, batch.next_obs
         if self.normal is not None:
             obs, next_obs = self.normal(obs), self.normal(next_obs)

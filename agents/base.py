@@ -6,7 +6,10 @@ The loop that uses an agent, whatever the paradigm:
     Vector(agent)                                   # every tensor becomes a view of one flat vector
     state = agent.initial_state(num_envs)
     action, state, extras = agent.act(obs, state, explore)
+    agent.progress = env_steps / budget
     learned = agent.learn(batch)                    # calls self.descend and self.follow
+
+Dimensions: N transitions, T steps, B env slots side by side.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ State = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Key:
-    """One column of a row: shape, NumPy dtype name, and whether it is kept per step or fragment."""
+    """One column of a transition: shape, NumPy dtype name, and whether it is kept per step or per
+    fragment."""
 
     shape: tuple[int, ...] = ()
     dtype: str = "float32"
@@ -39,11 +43,12 @@ class Key:
 
 @dataclass(frozen=True)
 class Spec:
-    """What one env and one agent say about themselves; built once, in the parent.
+    """What one env and one agent say about themselves; built once, in the main process.
 
-    `keys` lists what a row holds beside `obs` and `action`: the actor's own columns (see `ROW`) and
-    the extras the agent emits. `action_space` is the agent's: a Box is always [-1, 1]. An action,
-    and so a row, is `action_repeat` env steps; `max_episode_steps` is in env steps.
+    `keys` lists the columns of a transition: obs, action, the actor's own (see `ROW`) and the
+    extras that the agent emits. The spaces are the agent's (see envs/wrappers.py): Box actions lie
+    in [-1, 1], Discrete ones are 0..n-1. An action, and so a transition, lasts `action_repeat` env
+    steps; `max_episode_steps` is in env steps. `threshold` is a return, of one episode.
     """
 
     observation_space: Space[Any]
@@ -51,11 +56,10 @@ class Spec:
     threshold: float | None = None
     max_episode_steps: int | None = None
     action_repeat: int = 1
-    rules: Any = None
     keys: Mapping[str, Key] = field(default_factory=dict)
 
     def with_extras(self, extras: Mapping[str, Key]) -> Spec:
-        """The same spec with the columns that an agent adds to every row."""
+        """The same spec with the columns that an agent adds to every transition."""
         return replace(self, keys={**self.keys, **extras})
 
 
@@ -69,7 +73,9 @@ ROW: Mapping[str, Key] = {
 
 
 class Acted(NamedTuple):
-    """`action` [B, ...] in the agent's space, `state` for the next call, `extras` for the row."""
+    """What `act` returns: `action` [B, *shape] in the agent's action space, float32, or int64 where
+    it is Discrete; the `state` for the next call; the `extras` [B, *shape] to store with the
+    transition, as `Agent.extras` declares them."""
 
     action: np.ndarray
     state: State
@@ -77,9 +83,10 @@ class Acted(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """How many updates the first group made, and what to log: tensors whose mean is told.
-
-    `priority` [N], where there is one, is what the replay is told of the batch's rows: |TD error|.
+    """What `learn` returns. updates: optimiser steps made on the first group, 0 for none.
+    metrics: tensors without gradient, of any shape, logged as their mean under their TensorBoard
+    name. priority: [N] float32 >= 0 without gradient, the new absolute TD errors of the batch's
+    transitions, for a replay that draws by them; or None.
     """
 
     updates: int
@@ -88,17 +95,23 @@ class Learned(NamedTuple):
 
 
 class Batch(dict[str, Tensor]):
-    """Layout by key, also as attributes. Which of two layouts it has is the replay's business:
+    """Transitions by column, also as attributes, on the agent's device. The replay determines which
+    of two layouts a batch has. Columns are float32 unless said otherwise; obs, action and the
+    agent's extras have the dtypes of `Spec.keys`.
 
-    drawn rows [N, ...]: obs action reward discount next_obs weight index version, and the agent's
-    extras. `reward` is already summed over n steps, `discount` = gamma^n, 0 where terminated;
-    `weight` multiplies a row's loss, `index` names the rows to the replay.
+    Drawn transitions [N, ...]: obs, action, reward, discount, next_obs, weight, index (int64),
+    version (int64) and the agent's extras. `reward` is summed over n steps, `discount` is gamma^n,
+    0 where the episode terminated; `weight` multiplies a transition's loss; `index` names the
+    transition to the replay.
 
-    whole fragments side by side, time first [T, B, ...]: obs action reward terminated truncated
-    is_first valid version, the agent's extras, next_obs (the true successor: at an episode's end
-    its own last observation), discount = gamma, 0 where terminated, and weight, which is `valid` as
-    a number: rows that an autoreset made up are garbage and weigh 0, and the row before one always
-    ends an episode. Extras kept per fragment are [B, ...]: what they were at its first step.
+    Whole fragments side by side, time first [T, B, ...]: obs, action, reward, terminated,
+    truncated, is_first, valid (bool), version (int64), the agent's extras, next_obs (the successor
+    within the episode: at its end the episode's own last observation), discount (gamma, 0 where
+    terminated) and weight (`valid` as a number). The reset step of an autoreset is no transition:
+    it has valid=False, weight 0 and arbitrary numbers, and the step before it ends an episode.
+    Extras kept per fragment are [B, ...]: their values before its first step.
+
+    A missing column raises AttributeError as an attribute and KeyError as a key.
     """
 
     def __getattr__(self, key: str) -> Tensor:
@@ -109,10 +122,12 @@ class Batch(dict[str, Tensor]):
 
 
 class Group:
-    """Tensors that one loss moves, and how: Adam's lr, betas, eps and an optional norm to clip at.
+    """Tensors that one loss moves, and how: Adam's lr, betas, eps, and the Euclidean norm at which
+    the group's gradient is clipped (None: never). Raises ValueError for values out of range.
 
-    `Vector` fills `flat`, `grad`, `m`, `v` and `step`: the group's values, gradient and Adam's
-    moments as one vector each, and Adam's step count as a float32 scalar.
+    `Vector` fills `flat`, `grad`, `m`, `v`: the group's values, gradient and Adam's moments,
+    float32 vectors of one length; `step`: Adam's step count, a float32 scalar; `grads`: views of
+    `grad` shaped as `tensors`; `count` [1] int64: optimiser steps made.
     """
 
     def __init__(
@@ -136,18 +151,30 @@ class Group:
 
 
 class Optim(Protocol):
-    """Where a gradient goes. When `apply` returns, the agent holds the parameters of that group
-    that the next line of `learn` shall see."""
+    """Where a gradient goes. One process calls it from one thread; its vector may be shared with
+    other processes that apply at the same time (hogwild). `lr_factor` >= 0 multiplies the learning
+    rate of every group; the loop sets it."""
 
     lr_factor: float
 
-    def apply(self, group: Group) -> None: ...
+    def apply(self, group: Group) -> None:
+        """One optimiser step of a group, from the gradient in `group.grad`, which may be changed
+        (clipped). Adds 1 to `group.count`. When it returns, the group's tensors hold the values
+        that the next line of `learn` is to see, and no graph of before may be differentiated with
+        respect to them. It may wait for other processes."""
+        ...
 
-    def follow(self, target: Tensor, source: Tensor, tau: float) -> None: ...
+    def follow(self, target: Tensor, source: Tensor, tau: float) -> None:
+        """target <- target + tau (source - target) in place, without gradient: two float32 vectors
+        of one length, tau in [0, 1]."""
+        ...
 
 
 class Rng:
-    """The two generators an agent draws from; whoever runs the agent seeds them (see `draws`)."""
+    """The two generators an agent draws from: `act` on the CPU, seeded by the actor before every
+    fragment, and `learn` on the agent's device, seeded by the learner before every `learn`. Both
+    seeds depend on names and numbers only (see parts/draws.py), so an agent must draw from nothing
+    else."""
 
     def __init__(self, device: torch.device) -> None:
         self.act = torch.Generator()
@@ -161,9 +188,8 @@ class Agent(abc.ABC):
     slow:   moved otherwise (targets, averages, normaliser statistics).
     follows: which slow entry lags behind which group, and its rate: {"target": ("critic", tau)}.
     sums:   which slow entries are one tensor [2, n] whose rows add up to the number that is meant:
-    a
-            float32 sum and what rounding took off it (see parts/normal.py).
-    parts:  names of groups and slow tensors that a reader needs: "act" and "evaluate".
+            a float32 sum, and what rounding took off it (see parts/normal.py).
+    parts:  names of the groups and slow entries that are needed to "act" and to "evaluate".
     needs:  what it asks of the env: "box" or "discrete" actions, "vector" or "image" observations.
     offers, replays, extras: what it can do, the replays it learns from, the columns it emits.
     progress: the share of the env-step budget that is done, in [0, 1]; 0 at construction. The loop
@@ -193,33 +219,50 @@ class Agent(abc.ABC):
 
     @abc.abstractmethod
     def initial_state(self, n: int) -> State:
-        """What the agent carries between steps of `n` env slots: arrays [n, ...], maybe none."""
+        """What the agent carries between steps of `n` env slots, as at the start of an episode:
+        arrays [n, ...] by name, maybe none. Where an episode begins, the actor puts its slot back
+        to this."""
 
     @abc.abstractmethod
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        """Actions for obs [B, ...]. `explore` is a number, one per env [B], or None: greedy."""
+        """Actions for one step of B env slots.
+
+        obs: [B, *obs shape], float32 vectors or uint8 images. state: of `initial_state(B)` or the
+        last call. explore: how much to explore, one number or one a slot [B] float32, whose meaning
+        the class states; None asks for the greedy policy, which is what is evaluated, and draws
+        nothing. Other draws come from `rng.act`. Neither the arguments nor any tensor is changed: a
+        state that moves on is a new array. Nothing is recorded by autograd.
+        """
 
     @abc.abstractmethod
     def learn(self, batch: Batch) -> Learned:
-        """One step of the algorithm on one batch."""
+        """One step of the algorithm on one batch, of the layout that `replays` implies.
+
+        It calls `descend` and `follow` as often as it likes, may change its slow tensors, and reads
+        `progress`. Draws come from `rng.learn`. The batch is not changed and not kept. Called with
+        gradients enabled. Updates are not made, and 0 is returned, if no transition is valid.
+        Raises AssertionError where columns do not fit together.
+        """
 
     def descend(self, group: str, loss: Tensor) -> None:
-        """Moves one group down the gradient of `loss` with respect to that group only."""
+        """Moves one group down the gradient of `loss`, a scalar, with respect to that group only;
+        the graph is freed. Raises RuntimeError if a tensor of the group has no part in the loss."""
         g = self.groups[group]
         torch._foreach_copy_(g.grads, torch.autograd.grad(loss, g.tensors))
         self.optim.apply(g)
 
     def follow(self, target: str) -> None:
-        """target <- target + tau (group - target), as `follows` says; both are laid out alike."""
+        """target <- target + tau (group - target), by `follows[target]` = (group, tau). Both have
+        tensors of the same shapes in the same order."""
         group, tau = self.follows[target]
         self.optim.follow(self.vector.flat(target), self.vector.flat(group), tau)
 
-    def judge(self) -> None:  # noqa: B027
-        """Puts averaged weights, where there are any, in the acting ones' place: for an evaluator's
-        own copy alone."""
+    def use_average(self) -> None:  # noqa: B027
+        """Overwrites the acting weights with their running average, if the agent keeps one; for an
+        evaluator's own copy."""
 
-    def rebound(self) -> None:  # noqa: B027
-        """Called when the tensors' storage has moved, for caches of views (nothing by default)."""
+    def storage_moved(self) -> None:  # noqa: B027
+        """Called by `Vector` when the tensors' storage has moved: drop cached views of it."""
 
 
 def at_least(least: float, group: str = "agent", /, **settings: float | None) -> None:

@@ -22,7 +22,7 @@ from agents.parts.optim import Local
 
 
 class DQN(Agent):
-    """One Q-network, learned from its own maximum under a target network that lags behind.
+    """One Q-network, regressed on its own maximum under a target network that lags behind.
 
     `double` lets the online network choose the action that the target values (van Hasselt et al.
     2016, arXiv:1509.06461); `dueling` splits value and advantage (Wang et al. 2016,
@@ -34,17 +34,20 @@ class DQN(Agent):
     actions use the means. It needs no epsilon, but one that is given applies too.
 
     The target follows by `tau` an update or, with `period`, is copied whole each time the count of
-    updates passes a multiple of it; where several share the count each that sees it pass copies. A
-    paradigm that merges vectors moves it with the rate of the same mean age, 2 / (period + 1).
+    updates passes a multiple of it. If several workers share the counter, every worker that
+    observes the crossing copies the target. A paradigm that merges vectors moves it with the rate
+    of the same mean age, 2 / (period + 1).
 
     Deviations from the papers:
     - Adam, and soft targets by default, instead of RMSProp and hard ones;
-    - rows, not frames: there is no action repeat, no reward clipping, no frame stack;
+    - observations are vectors, not frames: there is no action repeat, no reward clipping, no stack;
+    - the gradient's norm is clipped only with `clip` (10 in the dueling paper and in Rainbow);
     - the layers before the last hidden one stand for the convolutions: they are shared by both
-      streams of `dueling` and have no noise;
+      streams of `dueling` and have no noise; their gradient is not scaled by 1/sqrt(2);
     - `layer_norm` normalises hidden layers (Ba et al. 2016, arXiv:1607.06450);
-    - `average` > 0 keeps a running mean of the weights, which only evaluation reads (Izmailov et
-      al. 2018, arXiv:1803.05407).
+    - `average` > 0 keeps an exponential average of the weights from the first, random ones on,
+      which only evaluation reads. (Izmailov et al. 2018, arXiv:1803.05407, average late weights
+      equally.)
     """
 
     needs = frozenset({"discrete", "vector"})
@@ -124,21 +127,24 @@ class DQN(Agent):
         return Acted(np.where(wild, drawn, action), state, {})
 
     def greedy(self, obs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        """The best action for each row of obs [B, O], [B] int64."""
-        return np.asarray(self.head.fast(self.online.fast(obs, noise)).argmax(-1))
+        """The best actions [B] int64 for obs [B, O]; noise [B, widths] or None: the means."""
+        return np.asarray(self.head.value_numpy(self.online.forward_numpy(obs, noise)).argmax(-1))
 
     def learn(self, batch: Batch) -> Learned:
+        """One update of "q", then of the target and the average, from N drawn transitions: action
+        [N] int64. Priorities are |TD error|, or the KL divergence of a categorical head. Raises
+        AssertionError if reward, discount or weight is not [N]."""
         shape = batch.action.shape
         for name in ("reward", "discount", "weight"):
             assert batch[name].shape == shape, f"{name} {tuple(batch[name].shape)} is not [B]"
         noise = self.online.draw(3, self.rng.learn)
-        own, choosing, judging = (None,) * 3 if noise is None else torch.split(noise, 1)
+        own, choosing, valuing = (None,) * 3 if noise is None else torch.split(noise, 1)
         with torch.no_grad():
-            next_z = self.target(batch.next_obs, judging)
+            next_z = self.target(batch.next_obs, valuing)
             chooser = self.online(batch.next_obs, choosing) if self.double else next_z
             next_z = taken(next_z, self.head.value(chooser).argmax(-1))
         z = taken(self.online(batch.obs, own), batch.action)
-        loss_B, error_B, told = self.head.loss(z, next_z, batch.reward, batch.discount)
+        loss_B, error_B, clipped = self.head.loss(z, next_z, batch.reward, batch.discount)
         loss = (batch.weight * loss_B).mean()
         q = self.head.value(z.detach())
 
@@ -150,18 +156,18 @@ class DQN(Agent):
             self.optim.follow(self.vector.flat("target"), self.vector.flat("q"), 1.0)
         if self.average:
             self.follow("average")
-        metrics = {"loss/q": loss.detach(), "q/mean": q, "q/error": error_B, **told}
+        metrics = {"loss/q": loss.detach(), "q/mean": q, "q/error": error_B, **clipped}
         return Learned(1, metrics, priority=error_B)
 
     def copies(self) -> int:
         """How often the count of updates has passed a multiple of `period`."""
         return int(self.groups["q"].count[0]) // (self.period or 1)
 
-    def judge(self) -> None:
+    def use_average(self) -> None:
         if self.average:
             self.vector.flat("q").copy_(self.vector.flat("average"))
 
-    def rebound(self) -> None:
+    def storage_moved(self) -> None:
         self.online.forget_arrays()
 
 
@@ -208,14 +214,14 @@ class QNetwork:
         return other
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor | None:
-        """Noise for so many forwards, or rows of one, [rows, widths]; None without noise."""
+        """Noise [rows, widths], one row a forward pass or an observation; None without noise."""
         if not any(self.widths):
             return None
         shape, device = (rows, sum(self.widths)), generator.device
         return factorised(torch.randn(shape, generator=generator, device=device))
 
     def __call__(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        """noise [1, widths] for all rows alike, or [B, widths]; None: the means."""
+        """noise [1, widths] for all observations alike, or [B, widths]; None: the means."""
         x = self.trunk(obs)
         if noise is None:
             answers = [stream(x) for stream in self.streams]
@@ -227,14 +233,17 @@ class QNetwork:
             z = answers[0].unsqueeze(1) + z - z.mean(1, keepdim=True)
         return z
 
-    def fast(self, obs: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+    def forward_numpy(self, obs: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         """The same forward in NumPy."""
-        x = self.trunk.fast(obs)
+        x = self.trunk.forward_numpy(obs)
         if noise is None:
-            answers = [stream.fast(x) for stream in self.streams]
+            answers = [stream.forward_numpy(x) for stream in self.streams]
         else:
             draws = np.split(noise, np.cumsum(self.widths[:-1]), -1)
-            answers = [stream.fast(x, own) for stream, own in zip(self.streams, draws, strict=True)]
+            answers = [
+                stream.forward_numpy(x, own)
+                for stream, own in zip(self.streams, draws, strict=True)
+            ]
         z = answers[-1].reshape(len(obs), self.actions, self.size)
         if self.dueling:
             z = answers[0][:, None] + z - z.mean(1, keepdims=True)
@@ -247,6 +256,6 @@ class QNetwork:
 
 
 def taken(z_BAK: Tensor, action_B: Tensor) -> Tensor:
-    """What is said of one action in each row, [B, K]."""
+    """The K numbers of one action in each of B transitions, [B, K]."""
     index = action_B[:, None, None].expand(-1, 1, z_BAK.shape[-1])
     return z_BAK.gather(1, index).squeeze(1)

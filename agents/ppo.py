@@ -40,8 +40,9 @@ class PPO(Agent):
     Deviations from the paper:
     - actor and critic are two networks with a loss and a gradient norm each, so that the critic's
     coefficient c_1 is its learning rate;
-    - advantages are normalised in each minibatch, weights begin orthogonal, the norm of a gradient
-    is clipped and Adam's eps is 1e-5 (openai/baselines);
+    - advantages are normalised in each minibatch by the population's standard deviation (that of
+      openai/baselines; stable-baselines3 takes the sample's, so gradients differ by (n - 1) / n);
+      weights begin orthogonal, the norm of a gradient is clipped and Adam's eps is 1e-5;
     - `clip_value` limits how far a value moves as the ratio is limited (openai/baselines);
     - `target_kl` ends the epochs when the policy has gone that far (Spinning Up);
     - `max_log_std` is an upper bound of a Gaussian's log std, applied after each learn. It is
@@ -53,8 +54,12 @@ class PPO(Agent):
     batch of observations counts in their statistics as much as the learning rate's factor;
     - `gamma`, `clip_reward`, `entropy` and `max_log_std` may be schedules (parts/schedule.py). The
     scale of rewards is then computed with the discount at the start.
-    Layout of older policies are corrected by the ratio alone, hence only a `rollout`, in which none
-    is more than `replay.capacity` learns old (1 by default), besides what other workers learned.
+    Experience of older policies is corrected by the ratio alone, hence only a `rollout`, in which
+    none is more than `replay.capacity` learns old (1 by default), besides what other workers
+    learned. In dcollect a batch holds a fragment of every worker, so W workers make 1 / W of the
+    updates, on batches W times as large: divide `envs` or `rollout_length` by W for the same
+    algorithm. Where deltas of workers are added (dupdate), the policy may move further than each
+    clip allows.
     """
 
     needs = frozenset({"vector"})
@@ -136,20 +141,26 @@ class PPO(Agent):
         return {}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        x = self.actor.fast(obs if self.normal is None else self.normal.fast(obs))
+        x = self.actor.forward_numpy(
+            obs if self.normal is None else self.normal.normalise_numpy(obs)
+        )
         if explore is None:
             return Acted(self.head.greedy(x), state, {})
         action, extras = self.head.draw(x, self.rng.act)
         return Acted(action, state, extras)
 
     def learn(self, batch: Batch) -> Learned:
+        """`epochs` x `minibatches` updates each of "actor" and "critic" (fewer with `target_kl` or
+        fewer transitions), then of the statistics, from whole fragments [T, B, ...] with the extras
+        `logp` and, for Box actions, `raw`. 0 updates if no transition is valid. Reads `progress`.
+        Raises AssertionError if log-probabilities and advantages differ in shape."""
         rows = self.prepare(batch)
-        updates, told = 0, dict[str, Tensor]()
+        updates, metrics = 0, dict[str, Tensor]()
         for _ in range(self.epochs if len(rows.value) else 0):
             divergences = []
             for part in self.shuffled(rows):
-                told = self.improve(part)
-                divergences.append(told["policy/kl"])
+                metrics = self.improve(part)
+                divergences.append(metrics["policy/kl"])
                 updates += 1
             if self.target_kl and float(torch.stack(divergences).mean()) > 1.5 * self.target_kl:
                 break
@@ -157,12 +168,12 @@ class PPO(Agent):
             self.head.limit(at(self.max_log_std, self.progress))
         if self.normal is not None:  # after the last use of what the actors normalised with
             self.normal.update(batch.obs[batch.weight > 0], self.optim.lr_factor)
-        return Learned(updates, told)
+        return Learned(updates, metrics)
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Batch:
-        """The valid rows [N, ...] with normalised obs, advantage, value target and value, all by
-        the critic as it is before the epochs."""
+        """The valid transitions [N, ...]: normalised obs [N, O], advantage, target and value [N] by
+        the critic as it is before the epochs, action and extras."""
         valid = batch.weight > 0
         cut = batch.terminated | batch.truncated | ~valid
         reward = batch.reward
@@ -183,14 +194,14 @@ class PPO(Agent):
         return Batch({name: column[valid] for name, column in columns.items()})
 
     def shuffled(self, rows: Batch) -> Iterator[Batch]:
-        """All rows once, in minibatches of sizes that differ by one at most."""
+        """All N transitions once, in minibatches whose sizes differ by one at most."""
         n = len(rows.value)
         order = torch.randperm(n, generator=self.rng.learn, device=self.device)
         for part in order.tensor_split(min(n, self.minibatches)) if n else ():
             yield Batch({name: column[part] for name, column in rows.items()})
 
     def improve(self, rows: Batch) -> dict[str, Tensor]:
-        """One update of actor and critic."""
+        """One update each of actor and critic on a minibatch of `prepare`'s transitions."""
         # Actor: equations 6 and 7, and the entropy of equation 9
         x = self.actor(rows.obs)
         log_ratio = self.head.logp(x, rows) - rows.logp

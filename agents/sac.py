@@ -30,6 +30,8 @@ from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
 
+# N transitions, O and A numbers in an observation and an action, C critics
+
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # Appendix C of arXiv:1801.01290, as Spinning Up has it
 
 
@@ -37,20 +39,25 @@ class SAC(Agent):
     """Twin critics, a squashed Gaussian actor and a temperature that holds the entropy at a target.
 
     Actions and log-probabilities live in [-1, 1]. `explore` is the probability that a uniformly
-    random action begins, which is then held for `hold` steps: 1 in the warm-up, 0 afterwards
+    random action begins, which is then held for `action_hold` steps: 1 in the warm-up, 0 afterwards
     (the policy's own noise); None is greedy: tanh of the mean.
 
     Deviations from the paper:
+    - the random actions of the warm-up are held for `action_hold` steps (1: as in the paper),
+      because single ones cancel out where an action acts on a velocity;
     - the temperature's loss is linear in log alpha, not in alpha (stable-baselines3);
+    - with replay=prioritized the weights correct the critics' loss only: actor and temperature see
+      the prioritised distribution;
     - `pessimism` p takes mean(Q) - p |Q1 - Q2| / 2 of both critics: 1 is the paper's minimum;
     - `n_step` > 1 leaves out the entropy of the steps in between and is biased off-policy;
     - `noise="pink"` correlates the policy's noise in time (Eberhard et al. 2023), marginals
-    unchanged;
-    - `average` > 0 keeps a running mean of the actor's weights, which only evaluation reads
-      (Izmailov et al. 2018, arXiv:1803.05407);
+      unchanged;
+    - `average` > 0 keeps an exponential average of the actor's weights from the first, random ones
+      on, which only evaluation reads. (Izmailov et al. 2018, arXiv:1803.05407, average late weights
+      equally.)
     - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034);
-    - `quantiles` > 0 is TQC (Kuznetsov et al. 2020, arXiv:2005.04269): so many are predicted by
-      each of `critics` critics, and `drop` of each do not count in the targets, see `Truncated`;
+    - `quantiles` > 0 is TQC (Kuznetsov et al. 2020, arXiv:2005.04269): each of `critics` critics
+      predicts so many quantiles, and `drop` of each are left out of the targets, see `Truncated`;
     - `bf16` multiplies hidden matrices in bfloat16 while learning.
     """
 
@@ -86,7 +93,7 @@ class SAC(Agent):
         layer_norm: bool = False,
         average: float = 0.0,
         noise: str = "white",
-        hold: int = 16,
+        action_hold: int = 16,
         bf16: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
@@ -99,7 +106,7 @@ class SAC(Agent):
         self.gamma, self.n_step, self.average = gamma, n_step, average
         self.automatic = temperature == "auto"
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
-        self.held = HeldActions(self.action_size, hold)
+        self.held = HeldActions(self.action_size, action_hold)
         self.noise: Noise = make_noise(noise, self.action_size)
 
         init = reseed(torch.Generator(), seed, "init")
@@ -145,7 +152,7 @@ class SAC(Agent):
         return {**self.held.initial_state(n), **self.noise.initial_state(n)}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        mean, log_std = np.split(self.actor.fast(obs), 2, axis=-1)
+        mean, log_std = np.split(self.actor.forward_numpy(obs), 2, axis=-1)
         if explore is None:
             return Acted(np.tanh(mean), state, {})
         std = np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX))
@@ -154,6 +161,9 @@ class SAC(Agent):
         return Acted(action, {**held_state, **noise_state}, {})
 
     def learn(self, batch: Batch) -> Learned:
+        """One update each of "critic", "actor" and "temperature" (unless it is fixed), then of
+        target and average, from N drawn transitions: action [N, A] in [-1, 1]. Priorities are the
+        critics' mean |TD error|. Raises AssertionError if reward or weight is not [N]."""
         alpha = self.log_alpha.detach().exp()
 
         # Critics: equations 5 and 6
@@ -182,11 +192,11 @@ class SAC(Agent):
             self.follow(lagging)
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": -logp, "policy/temperature": alpha}
-        told = {name: tensor.detach() for name, tensor in metrics.items()}
-        return Learned(1, told, priority=td.detach().abs().mean(0))
+        logged = {name: tensor.detach() for name, tensor in metrics.items()}
+        return Learned(1, logged, priority=td.detach().abs().mean(0))
 
     def sample(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """a = tanh(u), u ~ N(mean, std), and log pi(a|obs); obs [B, O] -> [B, A], [B].
+        """a = tanh(u), u ~ N(mean, std), and log pi(a|obs); obs [N, O] -> [N, A], [N].
 
         The correction log(1 - tanh(u)^2) is written as 2 (log 2 - u - softplus(-2u)), which does
         not lose digits at the edges (Appendix C; the form is Spinning Up's).
@@ -200,14 +210,14 @@ class SAC(Agent):
         return torch.tanh(u), (gaussian - squash).sum(-1)
 
     def q(self, critic: MLP, obs: Tensor, action: Tensor) -> Tensor:
-        """Every critic's values [C, B], or quantiles of them [C, K, B]."""
+        """Every critic's values [C, N], or quantiles of them [C, K, N]."""
         return self.critics.read(critic(torch.cat((obs, action), -1)))
 
-    def judge(self) -> None:
+    def use_average(self) -> None:
         if self.average:
             self.vector.flat("actor").copy_(self.vector.flat("average"))
 
-    def rebound(self) -> None:
+    def storage_moved(self) -> None:
         self.actor.forget_arrays()
 
 

@@ -27,8 +27,10 @@ class DiscreteSAC(Agent):
 
     Deviations from the paper:
     - the target entropy is `entropy_share` of the largest, log |A|: the paper's 0.98 asks two
-      actions for probabilities 0.58 and 0.42, which is no policy for balancing;
+      actions for probabilities 0.58 and 0.42, with which no pole is balanced;
     - the temperature's loss is linear in log alpha, not in alpha (stable-baselines3);
+    - with replay=prioritized the weights correct the critics' loss only: actor and temperature see
+      the prioritised distribution;
     - `n_step` > 1 leaves out the entropy of the steps in between and is biased off-policy;
     - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034).
     """
@@ -82,7 +84,7 @@ class DiscreteSAC(Agent):
         return {}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        logits = self.actor.fast(obs)
+        logits = self.actor.forward_numpy(obs)
         if explore is None:
             return Acted(logits.argmax(-1), state, {})
         probs = np.exp(logits - logits.max(-1, keepdims=True))
@@ -93,6 +95,9 @@ class DiscreteSAC(Agent):
         return Acted((drawn >= below[:, :-1]).sum(-1), state, {})
 
     def learn(self, batch: Batch) -> Learned:
+        """One update each of "critic", "actor" and "temperature" (unless it is fixed), then of the
+        target, from N drawn transitions: action [N] int64. Priorities are the critics' mean
+        |TD error|. Raises AssertionError if reward, discount or weight is not [N]."""
         alpha = self.log_alpha.detach().exp()
 
         # Critics: the soft value of equation 10 in equation 3 of arXiv:1812.05905
@@ -125,10 +130,10 @@ class DiscreteSAC(Agent):
         self.follow("target")
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": entropy, "policy/temperature": alpha}
-        told = {name: tensor.detach() for name, tensor in metrics.items()}
-        return Learned(1, told, priority=td.detach().abs().mean(0))
+        logged = {name: tensor.detach() for name, tensor in metrics.items()}
+        return Learned(1, logged, priority=td.detach().abs().mean(0))
 
-    def rebound(self) -> None:
+    def storage_moved(self) -> None:
         self.actor.forget_arrays()
 
 

@@ -17,22 +17,26 @@ from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
 
+# N transitions, O and A numbers in an observation and an action, C critics
+
 
 class TD3(Agent):
-    """A deterministic actor, `critics` critics whose minimum is trusted, smoothed targets, and an
-    actor that moves, with all targets, only at every `delay`-th update of the critics that this
-    copy of the agent makes, counted on from where the vector's count stood at its first.
+    """A deterministic actor, the minimum of `critics` critics as the target, smoothed target
+    actions, and a delayed actor: actor and targets move at every `delay`-th update of the critics
+    that this copy of the agent makes, counted from the vector's count at its first.
 
     Actions live in [-1, 1], so `noise_std`, `smoothing` and `smoothing_clip` are in units of half
     the action range, as in the paper. `explore` is the probability that a uniformly random action
-    begins, which is then held for `hold` steps: 1 in the warm-up, 0 afterwards (Gaussian noise
-    around the actor's action); None is greedy.
+    begins, which is then held for `action_hold` steps: 1 in the warm-up, 0 afterwards, where
+    Gaussian noise is added to the actor's action; None is greedy.
 
     One critic without smoothing and delay is DDPG (Lillicrap et al. 2016, arXiv:1509.02971), with
     Gaussian noise in the place of an Ornstein-Uhlenbeck process.
 
     Deviations from the paper:
     - the warm-up's random actions may be held;
+    - with replay=prioritized the weights correct the critics' loss only: the actor sees the
+      prioritised distribution;
     - `noise="pink"` correlates the exploration in time (Eberhard et al. 2023), marginals unchanged;
     - `n_step` > 1 is biased off-policy;
     - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034).
@@ -62,7 +66,7 @@ class TD3(Agent):
         layer_norm: bool = False,
         noise: str = "white",
         noise_std: float = 0.1,
-        hold: int = 1,
+        action_hold: int = 1,
     ) -> None:
         super().__init__(spec, seed, device)
         at_least(0, actor_lr=actor_lr, critic_lr=critic_lr)
@@ -75,7 +79,7 @@ class TD3(Agent):
         self.smoothing, self.smoothing_clip = smoothing, smoothing_clip
         self.noise_std = noise_std
         self.noise: Noise = make_noise(noise, self.action_size)
-        self.held = HeldActions(self.action_size, hold)
+        self.held = HeldActions(self.action_size, action_hold)
         self.made: int | None = None  # updates, this copy's own: see `learn`
 
         net: dict[str, Any] = {"generator": reseed(torch.Generator(), seed, "init")}
@@ -88,10 +92,12 @@ class TD3(Agent):
             **net,
         )
         self.target, self.target_actor = self.critic.copy(), self.actor.copy()
-        rates = {"critic": critic_lr, "actor": actor_lr}
-        for name, network in (("critic", self.critic), ("actor", self.actor)):
-            own = rates[name]
-            self.groups[name] = Group(network.tensors, lr=lr if own is None else own)
+        moved = {
+            "critic": (self.critic.tensors, critic_lr),
+            "actor": (self.actor.tensors, actor_lr),
+        }
+        for name, (tensors, own) in moved.items():
+            self.groups[name] = Group(tensors, lr=lr if own is None else own)
         self.slow = {"target": self.target.tensors, "target_actor": self.target_actor.tensors}
         per_update = 1 - (1 - tau) ** (1 / delay)
         self.follows = {"target": ("critic", per_update), "target_actor": ("actor", per_update)}
@@ -102,7 +108,7 @@ class TD3(Agent):
         return {**self.held.initial_state(n), **self.noise.initial_state(n)}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        action = np.tanh(self.actor.fast(obs))
+        action = np.tanh(self.actor.forward_numpy(obs))
         if explore is None:
             return Acted(action, state, {})
         noise, noise_state = self.noise(state, len(obs), self.rng.act)
@@ -111,6 +117,9 @@ class TD3(Agent):
         return Acted(noisy, {**held_state, **noise_state}, {})
 
     def learn(self, batch: Batch) -> Learned:
+        """One update of "critic" and, at every `delay`-th, of "actor" and both targets, from N
+        drawn transitions: action [N, A] in [-1, 1]. Priorities are the critics' mean |TD error|.
+        Raises AssertionError if reward, discount or weight is not [N]."""
         if self.made is None:
             self.made = int(self.groups["critic"].count[0])
 
@@ -128,8 +137,8 @@ class TD3(Agent):
         self.descend("critic", critic_loss)
         metrics = {"loss/critic": critic_loss, "q/mean": q, "q/target": y}
 
-        # Actor and all targets: every `delay`-th of its own updates. By the vector's count, which
-        # workers merge, a task might begin at each multiple of `delay` and end before the next
+        # Actor and all targets: every `delay`-th of its own updates, not of the vector's count,
+        # because merging moves that count in steps of a task's updates, which could skip multiples
         self.made += 1
         if self.made % self.delay == 0:
             action = torch.tanh(self.actor(batch.obs))
@@ -138,11 +147,11 @@ class TD3(Agent):
             metrics["loss/actor"] = actor_loss
             for lagging in self.follows:
                 self.follow(lagging)
-        told = {name: value.detach() for name, value in metrics.items()}
-        return Learned(1, told, priority=td.detach().abs().mean(0))
+        logged = {name: value.detach() for name, value in metrics.items()}
+        return Learned(1, logged, priority=td.detach().abs().mean(0))
 
     def smooth(self, action: Tensor) -> Tensor:
-        """Clipped noise around a target action [B, A], clipped again: equation 14."""
+        """Clipped noise around a target action [N, A], clipped again: equation 14."""
         if not self.smoothing:
             return action
         drawn = torch.randn(action.shape, generator=self.rng.learn, device=action.device)
@@ -150,16 +159,16 @@ class TD3(Agent):
         return (action + (self.smoothing * drawn).clamp_(-limit, limit)).clamp_(-1, 1)
 
     def q(self, critics: MLP, obs: Tensor, action: Tensor) -> Tensor:
-        """Every critic's values, [C, B]."""
+        """Every critic's values, [C, N]."""
         return critics(torch.cat((obs, action), -1)).squeeze(-1)
 
     def follow(self, target: str) -> None:
-        """One step of tau every `delay` updates. `follows` has the same rate per update, for those
-        who merge any number of them."""
+        """One step of tau every `delay` updates. `follows` has the equivalent rate per update, for
+        paradigms that merge any number of updates at once."""
         group, _ = self.follows[target]
         self.optim.follow(self.vector.flat(target), self.vector.flat(group), self.tau)
 
-    def rebound(self) -> None:
+    def storage_moved(self) -> None:
         self.actor.forget_arrays()
         self.first = _first(self.critic)
 

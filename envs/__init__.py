@@ -1,1 +1,1 @@
-"""Worlds: building them (`make`), what they are wrapped in (`wrappers`), tiny ones (`toys`)."""
+"""Envs: building them (`make`), what they are wrapped in (`wrappers`), tiny ones (`toys`)."""

@@ -1,7 +1,7 @@
-"""EnvPool's worlds, which step in C++ (Weng et al. 2022, arXiv:2206.10558), as vectors of slots.
+"""EnvPool's envs, which step in C++ (Weng et al. 2022, arXiv:2206.10558), as a vector env.
 
-They are rewritten worlds: near Gymnasium's, not the same bits. Policies are therefore always judged
-in Gymnasium's (rank None of `make_env`), and figures of one engine are not those of the other.
+EnvPool's envs are rewritten: close to Gymnasium's, not the same bits. Policies are therefore always
+evaluated in Gymnasium's (rank None of `make_env`), and results of the two engines are not mixed.
 """
 
 from __future__ import annotations

@@ -38,9 +38,10 @@ def make_env(
 ) -> VectorEnv:
     """`num_envs` copies of one env, stepped one after another in this process.
 
-    `id` may be "module:EnvId": the module is imported first. Worker `rank` gets
-    `per_worker[rank % len(per_worker)]` over `kwargs`. Rank None is the reference env: without it,
-    and of Gymnasium whatever the `engine`. `threads` are EnvPool's.
+    `id` may be "module:EnvId": the module is imported first. Worker `rank` gets the keywords
+    `kwargs`, updated with `per_worker[rank % len(per_worker)]`. Rank None is the reference env, in
+    which policies are evaluated: `kwargs` only, and Gymnasium whatever the `engine`. `threads` are
+    EnvPool's.
     Each action is played for `action_repeat` steps, in the reference env too; rewards are summed.
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
     from there. With `copy=False` the observations of a step may be overwritten by the next one.

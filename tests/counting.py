@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State
 from agents.parts.optim import Local
-from envs.toys import Counting
+from envs.counting import Counting
 
 
 class Counter(Agent):

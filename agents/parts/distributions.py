@@ -1,4 +1,4 @@
-"""Losses' two halves for critics that predict a distribution of returns, not its mean alone."""
+"""Losses of critics that predict a distribution of returns: C51's projection and quantiles."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def categorical_projection(probs: Tensor, atoms: Tensor, support: Tensor) -> Ten
 
 
 def quantile_huber(predicted: Tensor, target: Tensor, taus: Tensor, kappa: float = 1.0) -> Tensor:
-    """Quantile regression's loss of each row, sum_i mean_j rho_tau_i(target_j - predicted_i):
+    """Quantile regression's loss, sum_i mean_j rho_tau_i(target_j - predicted_i), one a sample:
     equation 10 of Dabney et al. 2018, arXiv:1710.10044. No gradient flows into the target.
 
     predicted [B, K] at the fractions taus [K], target [B, M]  -> [B].

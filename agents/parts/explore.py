@@ -13,18 +13,19 @@ from agents.base import State, at_least, within
 
 @dataclass(frozen=True)
 class Warmup:
-    """Explore fully for the first `steps` env steps (over all workers), then as `after` says."""
+    """Explore fully for the first `steps` env steps (over all workers), then with probability
+    `min_random`."""
 
     steps: int
-    after: float = 0.0
+    min_random: float = 0.0
 
     def __post_init__(self) -> None:
         at_least(0, "explore", steps=self.steps)
-        within(0, 1, "explore", after=self.after)
+        within(0, 1, "explore", min_random=self.min_random)
 
     def __call__(self, steps: int, index: int, count: int) -> float:
         """steps: own env steps x workers; index: this env among all `count` of them."""
-        return 1.0 if steps < self.steps else self.after
+        return 1.0 if steps < self.steps else self.min_random
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Epsilon:
     """1 for the first `warmup` env steps (over all workers), then in a straight line from `start`
     to the env's own end, within `steps`.
 
-    The i-th of n envs ends at final^(1 + spread i / (n - 1)): all at `final` where spread is 0,
+    The i-th of n envs ends at final^(1 + epsilon_spread i / (n - 1)): all at `final` where
+    epsilon_spread is 0,
     with 0.4 and 7 on Ape-X's ladder (Horgan et al. 2018, arXiv:1803.00933, section 4.1).
     """
 
@@ -40,17 +42,19 @@ class Epsilon:
     steps: int
     start: float = 1.0
     final: float = 0.05
-    spread: float = 0.0
+    epsilon_spread: float = 0.0
 
     def __post_init__(self) -> None:
-        at_least(0, "explore", warmup=self.warmup, steps=self.steps, spread=self.spread)
+        at_least(
+            0, "explore", warmup=self.warmup, steps=self.steps, epsilon_spread=self.epsilon_spread
+        )
         within(0, 1, "explore", start=self.start, final=self.final)
 
     def __call__(self, steps: int, index: int, count: int) -> float:
         """steps: own env steps x workers; index: this env among all `count` of them."""
         if steps < self.warmup:
             return 1.0
-        end: float = self.final ** (1 + self.spread * index / max(1, count - 1))
+        end: float = self.final ** (1 + self.epsilon_spread * index / max(1, count - 1))
         along = min(1.0, (steps - self.warmup) / self.steps) if self.steps else 1.0
         return self.start + along * (end - self.start)
 
@@ -63,7 +67,7 @@ class HeldActions:
     """
 
     def __init__(self, size: int, steps: int) -> None:
-        at_least(1, hold=steps)
+        at_least(1, action_hold=steps)
         self.size, self.steps = size, steps
 
     def initial_state(self, n: int) -> State:

@@ -1,7 +1,7 @@
-"""What a Q-network says of an action's return: its value, or a distribution over it.
+"""What a Q-network predicts of an action's return: its value, or a distribution over it.
 
-A head reads K numbers z [..., K] for each action and knows their value and their loss against what
-the next state says.
+A head interprets K numbers z [..., K] for each action: their expected return, and their loss
+against the next state's.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Loss(NamedTuple):
 
 
 class Head(Protocol):
-    """`size` is K; `value` and `fast` are the expected return of z [..., K] -> [...]."""
+    """`size` is K; `value`, in NumPy `value_numpy`, is the expected return [...] of z [..., K]."""
 
     size: int
 
     def value(self, z: Tensor) -> Tensor: ...
 
-    def fast(self, z: np.ndarray) -> np.ndarray: ...
+    def value_numpy(self, z: np.ndarray) -> np.ndarray: ...
 
     def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:
         """z, next_z [B, K] of the action taken and of the best next one; reward, discount [B]."""
@@ -54,7 +54,7 @@ class Value:
     def value(self, z: Tensor) -> Tensor:
         return z.squeeze(-1)
 
-    def fast(self, z: np.ndarray) -> np.ndarray:
+    def value_numpy(self, z: np.ndarray) -> np.ndarray:
         return z[..., 0]
 
     def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:
@@ -84,7 +84,7 @@ class Categorical:
     def value(self, z: Tensor) -> Tensor:
         return z.softmax(-1) @ self.support
 
-    def fast(self, z: np.ndarray) -> np.ndarray:
+    def value_numpy(self, z: np.ndarray) -> np.ndarray:
         odds = np.exp(z - z.max(-1, keepdims=True))
         return np.asarray(odds @ self.atoms / odds.sum(-1))
 
@@ -113,7 +113,7 @@ class Quantile:
     def value(self, z: Tensor) -> Tensor:
         return z.mean(-1)
 
-    def fast(self, z: np.ndarray) -> np.ndarray:
+    def value_numpy(self, z: np.ndarray) -> np.ndarray:
         return np.asarray(z.mean(-1))
 
     def loss(self, z: Tensor, next_z: Tensor, reward: Tensor, discount: Tensor) -> Loss:

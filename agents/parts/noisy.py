@@ -21,7 +21,7 @@ class NoisyMLP:
 
         x (W + S * e_I^T e_O) + b + s * e_O  =  (x W + b) + e_O * ((x * e_I) S + s)
 
-    and the right-hand side takes other noise for every row of x as easily as one for all. Without
+    and the right-hand side allows noise of its own for every row of x at the same cost. Without
     noise it is the network of the means. Means start as an MLP's, scales at sigma / sqrt(I)
     (section 3.2).
 
@@ -76,10 +76,10 @@ class NoisyMLP:
                 x = x.relu_()
         return x
 
-    def fast(self, x: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
-        """The same forward in NumPy. (On a CUDA device it is torch's.)"""
+    def forward_numpy(self, x: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+        """The same in NumPy; on a CUDA device torch computes it."""
         if noise is None:
-            return self.mean.fast(x)
+            return self.mean.forward_numpy(x)
         if (device := self.mean.device).type != "cpu":
             with torch.no_grad():
                 drawn = torch.from_numpy(noise).to(device)

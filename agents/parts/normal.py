@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class Normal:
-    """Mean and variance of every row seen, for inputs of `size` dimensions.
+    """Running mean and variance of inputs of `size` dimensions, over all that were seen.
 
         normal = Normal(size)              # normal.tensors belong into the agent's `slow`
         x = normal(obs)                    # learning, [..., size] in torch
-        x = normal.fast(obs)               # acting, the same numbers in NumPy
-        normal.update(obs[valid])          # by `learn` alone, after its last use of `normal(...)`
+        x = normal.normalise_numpy(obs)               # acting, the same numbers in NumPy
+        normal.update(obs[valid])          # in `learn` only, after its last use of `normal(...)`
 
     `sums` [2, 1 + 2 size] holds the count, sum x and sum x^2. Every rule that merges weights is
     linear in the vector, and a linear mixture of sums weighs means and variances by their counts
@@ -41,7 +41,7 @@ class Normal:
         mean, square = sums[1 : 1 + self.size] / count, sums[1 + self.size :] / count
         return mean, np.sqrt(np.maximum(square - mean * mean, 0) + 1e-8)
 
-    def fast(self, x: np.ndarray) -> np.ndarray:
+    def normalise_numpy(self, x: np.ndarray) -> np.ndarray:
         """x [..., size] in float32, normalised and clipped."""
         mean, std = (moment.astype(np.float32) for moment in self.moments())
         out: np.ndarray = (x - mean) / std
@@ -55,10 +55,10 @@ class Normal:
         return ((x - mean) / std).clamp_(-self.bound, self.bound)
 
     def update(self, x: Tensor, weight: float = 1.0) -> None:
-        """Takes in rows x [N, size], each as so much of a sample.
+        """Adds inputs x [N, size], each counted as `weight` samples.
 
-        Where learning rates fall, so should the weight: inputs that go on drifting under weights
-        that stand still undo what was learned.
+        The weight should fall with the learning rate: if the statistics go on moving while the
+        network no longer does, what it has learned is undone.
         """
         x = x.double()
         count = x.new_full((1,), len(x))
@@ -88,7 +88,8 @@ class ReturnScale:
         return reward / float(self.normal.moments()[1][0])
 
     def update(self, reward: Tensor, cut: Tensor, valid: Tensor) -> None:
-        """reward [T, B]; `cut`: nothing is carried past this row; `valid`: rows that count."""
+        """reward [T, B] float32; cut [T, B] bool: the return does not go on past this step;
+        valid [T, B] bool: steps that count."""
         running = torch.zeros_like(reward[0])
         returns = []
         for r, over in zip(reward, cut, strict=True):

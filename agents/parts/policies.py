@@ -1,7 +1,8 @@
 """Stochastic policies without squashing: a head that turns a network's output into actions, the
 tanh network below it, and an LSTM that remembers for both.
 
-Heads draw in NumPy, without autograd, and judge in torch; both compute the same log pi(a|s).
+Heads draw in NumPy, without autograd, and give log-probabilities of a batch in torch; both compute
+the same log pi(a|s).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from agents.base import Batch, Key, Spec
 
-# T time, B slots or rows, I inputs, U units of the LSTM, A action dimensions or choices
+# T time, B env slots or transitions, I inputs, U units of the LSTM, A action dimensions or choices
 
 LOG_2PI = math.log(2 * math.pi)
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # where a net gives the log std: keeps exp() finite
@@ -27,9 +28,9 @@ FORGET_BIAS = 3.0  # keeps 95 % a step; with 1 (73 %) none of 4 seeds learned Re
 
 
 class Head(Protocol):
-    """A distribution over actions, its parameters x [..., size] a network's output.
+    """A distribution over actions, its parameters x [..., size] float32 a network's output.
 
-    `extras`: the columns that `draw` emits beside the action. `tensors`: parameters of its own.
+    `extras`: the columns that `draw` emits besides the action. `tensors`: parameters of its own.
     """
 
     size: int
@@ -37,21 +38,21 @@ class Head(Protocol):
     tensors: list[Tensor]
 
     def greedy(self, x: np.ndarray) -> np.ndarray:
-        """The most likely actions."""
+        """The most likely actions, x [B, size] -> [B, ...]."""
         ...
 
     def draw(
         self, x: np.ndarray, generator: torch.Generator
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Actions, and their extras: `logp` [B] is log pi of what was drawn."""
+        """Actions [B, ...] and their extras, among them `logp` [B], log pi of what was drawn."""
         ...
 
     def logp(self, x: Tensor, batch: Batch) -> Tensor:
-        """log pi [...] of what was drawn in the batch."""
+        """log pi [...] of the batch's actions under x [..., size], with gradient."""
         ...
 
     def entropy(self, x: Tensor) -> Tensor:
-        """In nats, [...]."""
+        """The entropy in nats, [...], with gradient."""
         ...
 
     def limit(self, log_std: float) -> None:
@@ -194,8 +195,9 @@ class Net:
     def _layer(self, i: int) -> tuple[Tensor, Tensor]:
         return self.tensors[i].mT, self.tensors[i + 1]
 
-    def fast(self, x: np.ndarray) -> np.ndarray:
-        """The same in NumPy: half of torch's time for a few rows."""
+    def forward_numpy(self, x: np.ndarray) -> np.ndarray:
+        """The same in NumPy, [..., I] -> [..., O] float32: half of torch's time for a few
+        observations."""
         for i in range(0, len(self.tensors), 2):
             x = (x if i == 0 else np.tanh(x)) @ array(self.tensors[i]) + array(self.tensors[i + 1])
         return x
@@ -235,12 +237,12 @@ class LSTM:
         return torch.stack(states)
 
     def step(self, x: Tensor, state: Tensor) -> Tensor:
-        """One step of many rows at once, [..., I] and [..., 2U] -> [..., 2U]."""
+        """One step of many states at once, [..., I] and [..., 2U] -> [..., 2U]."""
         inward, across, bias = self.tensors
         h, c = state.chunk(2, -1)
         return _gated(torch.nn.functional.linear(x, inward.mT, bias) + h @ across, c)
 
-    def fast(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
+    def step_numpy(self, x: np.ndarray, state: np.ndarray) -> np.ndarray:
         """`step` in NumPy."""
         inward, across, bias = map(array, self.tensors)
         h, c = np.split(state, 2, -1)

@@ -1,16 +1,17 @@
-"""Returns and advantages of fragments: what values are regressed on and policies are pushed by.
+"""Returns and advantages of fragments: the targets of values and the weights of policy gradients.
 
-Every function is of tensors, float32 or float64, on any device; what it returns carries no
-gradient. Time comes first and nothing is remembered between calls:
+Every function is of tensors, float32 or float64, on any device; its result carries no gradient.
+Time comes first and nothing is remembered between calls. Columns of different shapes raise
+AssertionError.
 
     reward [T, B], raw.  discount [T, B] = gamma, 0 where the episode terminated.
     value [T, B] = V(s_t).  next_value [T, B] = V(s_{t+1}), at an episode's end of that episode's
-    own last observation.  cut [T, B] bool: what comes after this row is no part of its future
-    (terminated, truncated or made up); the last row is one by nature.
+    own last observation.  cut [T, B] bool: what follows this step is no part of its future
+    (terminated, truncated or a reset step); the last step of a fragment is always treated as cut.
 
 At a cut the future is discount * next_value, so a truncated episode is bootstrapped and a
-terminated one is not (Pardo et al. 2018, arXiv:1712.00378). Numbers in made-up rows are of no
-consequence to other rows as long as they are finite.
+terminated one is not (Pardo et al. 2018, arXiv:1712.00378). Numbers in reset steps do not change
+the results of other steps as long as they are finite.
 """
 
 from __future__ import annotations
@@ -20,21 +21,12 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def td_target(reward: Tensor, discount: Tensor, next_value: Tensor) -> Tensor:
-    """r_t + g_t V(s_{t+1}), all of one shape: TD(0), Sutton and Barto 2018, equation 6.2.
-
-    With rewards summed over n steps and discounts of gamma^n it is the n-step target.
-    """
-    _check(reward, discount=discount, next_value=next_value)
-    return reward + discount * next_value
-
-
-@torch.no_grad()
 def n_step_return(
     reward: Tensor, discount: Tensor, next_value: Tensor, cut: Tensor, n: int
 ) -> Tensor:
     """G_{t:t+n} = r_t + g_t r_{t+1} + ... bootstrapped after n steps, or at a cut if that is
-    sooner: Sutton and Barto 2018, section 7.1, equation 7.1. All [T, B] -> [T, B]."""
+    sooner: Sutton and Barto 2018, section 7.1, equation 7.1. All [T, B] -> [T, B]. n = 1 is the
+    target of TD(0). Raises ValueError for n < 1."""
     _check(reward, discount=discount, next_value=next_value, cut=cut)
     if n < 1:
         raise ValueError(f"n_step is {n}: it must be 1 or more")
@@ -125,7 +117,7 @@ def _check(reward: Tensor, **others: Tensor) -> None:
 
 
 def _after(future: Tensor, next_value: Tensor, cut: Tensor) -> Tensor:
-    """The next row's `future`; at a cut and in the last row next_value. All [T, B]."""
+    """The next step's `future`; at a cut and in the last step next_value. All [T, B]."""
     after = next_value.clone()
     after[:-1] = torch.where(cut[:-1], next_value[:-1], future[1:])
     return after
@@ -134,8 +126,8 @@ def _after(future: Tensor, next_value: Tensor, cut: Tensor) -> Tensor:
 def _accumulate(term: Tensor, decay: Tensor) -> Tensor:
     """x_t = term_t + decay_t x_{t+1} with x_T = 0, for all t at once; overwrites `term` [T, B].
 
-    Each round doubles how many terms every row has summed (Hillis and Steele 1986), so T = 2048
-    takes 11 rounds of three operations, a twentieth of a loop's time over the rows.
+    Each round doubles how many terms every step has summed (Hillis and Steele 1986), so T = 2048
+    takes 11 rounds of three operations, a twentieth of the time of a loop over the steps.
     """
     decay, reach = decay[:-1], 1
     while reach < len(term):

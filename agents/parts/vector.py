@@ -1,5 +1,5 @@
-"""One flat float32 vector that holds everything `learn` changes; the agent's tensors become views
-of it."""
+"""One flat float32 vector that holds everything `learn` changes; the agent's tensors are views of
+it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from agents.base import Agent, Group, at_least, within
+from agents.base import Agent, at_least, within
 
 ALIGN = 16  # elements; shards and fused Adam give the same bits only when cut at multiples of 16
 
@@ -18,6 +18,7 @@ class Vector:
     slow tensors, then Adam's moments and step counts. So every part is a prefix.
 
     floats: float32 [n] on the agent's device. counts: int64 [groups], updates made of each group.
+    Raises ValueError for a gamma, n_step or rate in `follows` out of range.
     """
 
     def __init__(self, agent: Agent) -> None:
@@ -25,9 +26,9 @@ class Vector:
         at_least(1, n_step=agent.n_step)
         within(0, 1, "agent.follows", **{name: rate for name, (_, rate) in agent.follows.items()})
         self.agent = agent
-        acting, judged = agent.parts["act"], agent.parts["evaluate"]
+        acting, evaluating = agent.parts["act"], agent.parts["evaluate"]
         sources = {**{name: g.tensors for name, g in agent.groups.items()}, **agent.slow}
-        names = [*acting, *(n for n in judged if n not in acting)]
+        names = [*acting, *(n for n in evaluating if n not in acting)]
         names += [n for n in sources if n not in names]
         self._spans: dict[str, slice] = {}
         self._places: list[tuple[Tensor, int]] = []
@@ -75,7 +76,8 @@ class Vector:
         return int(self._sizes[part])
 
     def bind(self, floats: Tensor, counts: Tensor) -> None:
-        """Makes the agent's tensors views of other storage, whose values they take on."""
+        """Makes the agent's tensors views of other storage, whose values they take on. Raises
+        ValueError if it has another length."""
         if floats.shape != (self._sizes["all"],):
             raise ValueError(
                 f"the vector has {self._sizes['all']} floats, not {tuple(floats.shape)}"
@@ -87,18 +89,13 @@ class Vector:
             group.flat, group.m, group.v = (self.flat(f"{name}{s}") for s in ("", ".m", ".v"))
             group.step = self.flat(f"{name}.step")[0]
             group.count = counts.numpy()[index : index + 1]
-        self.agent.rebound()
+        self.agent.storage_moved()
 
     def load(self, part: str, floats: Tensor, counts: Tensor | None = None) -> None:
-        """Takes a part's values over (and all counts, where they come along)."""
+        """Copies a part's values [size(part)] into the vector, and all counts if they are given."""
         self.floats[: self.size(part)].copy_(floats)
         if counts is not None:
             self.counts.copy_(counts)
-
-
-def group_spans(vector: Vector, groups: Iterable[str]) -> list[slice]:
-    """Where these groups' values lie, in order."""
-    return [vector.span(name) for name in groups]
 
 
 def _views(flat: Tensor, like: list[Tensor]) -> Iterable[Tensor]:
@@ -110,6 +107,3 @@ def _views(flat: Tensor, like: list[Tensor]) -> Iterable[Tensor]:
 
 def _padded(n: int) -> int:
     return -(-n // ALIGN) * ALIGN
-
-
-__all__ = ["ALIGN", "Group", "Vector", "group_spans"]

@@ -285,7 +285,7 @@ class EvaluationWorker(Role):
         Snapshot("evaluate", desk.floats.tensor, agent.vector.counts, 0).into(agent)
         count, averaged = (int(word) for word in desk.words.array[2:])
         if averaged:
-            agent.judge()
+            agent.use_average()
         played = play(agent, env, desk.seeds.array[:count].tolist(), going)
         if played is None:
             return

@@ -211,7 +211,7 @@ def test_reinforce_learns_from_rows_whose_end_is_known() -> None:
     assert not torch.equal(known, batch.valid)
     agent.optim = Still(agent)
     told = agent.learn(batch).metrics
-    assert float(told["policy/rows"].mean()) == pytest.approx(float(known.float().mean()))
+    assert float(told["policy/learned_share"].mean()) == pytest.approx(float(known.float().mean()))
     before = agent.optim.grads["actor"]
     batch["reward"][batch.valid & ~known] += 100.0
     agent.learn(batch)
@@ -225,6 +225,34 @@ def test_no_known_end_is_no_update() -> None:
     batch["terminated"] = batch["truncated"] = torch.zeros_like(batch.valid)
     batch["weight"], batch["valid"] = torch.ones_like(batch.weight), torch.ones_like(batch.valid)
     assert agent.learn(batch).updates == 0
+
+
+def test_what_reinforce_drops_is_counted() -> None:
+    agent = make("Counting", actor_critic, **REINFORCE)
+    (batch,) = played(agent, "Counting")
+    told = agent.learn(batch).metrics
+    lost = 1 - float(told["policy/learned_share"].sum() / batch.valid.sum())
+    assert 0 < lost < 1 and float(told["policy/dropped_share"]) == pytest.approx(lost)
+    assert float(told["policy/dropped_fragments"]) == 0.0
+
+    for name in ("terminated", "truncated"):  # two of the three slots have no end
+        batch[name] = batch[name].clone()
+        batch[name][:, :2] = False
+    batch["weight"] = torch.ones_like(batch.weight)
+    for learns in (1, 2):
+        assert float(agent.learn(batch).metrics["policy/dropped_fragments"]) == 2 * learns
+
+    batch["terminated"][:], batch["truncated"][:] = False, False
+    learned = agent.learn(batch)
+    assert learned.updates == 0
+    assert float(learned.metrics["policy/dropped_share"]) == 1.0
+    assert float(learned.metrics["policy/dropped_fragments"]) == 7.0
+
+
+def test_with_a_critic_nothing_is_dropped() -> None:
+    agent = make("Counting", actor_critic)
+    metrics = agent.learn(played(agent, "Counting")[0]).metrics
+    assert not any(name.startswith("policy/dropped") for name in metrics)
 
 
 def test_wrong_choices_are_named() -> None:

@@ -276,9 +276,9 @@ def test_the_numpy_forward_is_the_torch_forward(parts: dict[str, Any], head: str
     noise = agent.online.draw(SIZE, torch.Generator().manual_seed(1))
     for drawn in (None, noise):
         z = agent.online(obs, drawn).detach()
-        fast = agent.online.fast(obs.numpy(), None if drawn is None else drawn.numpy())
+        fast = agent.online.forward_numpy(obs.numpy(), None if drawn is None else drawn.numpy())
         assert_allclose(fast, z, atol=1e-5)
-        assert_allclose(agent.head.fast(fast), agent.head.value(z), atol=1e-5)
+        assert_allclose(agent.head.value_numpy(fast), agent.head.value(z), atol=1e-5)
 
 
 def test_noise_is_one_draw_a_row_or_one_for_all() -> None:
@@ -326,9 +326,9 @@ def test_acting_follows_weights_that_have_moved_to_other_storage(noisy: bool) ->
     agent, obs = make(noisy=noisy, dueling=True), batch().obs
     noise = agent.online.draw(SIZE, torch.Generator().manual_seed(1))
     drawn = None if noise is None else noise.numpy()
-    before = agent.online.fast(obs.numpy(), drawn)
+    before = agent.online.forward_numpy(obs.numpy(), drawn)
     agent.vector.bind(2 * agent.vector.floats, agent.vector.counts.clone())
-    after = agent.online.fast(obs.numpy(), drawn)
+    after = agent.online.forward_numpy(obs.numpy(), drawn)
     assert_allclose(after, agent.online(obs, noise).detach(), atol=1e-4)
     assert np.abs(after - before).max() > 0.1
 
@@ -382,7 +382,7 @@ def test_an_evaluator_judges_the_average_where_there_is_one() -> None:
     for each in (agent, plain):
         each.learn(batch())
         before = each.vector.flat("q").clone()
-        each.judge()
+        each.use_average()
         assert torch.equal(each.vector.flat("q"), before) == (each is plain)
     assert torch.equal(agent.vector.flat("q"), agent.vector.flat("average"))
 
@@ -412,7 +412,7 @@ def learner(env_steps: int = 600, **options: Any) -> Any:
     return job(
         WORLD,
         functools.partial(dqn, **{"lr": 3e-3, "gamma": 0.0, **options}),
-        explore=Warmup(200, after=0.1),
+        explore=Warmup(200, min_random=0.1),
         env_steps=env_steps,
         warmup=100,
         num_envs=4,

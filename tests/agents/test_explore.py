@@ -18,7 +18,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_warm_up_explores_fully_and_then_as_told() -> None:
-    explore = Warmup(100, after=0.1)
+    explore = Warmup(100, min_random=0.1)
     assert [explore(steps, 0, 4) for steps in (0, 99, 100, 1000)] == [1.0, 1.0, 0.1, 0.1]
 
 
@@ -134,7 +134,7 @@ def test_epsilon_falls_along_a_line_after_the_warm_up() -> None:
 
 
 def test_the_ladder_gives_every_env_its_own_and_does_not_shrink_with_few() -> None:
-    ladder = Epsilon(warmup=0, steps=0, start=0.4, final=0.4, spread=7.0)
+    ladder = Epsilon(warmup=0, steps=0, start=0.4, final=0.4, epsilon_spread=7.0)
     told = [ladder(0, index, 8) for index in range(8)]
     assert told == pytest.approx([0.4 ** (1 + index) for index in range(8)])
     assert [ladder(0, index, 2) for index in range(2)] == pytest.approx([0.4, 0.4**8])

@@ -64,19 +64,19 @@ def test_the_numpy_forward_is_the_torch_forward(
 ) -> None:
     net, x = make(*sizes, **options), inputs(rows, sizes[0])
     given = x.numpy().copy()
-    assert_allclose(net.fast(given), net(x).detach(), atol=1e-5)
+    assert_allclose(net.forward_numpy(given), net(x).detach(), atol=1e-5)
     assert_allclose(given, x)
 
 
 def test_the_numpy_forward_sees_weights_that_are_changed_in_place_or_moved() -> None:
     net, x = make(3, 16, 2), inputs(4, 3)
-    net.fast(x.numpy())
+    net.forward_numpy(x.numpy())
     with torch.no_grad():
         net.weights[0].mul_(2)
-    assert_allclose(net.fast(x.numpy()), net(x).detach(), atol=1e-5)
+    assert_allclose(net.forward_numpy(x.numpy()), net(x).detach(), atol=1e-5)
     net.weights[0].data = torch.zeros_like(net.weights[0])
     net.forget_arrays()
-    assert_allclose(net.fast(x.numpy()), net(x).detach(), atol=1e-5)
+    assert_allclose(net.forward_numpy(x.numpy()), net(x).detach(), atol=1e-5)
 
 
 def test_weights_and_biases_start_uniform_as_in_torchs_layers() -> None:
@@ -114,4 +114,6 @@ def test_bfloat16_changes_hidden_products_only_and_by_little() -> None:
     assert torch.equal(shallow(x), make(8, 64, 1)(x))
     grads = torch.autograd.grad(rounded(x).sum(), rounded.tensors)
     assert all(grad.dtype == torch.float32 and grad.isfinite().all() for grad in grads)
-    assert_allclose(make(8, 64, 1, bf16=True).fast(x.numpy()), shallow(x).detach(), atol=1e-5)
+    assert_allclose(
+        make(8, 64, 1, bf16=True).forward_numpy(x.numpy()), shallow(x).detach(), atol=1e-5
+    )

@@ -57,15 +57,17 @@ def test_a_row_may_be_half_a_sample_or_none() -> None:
 def test_nothing_seen_changes_nothing() -> None:
     x = rows(5)
     assert_array_equal(Normal(3)(x), x)
-    assert_array_equal(Normal(3, bound=0.5).fast(x.numpy()), x.clamp(-0.5, 0.5))
+    assert_array_equal(Normal(3, bound=0.5).normalise_numpy(x.numpy()), x.clamp(-0.5, 0.5))
 
 
 def test_acting_and_learning_see_the_same_numbers() -> None:
     normal, x = fed(rows(400, mean=7.0)), rows(50, mean=9.0, seed=1)
     before = normal.sums.clone()
-    assert_allclose(normal.fast(x.numpy()), normal(x), atol=1e-6)
-    assert normal.fast(x.numpy()).dtype == np.float32 and normal(x).dtype == torch.float32
-    assert_allclose(normal.fast(x.numpy()).max(), 10.0)  # clipped
+    assert_allclose(normal.normalise_numpy(x.numpy()), normal(x), atol=1e-6)
+    assert (
+        normal.normalise_numpy(x.numpy()).dtype == np.float32 and normal(x).dtype == torch.float32
+    )
+    assert_allclose(normal.normalise_numpy(x.numpy()).max(), 10.0)  # clipped
     assert torch.equal(normal.sums, before)
 
 

@@ -97,7 +97,7 @@ def test_a_net_is_the_same_in_numpy_and_begins_orthogonal() -> None:
     w, b, w2, b2, w3, b3 = net.tensors
     wanted = ((x @ w + b).tanh() @ w2 + b2).tanh() @ w3 + b3
     assert_allclose(net(x).detach(), wanted.detach(), atol=1e-6)
-    assert_allclose(net.fast(x.numpy()), wanted.detach(), atol=1e-6)
+    assert_allclose(net.forward_numpy(x.numpy()), wanted.detach(), atol=1e-6)
     assert_allclose(net(x.expand(2, 7, 5))[1].detach(), wanted.detach(), atol=1e-6)
     assert_allclose((w @ w.mT).detach(), 2 * np.eye(5), atol=1e-5)
     assert_allclose((w3.mT @ w3).detach(), 1e-4 * np.eye(3), atol=1e-8)
@@ -135,6 +135,6 @@ def test_one_step_of_an_lstm_is_the_same_in_numpy() -> None:
     x, state = torch.randn((6, 3), generator=draws(1)), torch.randn((6, 8), generator=draws(2))
     wanted = torch.cat(theirs(x, state.chunk(2, -1)), -1).detach()
     assert_allclose(ours.step(x, state).detach(), wanted, atol=1e-6)
-    assert_allclose(ours.fast(x.numpy(), state.numpy()), wanted, atol=1e-6)
-    huge = ours.fast(1000 * x.numpy(), state.numpy())  # no overflow, which would be a warning
+    assert_allclose(ours.step_numpy(x.numpy(), state.numpy()), wanted, atol=1e-6)
+    huge = ours.step_numpy(1000 * x.numpy(), state.numpy())  # no overflow, which would be a warning
     assert np.isfinite(huge).all() and huge.dtype == np.float32

@@ -324,7 +324,7 @@ def test_the_largest_log_std_follows_its_schedule_and_a_smaller_one_stays() -> N
         agent.learn(played(agent, "Counting")[0])
         assert_allclose(agent.head.log_std.detach(), torch.full_like(agent.head.log_std, log_std))
     (batch,) = played(agent, "Counting")
-    drawn = batch["raw"] - torch.from_numpy(agent.actor.fast(batch.obs.numpy()))
+    drawn = batch["raw"] - torch.from_numpy(agent.actor.forward_numpy(batch.obs.numpy()))
     assert float(drawn.abs().max()) < 5 * math.exp(-2.5)
 
 

@@ -56,7 +56,7 @@ TAU = [
     ({"tau": -0.1}, "agent.tau=-0.1 must lie in [0, 1]"),
 ]
 AVERAGE = [({"average": -0.1}, "agent.average=-0.1 must lie in [0, 1]")]
-HOLD = [({"hold": 0}, "agent.hold=0 must be 1 or more")]
+HOLD = [({"action_hold": 0}, "agent.action_hold=0 must be 1 or more")]
 TEMPERATURE = [
     ({"temperature": 0.0}, "agent.temperature=0.0 must be auto or a number above 0"),
     ({"temperature": "atuo"}, "agent.temperature=atuo must be auto or a number above 0"),
@@ -117,12 +117,16 @@ REFUSED: dict[type[Agent], list[tuple[dict[str, Any], str]]] = {
 }
 OTHERS: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (Warmup, {"steps": -1}, "explore.steps=-1 must be 0 or more"),
-    (Warmup, {"steps": 0, "after": 1.5}, "explore.after=1.5 must lie in [0, 1]"),
+    (Warmup, {"steps": 0, "min_random": 1.5}, "explore.min_random=1.5 must lie in [0, 1]"),
     (Epsilon, {"warmup": 0, "steps": -1}, "explore.steps=-1 must be 0 or more"),
     (Epsilon, {"warmup": -1, "steps": 1}, "explore.warmup=-1 must be 0 or more"),
     (Epsilon, {"warmup": 0, "steps": 1, "start": 2.0}, "explore.start=2.0 must lie in [0, 1]"),
     (Epsilon, {"warmup": 0, "steps": 1, "final": -1.0}, "explore.final=-1.0 must lie in [0, 1]"),
-    (Epsilon, {"warmup": 0, "steps": 1, "spread": -2.0}, "explore.spread=-2.0 must be 0 or more"),
+    (
+        Epsilon,
+        {"warmup": 0, "steps": 1, "epsilon_spread": -2.0},
+        "explore.epsilon_spread=-2.0 must be 0 or more",
+    ),
 ]
 REPLAYS = [
     ({"alpha": -1.0}, "replay.alpha=-1.0 must be 0 or more"),
@@ -175,7 +179,7 @@ def test_a_prioritized_replay_refuses_what_is_out_of_range(
         (SAC, {"gamma": 0.0, "tau": 0.0, "average": 1.0, "critics": 1, "temperature": 1e-9}),
         (SAC, {"lr": 0.0, "betas": [0.0, 0.0], "clip": None, "quantiles": 1, "drop": 0}),
         (DiscreteSAC, {"gamma": 1.0, "tau": 1.0, "temperature": 5}),
-        (TD3, {"tau": 1.0, "delay": 1, "smoothing_clip": 0.0, "noise_std": 0.0, "hold": 1}),
+        (TD3, {"tau": 1.0, "delay": 1, "smoothing_clip": 0.0, "noise_std": 0.0, "action_hold": 1}),
         (DQN, {"period": 1, "head": "categorical", "atoms": 2}),
         (DQN, {"period": None, "head": "quantile", "atoms": 1, "huber": 1e-9}),
         (PPO, {"gamma": 1.0, "entropy": 0.0, "clip_reward": Geometric(1.0, 1e-9)}),
@@ -226,7 +230,7 @@ def test_none_passes_and_nan_does_not() -> None:
 TYPED = [
     ("agent.gamma=2", "agent.gamma=2 must lie in [0, 1]"),
     ("agent=td3 agent.tau=2", "agent.tau=2 must lie in [0, 1]"),
-    ("explore.after=2", "explore.after=2 must lie in [0, 1]"),
+    ("explore.min_random=2", "explore.min_random=2 must lie in [0, 1]"),
     ("agent=dqn env=cartpole explore.final=2", "explore.final=2 must lie in [0, 1]"),
     ("lr_schedule.hold=0.9 lr_schedule.until=0.5", "must lie in [0, lr_schedule.until=0.5]"),
     ("lr_schedule.end=-1", "lr_schedule.end=-1 must be 0 or more"),

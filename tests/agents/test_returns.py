@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from agents.parts.returns import gae, monte_carlo, n_step_return, td_target, vtrace
+from agents.parts.returns import gae, monte_carlo, n_step_return, vtrace
 
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-12}
 GAMMA = 0.9
@@ -72,7 +72,6 @@ def returns(r: Rollout, n: int = 2, lam: float = 0.8) -> dict[str, Tensor]:
         r.log_ratio, r.reward, r.discount, r.value, r.next_value, r.cut, **{**TRACES, "lam": lam}
     )
     return {
-        "td": td_target(r.reward, r.discount, r.next_value),
         "n_step": n_step_return(r.reward, r.discount, r.next_value, r.cut, n),
         "monte_carlo": monte_carlo(r.reward, r.discount, r.next_value, r.cut),
         "gae": advantage,
@@ -90,12 +89,11 @@ def walked(r: Rollout, n: int, lam: float) -> dict[str, np.ndarray]:
     cut, ratio = r.cut.numpy(), np.exp(log_ratio)
     steps, envs = cut.shape
     delta = reward + discount * next_value - value
-    names = ("td", "n_step", "monte_carlo", "gae", "gae target", "vtrace target", "vtrace")
+    names = ("n_step", "monte_carlo", "gae", "gae target", "vtrace target", "vtrace")
     out = {name: np.zeros((steps, envs)) for name in names}
     for b in range(envs):
         for t in range(steps):
             ends = next((s for s in range(t, steps) if cut[s, b]), steps - 1)
-            out["td"][t, b] = reward[t, b] + discount[t, b] * next_value[t, b]
             for name, last in (("n_step", min(t + n - 1, ends)), ("monte_carlo", ends)):
                 weight = 1.0
                 for s in range(t, last + 1):
@@ -141,7 +139,7 @@ def test_by_hand(dtype: torch.dtype) -> None:
     r = Rollout(*(c if c.dtype == torch.bool else c.to(dtype) for c in HAND))
     four = (r.reward, r.discount, r.next_value, r.cut)
     close(
-        td_target(*four[:3]),
+        n_step_return(*four, 1),
         torch.tensor([[11.0, 3.0], [2.0, 4.0], [23.0, 51.0], [29.0, 9.0]]),
     )
     close(
@@ -186,9 +184,9 @@ def test_so_are_long_fragments_of_hardly_an_end(steps: int, dtype: torch.dtype) 
 
 @given(rollouts)
 def test_laws_of_advantages(r: Rollout) -> None:
-    """Law 7: gae(1) == Monte Carlo - V, gae(0) == TD - V, n_step(1) == TD(0)."""
+    """gae(1) = Monte Carlo - V, gae(0) = TD(0) - V, n_step(1) = TD(0), n_step(T) = Monte Carlo."""
     five = (r.reward, r.discount, r.value, r.next_value, r.cut)
-    td = td_target(r.reward, r.discount, r.next_value)
+    td = r.reward + r.discount * r.next_value
     whole = monte_carlo(r.reward, r.discount, r.next_value, r.cut)
     close(gae(*five, 1.0)[0], whole - r.value)
     close(gae(*five, 1.0)[1], whole)
@@ -301,23 +299,12 @@ def test_a_shape_that_would_broadcast_is_refused(column: str) -> None:
         for refused in (lambda: monte_carlo(*four), lambda: n_step_return(*four, 2)):
             with pytest.raises(AssertionError, match=rf"{column} \(4, 1\) against reward"):
                 refused()
-    if column in ("discount", "next_value"):
-        with pytest.raises(AssertionError, match=rf"{column} \(4, 1\) against reward"):
-            td_target(*four[:3])
 
 
 def test_no_steps_are_refused() -> None:
     r = rollout(4, 3, seed=0)
     with pytest.raises(ValueError, match="n_step is 0: it must be 1 or more"):
         n_step_return(r.reward, r.discount, r.next_value, r.cut, 0)
-
-
-def test_td_takes_replay_rows_of_any_shape() -> None:
-    r = rollout(1, 3, seed=0)
-    close(
-        td_target(r.reward[0], r.discount[0], r.next_value[0]),
-        r.reward[0] + r.discount[0] * r.next_value[0],
-    )
 
 
 def others(name: str) -> Any:

@@ -287,7 +287,7 @@ def test_actions_are_drawn_from_the_policy(noise: str) -> None:
 
 
 def test_exploring_actions_are_uniform_and_held() -> None:
-    agent = make(hold=3)
+    agent = make(action_hold=3)
     obs, state, actions = batch().obs.numpy(), agent.initial_state(SIZE), []
     for _ in range(6):
         action, state, _ = agent.act(obs, state, 1.0)
@@ -303,7 +303,7 @@ def test_an_evaluator_judges_the_average_where_there_is_one() -> None:
     for each in (agent, plain):
         each.learn(batch())
         before = each.vector.flat("actor").clone()
-        each.judge()
+        each.use_average()
         assert torch.equal(each.vector.flat("actor"), before) == (each is plain)
     assert torch.equal(agent.vector.flat("actor"), agent.vector.flat("average"))
 

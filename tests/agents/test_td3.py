@@ -273,7 +273,7 @@ def test_pink_noise_is_carried_in_the_state() -> None:
 
 
 def test_random_actions_are_uniform_and_held() -> None:
-    agent = make(hold=3)
+    agent = make(action_hold=3)
     obs, state, actions = batch().obs.numpy(), agent.initial_state(SIZE), []
     for _ in range(6):
         action, state, _ = agent.act(obs, state, 1.0)

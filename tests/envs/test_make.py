@@ -15,8 +15,8 @@ from gymnasium.vector import SyncVectorEnv
 from omegaconf import OmegaConf
 
 from agents.base import ROW, Key
+from envs.counting import Counting
 from envs.make import describe, make_env, spread
-from envs.toys import Counting
 
 CONF = Path(__file__).parents[2] / "conf" / "env"
 MODES = ("next_step", "same_step", "disabled")

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from envs.toys import TOYS, Counting, Fault
+from envs.counting import Counting, Fault
+from envs.toys import TOYS
 
 
 def make(toy: str, **kwargs: object) -> gym.Env:
@@ -198,5 +199,5 @@ def test_a_hang_never_returns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("kind", "status"), [("exit", 13), ("kill", -9)])
 def test_exit_and_kill_end_the_process(kind: str, status: int) -> None:
-    code = f"from envs.toys import Fault; e = Fault({kind!r}); e.reset(seed=0); e.step([0.0])"
+    code = f"from envs.counting import Fault; e = Fault({kind!r}); e.reset(seed=0); e.step([0.0])"
     assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == status

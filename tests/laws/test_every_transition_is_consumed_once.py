@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from agents.base import Acted, Batch, Key, Spec, State
-from envs.toys import Counting
+from envs.counting import Counting
 from paradigms.base import Job
 from paradigms.experience.rollout import Fifo, Rollout
 from tests.counting import Counter, before, rule

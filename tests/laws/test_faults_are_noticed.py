@@ -67,7 +67,7 @@ def test_a_worker_that_raises_is_named_with_its_traceback(name: str) -> None:
         run(PARADIGMS[name], faulty("raise", max_ahead=64, env_steps=ENDLESS))
     assert caught.value.name == "worker-1"
     assert "raised RuntimeError: Fault raised at its step 41" in caught.value.cause
-    assert "envs/toys.py" in caught.value.trace and "in collect" in caught.value.trace
+    assert "envs/counting.py" in caught.value.trace and "in collect" in caught.value.trace
     assert ("3 restarts are used up" in caught.value.cause) == (name == "dcollect")
 
 
@@ -135,7 +135,7 @@ def test_a_worker_that_hangs_is_named_with_where_it_stands(
         )
     assert caught.value.name == "worker-1"
     assert "has not reached link.go() for 2 s" in caught.value.cause
-    assert "envs/toys.py" in caught.value.trace
+    assert "envs/counting.py" in caught.value.trace
 
 
 class Slow(Idler):

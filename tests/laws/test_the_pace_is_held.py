@@ -147,7 +147,7 @@ def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize(("name", "hold"), [("dcollect", 1), ("dupdate", 16), ("hogwild", 1)])
 def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> None:
-    agent = functools.partial(sac, hold=hold)
+    agent = functools.partial(sac, action_hold=hold)
     changes = {"workers": 3, "warmup": 300, "env_steps": 3 * 2 * 120, "updates_per_env_step": 0.1}
     streams = run(PARADIGMS[name], job(agent=agent, **changes)).stored()
     firsts = [rows["action"][:100, 0] for rows in streams]

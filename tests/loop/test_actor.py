@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from agents.base import Acted, Agent, State
+from envs.counting import Counting
 from envs.make import describe
-from envs.toys import Counting
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.loop.actor import Actor
 from tests.counting import Counter, life, rule

@@ -48,7 +48,7 @@ class Averaging(Constant):
         self.slow["average"] = [torch.zeros(1)]
         self.parts["evaluate"] = ["actor", "average"]
 
-    def judge(self) -> None:
+    def use_average(self) -> None:
         self.vector.flat("actor").copy_(self.vector.flat("average"))
 
 
