@@ -1,4 +1,4 @@
-"""One core budget: what every process sets before its first tensor."""
+"""What every process sets before its first tensor: one thread, flushed denormals, memory kept."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Arrays in anonymous shared memory: nothing in /dev/shm, nothing to unlink, gone with its last
-user."""
+"""Arrays in anonymous shared memory: no file in /dev/shm, nothing to unlink; the memory is freed
+when the last process that maps it is gone."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import torch
 class Shared:
     """A zero-filled array that parent and children share; pass it as a process argument.
 
-    `array` and `tensor` are views of the same memory. Pages are taken when first touched, so a
-    large array costs nothing until it is filled. It can be sent to a child only while that is
-    started.
+    shape, dtype: NumPy's. `array` (np.ndarray) and `tensor` (torch, CPU) are views of the same
+    memory; nothing locks it. Pages are taken when first touched, so a large array costs nothing
+    until it is filled. Pickle it only as an argument of a process that is being started. Raises
+    OSError if the system has no memory or no file descriptor left.
     """
 
     def __init__(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> None:

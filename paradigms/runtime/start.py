@@ -12,7 +12,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-PRELOAD = ("paradigms.runtime.server", "torch", "numpy", "gymnasium", "paradigms.runtime.child")
+PRELOAD = (f"{__package__}.server", "torch", "numpy", "gymnasium", f"{__package__}.child")
 _MAIN = ("init_main_from_name", "init_main_from_path")
 _lock = threading.Lock()
 

@@ -21,7 +21,6 @@ RECORDED: dict[str, Any] = {
     "dcollect": DCollect(),
     "dupdate delta": DUpdate(merge="delta"),
     "dupdate elastic": DUpdate(merge="elastic"),
-    "dupdate damped": DUpdate(merge="damped"),
     "dupdate the learner's samples": DUpdate(sample_from="learner"),
 }
 
@@ -55,7 +54,7 @@ def test_a_journal_gives_the_same_bits_again(name: str, tmp_path: Path) -> None:
 )
 def test_every_replay_gives_the_same_bits_again(paradigm: Any, agent: str, tmp_path: Path) -> None:
     file = str(tmp_path / "journal.bin")
-    changes = {"workers": 3, "max_ahead": 50, "env_steps": 600}
+    changes = {"workers": 3, "max_ahead": 50, "env_steps": 450}
     live = run(paradigm, AGENTS[agent].job(crew="process", journal=file, **changes))
     again = run(paradigm, AGENTS[agent].job(order=Recorded(Journal.read(file)), **changes))
     assert live.totals["updates"] > 60

@@ -1,8 +1,8 @@
 """Law 11: a role that raises, dies or hangs in a real process is noticed, with its traceback; a
 killed collector of dcollect is replaced; nothing is left behind, neither process nor shared memory.
 
-Each paradigm with workers has one crash, one kill and one hang here; in how many ways a process can
-end are in tests/parts/test_crew.py.
+Each paradigm with workers has one crash, one kill and one hang here; the other ways in which a
+process can end are in tests/parts/test_crew.py.
 """
 
 from __future__ import annotations
