@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -51,5 +53,5 @@ def test_one_worker_logs_what_sequential_logs() -> None:
 @pytest.mark.parametrize("name", PARADIGMS)
 def test_sums_only_grow_so_that_differences_are_means_of_a_stretch(name: str) -> None:
     _, means = followed(name, max_ahead=16)
-    for before, after in zip(means, means[1:], strict=False):
+    for before, after in itertools.pairwise(means):
         assert all(after[key][1] >= before[key][1] for key in MEANS)
