@@ -18,7 +18,8 @@ from conf.settings import EVALUATION
 
 if TYPE_CHECKING:
     from paradigms.base import Snapshot
-    from paradigms.session.evaluator import Plan, Returns
+    from paradigms.loop.episodes import Returns
+    from paradigms.session.evaluation_worker import Plan
 
 POLICIES = ("solving", "best", "final")
 
@@ -54,13 +55,14 @@ def evaluate(v: dict[str, Any]) -> None:
     import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
-    from paradigms.session.checkpoint import Damaged, load_policy
+    from paradigms.session.checkpoint import Damaged
     from paradigms.session.evaluator import Evaluator
+    from paradigms.session.policy import load_policy
 
     try:
         snapshot, about = load_policy(path)
         plan = rebuild(about, slots=min(20, v["episodes"]), seed=v["seed"])
-        with Evaluator(plan, size=len(snapshot.floats), where="inline") as evaluator:
+        with Evaluator(plan, where="inline") as evaluator:
             played = evaluator.measure(snapshot, v["episodes"])
         tell(path, snapshot, about, played)
         if v["video"]:
@@ -106,7 +108,7 @@ def rebuild(about: dict[str, Any], *, slots: int, seed: int) -> Plan:
     from hydra.utils import instantiate
 
     from envs.make import describe
-    from paradigms.session.evaluator import Plan
+    from paradigms.session.evaluation_worker import Plan
 
     nodes = {"agent": about["agent"], "env.make": about["env"]["make"]}
     for key, value in flatten(nodes):

@@ -23,6 +23,7 @@ from conf.sentences import Wrong, line
 if TYPE_CHECKING:
     from paradigms.base import Job, Paradigm
     from paradigms.session.session import Session
+    from paradigms.settings import RunSettings
 
 
 def main() -> None:
@@ -70,6 +71,7 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
 
     from paradigms.session.checkpoint import Damaged
     from paradigms.session.clock import run_began
+    from paradigms.session.folder import RunFolder, choices_of
     from paradigms.session.session import Session
 
     v = setup.values
@@ -77,11 +79,28 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
         raise Wrong(f"device={v['device']} needs a CUDA device, and torch finds none: use cpu")
     journal = str(folder / "journal.bin") if v["journal"] else None
     job, paradigm = assemble(v, started=run_began(began, first=first), journal=journal)
-    OmegaConf.save(OmegaConf.create(v), folder / "config.yaml")
+    settings, random_return = run_settings(v), v["env"]["random_return"]
     try:
-        return Session(job, paradigm, folder, values=v, choices=setup.choices)
+        choices = choices_of(Path(v["resume"])) if v["resume"] else {}
+        where = RunFolder(folder, config=v, choices=choices or setup.choices)
+        session = Session(job, paradigm, where, settings, random_return=random_return)
     except (ValueError, Damaged) as error:
         raise Wrong(line(error)) from error
+    OmegaConf.save(OmegaConf.create(v), folder / "config.yaml")  # not before a refusal
+    return session
+
+
+def run_settings(v: dict[str, Any]) -> RunSettings:
+    """The settings of everything beside the job."""
+    from paradigms.settings import Budget, Checkpointing, Evaluation, RunSettings
+
+    others = ("stop_when_solved", "tensorboard", "journal", "resume", "score")
+    return RunSettings(
+        budget=Budget(**v["budget"]),
+        evaluation=Evaluation(**v["evaluation"]),
+        checkpoint=Checkpointing(**v["checkpoint"]),
+        **{name: v[name] for name in others},
+    )
 
 
 def assemble(v: dict[str, Any], **others: Any) -> tuple[Job, Paradigm]:

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import store
 from benchmarks.store import Record
 from benchmarks.studies import Cell
-from paradigms.session.origin import git
+from paradigms.session.origin import changed, commit
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = {"solving": "confirmed_return", "final": "final_return"}  # first choice, and its mean
@@ -82,9 +82,8 @@ def thinned(column: Sequence[float]) -> list[float]:
 
 def origin() -> Record:
     """Which code on which machine, and how busy that was; `+`: files differed from the commit."""
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
     return {
-        "commit": (git("rev-parse", "HEAD") or "unknown")[:9] + ("+" if changed else ""),
+        "commit": (commit() or "unknown")[:9] + ("+" if changed(code_only=True) else ""),
         "machine": machine(),
         "load_before": round(os.getloadavg()[0], 2),
     }

@@ -53,7 +53,7 @@ def play(floats: torch.Tensor, about: store.Record, episodes: int, seed: int = S
 
     snapshot = Snapshot("evaluate", floats, torch.zeros(0, dtype=torch.int64), version=0)
     plan = evaluate.rebuild(about, slots=min(20, episodes), seed=seed)
-    with Evaluator(plan, size=len(floats), where="inline") as evaluator:
+    with Evaluator(plan, where="inline") as evaluator:
         return [float(value) for value in evaluator.measure(snapshot, episodes).returns]
 
 

@@ -4,7 +4,7 @@ The loop over it (train.py, and PBT over its members):
 
     run = paradigm.run(job)
     for progress in run:
-        log(progress.metrics); if due: evaluator.offer(progress.snapshot("evaluate")); if ...:
+        log(progress.metrics); if due: evaluator.submit(progress.snapshot("evaluate")); if ...:
         progress.stop()
 """
 

@@ -12,6 +12,7 @@
         Empty                 a buffer has nothing to take: check before you take (BufferError)
         Damaged               a checkpoint or policy file is not what was written
                               (paradigms/session/checkpoint.py)
+        Unsavable             a state that no checkpoint can hold (the same file)
       Wrong                   what was typed cannot run (conf/sentences.py)
     BaseException
       Stopped                 no error: unwinds a role that has to end where it stands

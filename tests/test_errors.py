@@ -7,9 +7,9 @@ import re
 
 from conf.sentences import Wrong
 from paradigms import errors
-from paradigms.session.checkpoint import Damaged
+from paradigms.session.checkpoint import Damaged, Unsavable
 
-ELSEWHERE = {"Damaged": Damaged, "Wrong": Wrong, "Exception": Exception}
+ELSEWHERE = {"Damaged": Damaged, "Unsavable": Unsavable, "Wrong": Wrong, "Exception": Exception}
 
 
 def drawn() -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""What a run leaves on disk: checkpoints that are whole or refused, and policies that run no code.
+"""Checkpoints: a run's complete state on disk, whole or refused.
 
 A checkpoint is a folder: state.safetensors holds every tensor and array, state.json the rest,
 manifest.json, written last, the length and SHA-256 of both. It gets its name by one rename.
-No pickle is read anywhere, so that a stranger's file may be looked at.
+No pickle is read anywhere, so that a stranger's file may be read.
 """
 
 from __future__ import annotations
@@ -22,19 +22,27 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from paradigms.base import Snapshot
 from paradigms.errors import PacelineError
 
 FORMAT = 1
 FILES = ("state.safetensors", "state.json")
+OLD = ".old"  # the suffix of a checkpoint that is being replaced
 
 
 class Damaged(PacelineError):
-    """What lies there is not a whole checkpoint or policy; the text is one sentence."""
+    """A file is not a whole checkpoint, policy or run.json; the text is one sentence."""
+
+
+class Unsavable(PacelineError):
+    """A state that no checkpoint can hold; the text names the entry, and is one sentence."""
 
 
 class Checkpoints:
-    """The last `keep` checkpoints of a run, named by env steps; `say` hears what was skipped."""
+    """The last `keep` checkpoints of a run in `folder`, named by env steps. `say` gets a sentence
+    for each one that `newest` skips.
+
+    checkpoints.save(state, env_steps); state = checkpoints.newest()
+    """
 
     def __init__(
         self, folder: str | Path, *, keep: int = 3, say: Callable[[str], None] = lambda _: None
@@ -42,15 +50,20 @@ class Checkpoints:
         self.folder, self.keep, self.say = Path(folder), keep, say
 
     def save(self, state: dict[str, Any], env_steps: int) -> Path:
-        """Writes one and removes the oldest. OSError or Damaged if it cannot: the others stay."""
-        left = list(self.folder.glob(".tmp-*"))  # by a process that was killed while it wrote
+        """Writes a checkpoint (see `write`) and removes the oldest ones; blocks until it is done.
+
+        One of the same env steps is replaced, and is readable until the new one is. Raises OSError
+        or Unsavable if it cannot be written: the other checkpoints stay.
+        """
+        left = [*self.folder.glob(".tmp-*"), *self.folder.glob(f"*{OLD}")]  # by killed processes
         folder = write(self.folder / f"step_{env_steps:012d}", state)
         for old in [*left, *self._names()[: -self.keep]]:
             shutil.rmtree(old, ignore_errors=True)
         return folder
 
     def newest(self) -> dict[str, Any]:
-        """The state of the newest whole checkpoint. Damaged, naming every one, if none is."""
+        """The state of the newest whole checkpoint, its tensors on the CPU. Raises Damaged, naming
+        every checkpoint there is, if none of them is whole."""
         refused = []
         for folder in reversed(self._names()):
             try:
@@ -63,14 +76,15 @@ class Checkpoints:
         raise Damaged(f"there is no checkpoint in {self.folder}")
 
     def _names(self) -> list[Path]:
-        return sorted(self.folder.glob("step_*"))
+        """From old to new; one that is being replaced comes before its successor."""
+        return sorted(self.folder.glob("step_*"), key=lambda p: (p.stem, p.suffix != OLD))
 
 
 def write(folder: Path, state: dict[str, Any]) -> Path:
     """Nested dicts of tensors, arrays, numbers, strings and lists as a folder, all or nothing.
 
-    Raises Damaged for a tensor that is not finite (arrays, such as a replay's, are not looked at),
-    TypeError for a value of another kind, OSError as it comes; nothing is left behind then.
+    Raises Unsavable for a tensor that is not finite (arrays, such as a replay's, are not looked at)
+    and for a value or key of another kind, OSError as it comes; nothing is left behind then.
     """
     tensors: dict[str, Tensor] = {}
     tree = _pack(state, "", tensors)
@@ -88,10 +102,13 @@ def write(folder: Path, state: dict[str, Any]) -> Path:
         (partial / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
         for name in (*FILES, "manifest.json", "."):
             _sync(partial / name)
+        old = folder.with_suffix(OLD)
         if folder.exists():
-            shutil.rmtree(folder)
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
         partial.rename(folder)
         _sync(folder.parent)
+        shutil.rmtree(old, ignore_errors=True)
     except SafetensorError as error:  # what it makes of a full disk
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(str(error)) from error
@@ -119,46 +136,10 @@ def read(folder: Path) -> dict[str, Any]:
     return state
 
 
-def save_policy(path: Path, snapshot: Snapshot, about: dict[str, Any]) -> None:
-    """`path` (.safetensors) with the snapshot's values and, beside it, .json with all that rebuilds
-    it.
-
-    about: JSON values; what it came from and how it scored.
-    """
-    header = {
-        f: getattr(snapshot, f) for f in ("part", "version", "env_steps", "episodes", "updates")
-    }
-    header |= {"seconds": snapshot.seconds, "format": FORMAT}
-    tensors = {"floats": _plain(snapshot.floats), "counts": _plain(snapshot.counts)}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial)
-    partial.replace(path)
-    write_json(path.with_suffix(".json"), {**header, **about})
-
-
-def load_policy(path: Path) -> tuple[Snapshot, dict[str, Any]]:
-    """The snapshot and what was noted about it. Raises Damaged."""
-    try:
-        about = json.loads(path.with_suffix(".json").read_text())
-        tensors = load_file(path)
-        floats, counts = tensors["floats"].float(), tensors["counts"]
-        when = {key: int(about[key]) for key in ("version", "env_steps", "episodes", "updates")}
-        snapshot = Snapshot(
-            str(about["part"]), floats, counts, seconds=float(about["seconds"]), **when
-        )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise Damaged(
-            f"{path} cannot be read as a policy: {type(error).__name__} {error}"
-        ) from error
-    if floats.ndim != 1 or not torch.isfinite(floats).all():
-        raise Damaged(f"{path} cannot be read as a policy: its weights are not a finite vector")
-    return snapshot, about
-
-
 def write_json(path: Path, value: Any) -> None:
     """Whole or not at all; NaN and infinities, which JSON does not have, become null."""
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(_jsonable(value), indent=1) + "\n")
+    partial.write_text(json.dumps(jsonable(value), indent=1) + "\n")
     partial.replace(path)
 
 
@@ -172,8 +153,8 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             return {kind: [_pack(v, f"{name}/{i}", tensors) for i, v in enumerate(value)]}
         case Tensor():
             if value.is_floating_point() and not torch.isfinite(value).all():
-                raise Damaged(f"{name.strip('/')} is not finite and was not saved")
-            tensors[name] = _plain(value)
+                raise Unsavable(f"{name.strip('/')} is not finite and was not saved")
+            tensors[name] = plain(value)
             return {"tensor": name}
         case np.ndarray():
             tensors[name] = torch.from_numpy(np.array(value, order="C"))
@@ -182,7 +163,7 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             return value.item()
         case None | bool() | int() | float() | str():
             return value
-    raise TypeError(f"{name.strip('/')} is a {type(value).__name__}, which no checkpoint can hold")
+    raise Unsavable(f"{name.strip('/')} is a {type(value).__name__}, which no checkpoint can hold")
 
 
 def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
@@ -205,11 +186,11 @@ def _unpack(tree: Any, tensors: dict[str, Tensor]) -> Any:
 
 def _key(key: Any) -> Any:
     if not isinstance(key, str | int):
-        raise TypeError(f"the key {key!r} is neither a word nor a whole number")
+        raise Unsavable(f"the key {key!r} is neither a word nor a whole number")
     return key
 
 
-def _plain(tensor: Tensor) -> Tensor:
+def plain(tensor: Tensor) -> Tensor:
     """On the CPU, contiguous, and with memory of its own, as safetensors wants it."""
     return tensor.detach().to("cpu", copy=True).contiguous()
 
@@ -228,18 +209,20 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
+    """Dicts, lists, strings and numbers for anything made of these, tensors and arrays; NaN and
+    infinities become None."""
     match value:
         case dict():
-            return {str(k): _jsonable(v) for k, v in value.items()}
+            return {str(k): jsonable(v) for k, v in value.items()}
         case str():
             return value
         case np.generic():
-            return _jsonable(value.item())
+            return jsonable(value.item())
         case float():
             return value if np.isfinite(value) else None
         case Tensor() | np.ndarray():
-            return _jsonable(value.tolist())
+            return jsonable(value.tolist())
         case Iterable():
-            return [_jsonable(v) for v in value]
+            return [jsonable(v) for v in value]
     return value

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from paradigms.base import Progress
-from paradigms.session.evaluator import Evaluation
+from paradigms.session.evaluator import EvaluationResult
+from paradigms.session.screen import Screen
+from paradigms.session.stopping import REASONS
 
 FLUSH_SECONDS = 1.0
 LINE_SECONDS = 5.0  # between two progress lines where there is no terminal
@@ -26,7 +25,7 @@ class Log:
     """Everything a run writes while it goes on, from one process.
 
     env_steps, seconds: the budget, for the time left. Metrics are averaged between two flushes, at
-    most one a second.
+    most one a second; `Progress.means` over all episodes and fragments since the last flush.
     """
 
     def __init__(
@@ -40,30 +39,29 @@ class Log:
         resumed_at: int | None = None,
     ) -> None:
         self.env_steps, self.seconds = env_steps, seconds
-        self.console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        self._screen = Screen(stream)
         if resumed_at is not None:
             forget_after(folder / "metrics.jsonl", resumed_at)
         self._text = (folder / "log.txt").open("a", encoding="utf-8")
         self._lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._board = Board(folder, resumed_at) if tensorboard else None
         self._sums: dict[str, list[float]] = {}
+        self._means: dict[str, tuple[float, int]] | None = None if resumed_at else {}
         self._latest: dict[str, float] = {}
         self._speeds = Speeds()
         self._flushed = self._shown = time.monotonic()
         self._evaluated: float | None = None
-        self._live: Live | None = None
-        if self.console.is_terminal:
-            self._live = Live(console=self.console, auto_refresh=False, transient=True)
-            self._live.start()
 
     def say(self, text: str, detail: str = "") -> None:
         """A line for the user and for log.txt; `detail` goes to the file alone."""
-        self.console.print(Text(text))
+        self._screen.line(text)
         self._text.write(f"{time.strftime('%H:%M:%S')} {text}\n{detail}")
         self._text.flush()
 
     def progress(self, progress: Progress) -> None:
         """Takes what a paradigm yields; cheap enough for every one."""
+        if self._means is None:  # a resumed run's ledger goes on from what was logged before
+            self._means = progress.means
         for name, value in progress.metrics.items():
             self._sums.setdefault(name, []).append(float(value))
         now = time.monotonic()
@@ -72,8 +70,8 @@ class Log:
         self._flushed = now
         self._speeds.note(now, progress.env_steps, progress.updates)
         self.flush(progress)
-        if self._live is not None:
-            self._live.update(Text(self.status(progress)), refresh=True)
+        if self._screen.live:
+            self._screen.status(self.status(progress))
         elif now - self._shown >= LINE_SECONDS:
             self._shown = now
             self.say(self.status(progress))
@@ -82,6 +80,12 @@ class Log:
         """Writes the means since the last flush as one line and one set of scalars."""
         metrics = {name: float(np.mean(values)) for name, values in self._sums.items()}
         self._sums.clear()
+        before = self._means or {}
+        for name, (total, count) in progress.means.items():
+            earlier, counted = before.get(name, (0.0, 0))
+            if count > counted:
+                metrics[name] = (total - earlier) / (count - counted)
+        self._means = progress.means
         self._latest.update(metrics)
         speeds = self._speeds
         metrics |= {
@@ -93,7 +97,7 @@ class Log:
         self._write({"kind": "metrics", **where, "seconds": progress.seconds, **metrics})
         self._scalars(metrics, progress.env_steps, progress.seconds)
 
-    def evaluation(self, evaluation: Evaluation) -> None:
+    def evaluation(self, evaluation: EvaluationResult) -> None:
         """One line of the learning curve, with every return and length."""
         snapshot, returns = evaluation.snapshot, evaluation.returns
         when = {f: getattr(snapshot, f) for f in ("seconds", "env_steps", "updates", "episodes")}
@@ -134,9 +138,7 @@ class Log:
 
     def settle(self) -> None:
         """Takes the live line away: no more progress comes."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._screen.settle()
 
     def close(self) -> None:
         self.settle()
@@ -217,23 +219,16 @@ class Board:
 
 
 def forget_after(file: Path, env_steps: int) -> None:
-    """Drops the lines of what a resumed run does again."""
+    """Drops the lines of what a resumed run does again, and those that are no whole line."""
     if file.exists():
-        lines = file.read_text("utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if _steps(line) <= env_steps]
-        file.write_text("".join(kept), "utf-8")
+        lines = file.read_bytes().splitlines(keepends=True)
+        file.write_bytes(b"".join(line for line in lines if _steps(line) <= env_steps))
 
 
 def summary(result: dict[str, Any]) -> list[str]:
     """What a user wants to know at the end, as lines."""
-    stopped = {
-        "solved": "it was solved",
-        "budget": "its budget was spent",
-        "signal": "it was asked to",
-        "error": "of an error",
-    }
     lines = [
-        f"Stopped because {stopped[result['stopped_by']]}, after {result['seconds']:.1f} s,"
+        f"Stopped because {REASONS[result['stopped_by']]}, after {result['seconds']:.1f} s,"
         f" {result['env_steps']:,} env steps and {result['updates']:,} updates"
         f" ({result['updates_per_env_step']:.2f} a step,"
         f" {result['updates_per_second']:.0f} a second)."
@@ -268,8 +263,8 @@ def _also(word: str, value: float | None) -> str:
     return "" if value is None else f", {word} {value:.1f}"
 
 
-def _steps(line: str) -> int:
+def _steps(line: bytes) -> int:
     try:
         return int(json.loads(line)["env_steps"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return sys.maxsize

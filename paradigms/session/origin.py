@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -16,9 +17,15 @@ from typing import Any
 
 from agents.base import Agent
 from paradigms.base import Job
+from paradigms.experience.layout import Layout
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "gymnasium", "numpy", "hydra-core", "safetensors")
+GIT = {  # all that is asked of git
+    "commit": ("rev-parse", "HEAD"),
+    "changed": ("status", "--porcelain", "--untracked-files=no"),
+    "changed code": ("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml"),
+}
 
 
 def origin() -> dict[str, Any]:
@@ -26,8 +33,8 @@ def origin() -> dict[str, Any]:
     return {
         "began": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": git("rev-parse", "HEAD"),
-        "changed_since": bool(git("status", "--porcelain", "--untracked-files=no")),
+        "commit": commit(),
+        "changed_since": changed(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "cores": os.cpu_count(),
@@ -50,20 +57,32 @@ def introduction(job: Job, agent: Agent) -> list[str]:
         if job.updates_per_env_step is None
         else f"{job.updates_per_env_step:g}"
     )
-    drift = "in lockstep" if job.max_ahead == 0 else f"{job.max_ahead} updates ahead at most"
-    spec = job.spec.with_extras(agent.extras)
-    replay = job.make_replay(
-        spec, writers=job.workers, num_envs=job.num_envs, rollout_length=job.rollout_length
+    ahead = (
+        "in lockstep" if job.max_ahead == 0 else f"at most {job.max_ahead} updates ahead or behind"
     )
-    size = getattr(replay, "nbytes", 0) / 2**20
-    name = type(agent).__name__
+    size = replay_bytes(job, agent)
+    takes = "" if size is None else f"; transitions of a full replay: {size / 2**20:.0f} MiB"
     return [
-        f"{name} of {parameters:,} parameters, device {job.device}, seed {job.seed}",
+        f"{type(agent).__name__} of {parameters:,} parameters, device {job.device},"
+        f" seed {job.seed}",
         f"{many(job.workers, 'worker')} x {many(job.num_envs, 'env')},"
-        f" rollouts of {job.rollout_length} steps;"
-        f" {updates_per_env_step} updates an env step after {job.warmup:,}, {drift};"
-        f" a full replay takes {size:.0f} MiB",
+        f" fragments of {job.rollout_length} steps;"
+        f" {updates_per_env_step} updates an env step after {job.warmup:,}, {ahead}{takes}",
     ]
+
+
+def replay_bytes(job: Job, agent: Agent) -> int | None:
+    """Bytes of a full replay's transitions, from their dtype and the replay's capacity: nothing is
+    allocated, and what the replay keeps beside them (priorities, elite episodes) is not counted.
+    None if `job.make_replay` is no partial of a class that takes a capacity."""
+    make: Any = job.make_replay
+    capacity = make.keywords.get("capacity") if isinstance(make, functools.partial) else None
+    if capacity is None:
+        return None
+    layout = Layout(job.spec.with_extras(agent.extras), job.rollout_length, job.num_envs)
+    if getattr(make.func, "once", False):  # fragments of every worker; otherwise transitions of all
+        return int(job.workers * capacity * layout.fragment.itemsize)
+    return int(capacity * (layout.transition.itemsize + layout.obs.itemsize))
 
 
 def many(count: int, thing: str) -> str:
@@ -96,11 +115,20 @@ def _short(folder: Path) -> Path:
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
-def git(*arguments: str) -> str | None:
-    """What a git command prints; None where there is no git or no repository."""
+def commit() -> str | None:
+    """The commit of this code; None where there is no git or no repository."""
+    return _git("commit")
+
+
+def changed(*, code_only: bool = False) -> bool:
+    """Whether tracked files (Python and YAML files, if code_only) differ from the commit."""
+    return bool(_git("changed code" if code_only else "changed"))
+
+
+def _git(what: str) -> str | None:
     try:
         run = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
+            ["git", *GIT[what]], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

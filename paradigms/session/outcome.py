@@ -1,4 +1,4 @@
-"""Whether a run solved its task and kept what it had learned; its result.json."""
+"""Whether a run has solved its task and kept what it had learned: the returns of result.json."""
 
 from __future__ import annotations
 
@@ -9,22 +9,31 @@ from typing import Any
 import numpy as np
 
 from paradigms.base import Snapshot
+from paradigms.loop.episodes import Returns
 from paradigms.loop.totals import TOTALS
-from paradigms.session.evaluator import Evaluation, Returns
+from paradigms.session.evaluator import EvaluationResult
 
-IN_A_ROW = 3
-CANDIDATES = 6
+IN_A_ROW = 3  # evaluations at the threshold: then a policy is a candidate
+CANDIDATES = 6  # that are kept until they are confirmed
 
 
-class Outcome:
-    """Follows the evaluations of a run.
+class SolveTracker:
+    """Follows the evaluations of a run: is it solved, and which policies are kept?
 
-    Solved: three in a row at or above the threshold, and the policy of the first of them again on
-    the episodes that confirm it. Where it is not confirmed, the next policy that began three in a
-    row is asked, `CANDIDATES` of them at most: the first confirmed one is the solving one. A run
-    that stops when solved asks while it trains (`unconfirmed`, `confirm`), others at their end.
-    Best: the policy in the middle of the three in a row with the highest mean. `solving` and `best`
-    are copies, None as long as there is none.
+    reached: `IN_A_ROW` evaluations in a row had a mean return of at least the threshold. The policy
+    of the first of them is a candidate.
+    solved: reached and, where candidates are confirmed, the first candidate that had a mean of at
+    least the threshold again, on the confirmation episodes, which are other ones than those of the
+    evaluations and the same for all candidates. Candidates are confirmed after training, and at
+    most `CANDIDATES` are kept for it (`measure`); with `stop_when_solved` they are confirmed during
+    training, one at a time, until one succeeds (`unconfirmed`, `confirm`). So "solved" is the first
+    success of several tries on the same episodes, which is more lenient than a single test: read it
+    together with `confirmations`, the number of candidates that were measured.
+    solving: the confirmed candidate, or the first one. best: the policy in the middle of the
+    `IN_A_ROW` evaluations in a row with the highest mean, or the final policy, if that has a higher
+    return on the confirmation episodes. Both are snapshots, None as long as there is none.
+
+    threshold, random_return: undiscounted returns of an episode; None: unknown.
     """
 
     def __init__(self, threshold: float | None, random_return: float | None) -> None:
@@ -34,12 +43,12 @@ class Outcome:
         self.in_a_row = 0
         self.solving: Snapshot | None = None
         self.candidates: list[tuple[int, Snapshot]] = []
-        self.known: dict[int, float] = {}  # version: return on the confirming episodes
+        self.known: dict[int, float] = {}  # version: mean return on the confirmation episodes
         self.best: Snapshot | None = None
         self.best_mean = -np.inf
         self.confirmed: float | None = None
         self.measured: dict[str, float] = {}
-        self._last: deque[Evaluation] = deque(maxlen=IN_A_ROW)
+        self._last: deque[EvaluationResult] = deque(maxlen=IN_A_ROW)
 
     @property
     def reached(self) -> bool:
@@ -53,8 +62,8 @@ class Outcome:
             return False
         return self.confirmed is None or self.confirmed >= self.threshold
 
-    def add(self, evaluation: Evaluation) -> list[str]:
-        """Takes the next evaluation; returns which policies are new: "solving", "best"."""
+    def add(self, evaluation: EvaluationResult) -> list[str]:
+        """Takes the next evaluation; returns which policies are new: "solving", "best", or both."""
         self.means.append(evaluation.mean)
         self._last.append(evaluation)
         good = self.threshold is not None and evaluation.mean >= self.threshold
@@ -79,7 +88,7 @@ class Outcome:
         return float(np.mean([e.mean for e in self._last])) if self._last else None
 
     def unconfirmed(self) -> Snapshot | None:
-        """The first candidate that was not measured yet; None where one is confirmed already."""
+        """The first candidate that was not measured yet; None if one is confirmed already."""
         if self._confirmed() is not None:
             return None
         return next(
@@ -87,9 +96,9 @@ class Outcome:
             None,
         )
 
-    def confirm(self, evaluation: Evaluation) -> bool:
-        """Takes the confirming episodes of a candidate; returns whether the task is solved. If not,
-        the next candidate needs three in a row of its own."""
+    def confirm(self, evaluation: EvaluationResult) -> bool:
+        """Takes the confirmation episodes of a candidate; returns whether the task is solved. If it
+        is not, the next candidate needs `IN_A_ROW` successes of its own."""
         self.known[evaluation.snapshot.version] = self.confirmed = evaluation.mean
         if (confirmed := self._confirmed()) is not None:
             self.first, self.solving = confirmed
@@ -97,8 +106,13 @@ class Outcome:
         self.in_a_row = 0
         return False
 
-    def measure(self, final: Snapshot | None, episodes: int, ask: Callable[..., Returns]) -> None:
-        """After training: the solving, best and final policy on the same `episodes` fresh seeds."""
+    def measure(
+        self, final: Snapshot | None, episodes: int, ask: Callable[[Snapshot, int], Returns]
+    ) -> list[str]:
+        """After training: the candidates, and the solving, best and final policy, on the same
+        confirmation episodes. `ask` plays so many of them (`Evaluator.measure`); a version that was
+        measured before is not played again. Returns which policies are to be kept again: "solving",
+        "best", or both."""
 
         def measured(snapshot: Snapshot) -> float:
             if snapshot.version not in self.known:
@@ -113,10 +127,16 @@ class Outcome:
             if kept is not None:
                 self.measured[name] = measured(kept)
         self.confirmed = self.measured.get("solving")
+        new = ["solving"] if self.solved else []
+        best, last = self.measured.get("best"), self.measured.get("final")
+        if best is not None and last is not None and last > best:
+            self.best, self.measured["best"] = final, last
+            new.append("best")
+        return new
 
     @property
     def confirmations(self) -> int:
-        """How many candidates have been measured."""
+        """How many candidates have been measured on the confirmation episodes."""
         return sum(snapshot.version in self.known for _, snapshot in self.candidates)
 
     def _confirmed(self) -> tuple[int, Snapshot] | None:
@@ -129,7 +149,7 @@ class Outcome:
         return next(reached, None)
 
     def result(self, totals: dict[str, Any]) -> dict[str, Any]:
-        """What result.json says of the task and the totals; absent ones are 0."""
+        """What result.json says of the task and of the totals; absent totals are 0."""
         at = self.solving if self.solved else None
         after = self.means[self.first + 1 :] if self.first is not None else []
         best = self.measured.get("best", self.best_mean if self.means else None)
@@ -182,7 +202,8 @@ class Outcome:
         self.known = {k["version"]: k["mean"] for k in state["known"]}
         self.confirmed = state["confirmed"]
         self._last.extend(
-            Evaluation(Snapshot(**e["snapshot"]), e["returns"], e["lengths"]) for e in state["last"]
+            EvaluationResult(Snapshot(**e["snapshot"]), e["returns"], e["lengths"])
+            for e in state["last"]
         )
 
 

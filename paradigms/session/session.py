@@ -1,10 +1,10 @@
-"""One run as train.py drives it: what it logs, evaluates, saves and leaves in its folder."""
+"""One run as a person sees and keeps it: what train.py's loop does with each progress."""
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,86 +12,93 @@ from typing import Any
 from agents.parts.vector import Vector
 from paradigms.base import Job, Paradigm, Progress, Result, Snapshot
 from paradigms.session import origin as record
-from paradigms.session.checkpoint import Checkpoints, Damaged, save_policy, write_json
-from paradigms.session.evaluator import Evaluation, Evaluator, Plan
+from paradigms.session.checkpoint import Checkpoints, Damaged
+from paradigms.session.evaluations import Evaluations, dated, finite
+from paradigms.session.folder import RunFolder
 from paradigms.session.log import Log, summary
-from paradigms.session.outcome import IN_A_ROW, Outcome
+from paradigms.session.outcome import SolveTracker
+from paradigms.session.saving import CheckpointSchedule, resumed, shape_of
 from paradigms.session.signals import Signals
+from paradigms.session.stopping import StopReason
+from paradigms.settings import RunSettings
 
 
 class Session:
-    """A job, the paradigm that runs it, and everything around the loop over its progress.
+    """A job, the paradigm that runs it, and what goes on beside them: log, evaluations, checkpoints
+    and the reason to stop, each an object of its own. The order of things is train.train's.
 
-    values: the resolved configuration, plain; choices: the names chosen for its groups. With
-    `values["resume"]` it goes on with the newest whole checkpoint of that folder, and raises
-    Damaged if there is none, ValueError if nothing is left to do. Use it in a `with`.
+    With `settings.resume` the run goes on with the newest whole checkpoint of that folder. Raises
+    Damaged if there is none, ValueError if it does not fit the job, if nothing is left to do, or if
+    another run is going on in the folder. random_return: of an episode with random actions, None if
+    unknown. Processes start, and files are written, in the `with`:
+
+        with Session(job, paradigm, folder, settings, random_return=None) as session:
+            for progress in paradigm.run(session.job):
+                session.note(progress); session.evaluate(progress); session.save_if_due(progress)
+                if session.enough(progress): progress.stop()
+            session.finish(result); session.result()
     """
 
     def __init__(
         self,
         job: Job,
         paradigm: Paradigm,
-        folder: Path,
+        folder: RunFolder,
+        settings: RunSettings,
         *,
-        values: dict[str, Any],
-        choices: dict[str, str],
+        random_return: float | None,
     ) -> None:
-        self.paradigm, self.folder, self.values = paradigm, folder, values
-        self.choices = _choices(values["resume"]) or choices
-        agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
-        self._size = Vector(agent).size("evaluate")
-        self._averages = agent.parts["evaluate"] != agent.parts["act"]
-        self._averaged: float | None = None
-        self.outcome = Outcome(job.spec.threshold, values["env"]["random_return"])
+        self.paradigm, self.folder, self.settings = paradigm, folder, settings
         self.signals = Signals()
+        self.stop = StopReason(settings.budget, self.signals, when_solved=settings.stop_when_solved)
+        self.tracker = SolveTracker(job.spec.threshold, random_return)
+        agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
+        vector = Vector(agent)
+        self._size = vector.size("evaluate")
+        self._shape = shape_of(job, vector.size("all"))
+        self._averaged = agent.parts["evaluate"] != agent.parts["act"]
         self._notes = [
-            f"{self.choices['paradigm']}: {record.words(paradigm)}",
-            f"on {values['env']['id']}; folder {folder}",
+            f"{folder.choices['paradigm']}: {record.words(paradigm)}",
+            f"on {folder.world}; folder {folder.path}",
             *record.introduction(job, agent),
         ]
-        self._checkpoints = Checkpoints(
-            folder / "checkpoints", keep=values["checkpoint"]["keep"], say=self._notes.append
-        )
-        self._evaluations = 0
+        self.job, self._evaluated = job, 0
         self.resumed_at: int | None = None
-        self.job = self._resumed(job) if values["resume"] else job
-        self._saved_at = self.resumed_at or 0
-        self._offered_at = -1
+        if settings.resume is not None:
+            self._resume(settings.resume)
         self._progress: Progress | None = None
         self._result: Result | None = None
-        self._stopped_by, self._error, self._failed_saves = "budget", "", 0
-        self._seconds = 0.0
-        self._stopping = False
-        self._solved = False
+        folder.lock()
 
     def __enter__(self) -> Session:
-        v, job = self.values, self.job
-        write_json(self.folder / "run.json", {**record.origin(), "choices": self.choices})
+        settings = self.settings
+        self.folder.describe()
         self.log = Log(
-            self.folder,
-            env_steps=job.env_steps,
-            seconds=v["budget"]["seconds"],
-            tensorboard=v["tensorboard"],
+            self.folder.path,
+            env_steps=self.job.env_steps,
+            seconds=settings.budget.seconds,
+            tensorboard=settings.tensorboard,
             resumed_at=self.resumed_at,
         )
-        plan = v["evaluation"]
-        self.evaluator: Evaluator | None = None
-        if plan["every_seconds"] is not None or plan["confirm_episodes"]:
-            self.evaluator = Evaluator(
-                Plan(
-                    job.make_agent,
-                    job.make_env,
-                    job.spec,
-                    slots=plan["episodes"],
-                    seed=job.seed,
-                    every_seconds=None if job.evaluate_in_worker else plan["every_seconds"],
-                    share=plan["share"],
-                ),
-                size=self._size,
-                where="inline" if plan["where"] == "inline" else "process",
-                number=self._evaluations,
-            )
-        self.signals.at_once = self._at_once
+        self.evaluations = Evaluations(
+            self.job,
+            settings.evaluation,
+            self.tracker,
+            folder=self.folder,
+            log=self.log,
+            number=self._evaluated,
+            stop_when_solved=settings.stop_when_solved,
+            averaged=self._averaged,
+        )
+        self.checkpoints = CheckpointSchedule(
+            self.folder.checkpoints,
+            settings.checkpoint,
+            self._shape,
+            self.evaluations.save,
+            say=self.log.say,
+            saved_at=self.resumed_at or 0,
+        )
+        self.signals.at_once = self._end_at_once
         self.signals.__enter__()
         for line in self._notes:
             self.log.say(line)
@@ -99,9 +106,9 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.signals.__exit__()
-        if self.evaluator is not None:
-            self.evaluator.close()
+        self.evaluations.close()
         self.log.close()
+        self.folder.release()
 
     def note(self, progress: Progress) -> None:
         """Logs what a paradigm yields."""
@@ -109,209 +116,119 @@ class Session:
             names = [child.name for child in multiprocessing.active_children()]
             words = ", ".join(["main", *sorted(names)])
             self.log.say(f"processes: {words}; one thread each, {os.cpu_count()} cores")
-            self.job = replace(self.job, resume=None)  # taken up: it need not be kept as well
+            self.job = replace(self.job, resume=None)  # its memory is not needed any more
         self._progress = progress
-        self._seconds = progress.seconds
         for words, trace in progress.notes:
             self.log.say(words, trace)
         self.log.progress(progress)
 
     def evaluate(self, progress: Progress) -> None:
-        """Takes an evaluation that has ended, and offers the newest policy when one is due."""
-        if self.evaluator is None:
-            return
-        for evaluation in self.evaluator.poll():
-            self._take(evaluation)
-        episodes, candidate = self.values["evaluation"]["confirm_episodes"], None
-        if self.values["stop_when_solved"] and episodes:
-            candidate = self.outcome.unconfirmed()
-        if candidate is not None and self.evaluator.free:
-            self.evaluator.confirm(candidate, episodes)
-        streak = 0 if self.outcome.reached else self.outcome.in_a_row
-        if progress.updates > self._offered_at and progress.updates and self.evaluator.due(streak):
-            self._offered_at = progress.updates
-            self.evaluator.offer(self._dated(progress.snapshot("evaluate"), progress))
+        """Takes an evaluation that has ended, and submits the newest policy when one is due."""
+        self.evaluations.step(progress)
 
     def save_if_due(self, progress: Progress) -> None:
-        """Writes a checkpoint; where that fails, says so, counts it and goes on."""
-        every = self.job.checkpoint_env_steps
-        if every is None or progress.env_steps // every <= self._saved_at // every:
-            return
-        self._saved_at = progress.env_steps
-        try:
-            self._save(progress)
-        except (OSError, Damaged, TypeError) as error:
-            self._failed_saves += 1
-            self.log.say(f"the checkpoint could not be saved: {error}")
+        """Writes a checkpoint, if one is due; where that fails, logs it, counts it and goes on."""
+        self.checkpoints.save_if_due(progress)
 
     def enough(self, progress: Progress) -> bool:
         """Whether to stop now: true once."""
-        seconds = self.values["budget"]["seconds"]
-        if self._stopping:
-            return False
-        if self.signals.caught:
-            self._stopped_by = "signal"
+        due = self.stop.due(progress.seconds, solved=self.evaluations.solved)
+        if due and self.stop.reason == "signal":
             self.log.say("stopping: saving a checkpoint (again: stop at once)")
-        elif self.values["stop_when_solved"] and self._solved:
-            self._stopped_by = "solved"
-        elif seconds is None or progress.seconds < seconds:
-            return False
-        self._stopping = True
-        return True
+        return due
 
     def finish(self, result: Result) -> None:
         """After the last progress: saves, keeps the final policy, and measures what is kept."""
         self.log.settle()
         self._result = result
-        progress = self._progress
+        progress, interrupted = self._progress, self.stop.reason == "signal"
         if progress is None:
             return
-        if self.values["checkpoint"]["at_end"] or self._stopped_by == "signal":
-            try:
-                self._save(progress)
-            except (OSError, Damaged, TypeError) as error:
-                self._stopped_by, self._error = "error", f"the checkpoint of the end: {error}"
-                self._failed_saves += 1
-        final = self._dated(result.final, progress)
-        final = replace(final, part="evaluate", floats=final.floats[: self._size])
-        self._keep("final", final, None)
-        episodes = self.values["evaluation"]["confirm_episodes"]
-        if self.evaluator is None or self._stopped_by == "signal":
-            return
-        for evaluation in self.evaluator.finish():
-            self._take(evaluation)
-        if episodes:
-            self.log.say(f"measuring the kept policies on {episodes} further episodes each")
-            self.outcome.measure(final, episodes, self.evaluator.measure)
-            if self.outcome.solved and self.outcome.solving is not None:
-                self._keep("solving", self.outcome.solving, self.outcome.confirmed)
-            if self._averages:
-                played = self.evaluator.measure(final, episodes, averaged=True)
-                self._averaged = float(played.returns.mean())
-                self.log.say(f"the averaged policy reaches {self._averaged:.1f}")
+        if self.settings.checkpoint.at_end or interrupted:
+            if failure := self.checkpoints.save_at_last(progress):
+                self.stop.failed(f"the checkpoint of the end could not be saved: {failure}")
+        final = self._keep_final(result.final, progress)
+        if not interrupted:
+            self.evaluations.finish(final)
 
     def fail(self, error: BaseException, trace: str) -> None:
-        """Notes what ended the run."""
-        self._stopped_by, self._error = "error", f"{type(error).__name__}: {error}".splitlines()[0]
+        """Notes what ended the run, and saves what it has learned until then, if that is whole."""
+        self.stop.failed(f"{type(error).__name__}: {error}".splitlines()[0])
         self.log.settle()
-        self.log.say(f"stopped by an error: {self._error}", trace)
+        self.log.say(f"stopped by an error: {self.stop.error}", trace)
+        if self._progress is None:
+            return
+        try:
+            if self.settings.checkpoint.at_end:
+                self.checkpoints.save_at_last(self._progress)
+            self._keep_final(self._progress.snapshot("all"), self._progress)
+        except Exception as second:  # of whatever kind: the first error is the one to report
+            self.log.say(f"what was learned could not be saved: {second}", traceback.format_exc())
 
     def result(self) -> dict[str, Any]:
         """Writes result.json, prints the summary, and returns the former."""
         result = self._write()
-        self.log.say("")
-        for line in summary(result):
+        for line in ["", *summary(result)]:
             self.log.say(line)
-        policy = (self.folder / "final.safetensors").exists()
-        tensorboard = bool(self.values["tensorboard"])
         further = [f"budget.env_steps={max(2 * result['env_steps'], self.job.env_steps)}"]
-        seconds = self.values["budget"]["seconds"]
-        further += ["stop_when_solved=false"] if self._stopped_by == "solved" else []
-        further += ["budget.seconds=null"] if seconds and self._seconds >= seconds else []
-        for line in record.commands(self.folder, further, policy=policy, tensorboard=tensorboard):
+        further += ["stop_when_solved=false"] if self.stop.reason == "solved" else []
+        further += ["budget.seconds=null"] if self.stop.spent(result["seconds"]) else []
+        for line in self.folder.next_commands(further, tensorboard=self.settings.tensorboard):
             self.log.say(line)
         return result
 
+    def _keep_final(self, whole: Snapshot, progress: Progress) -> Snapshot | None:
+        """Keeps the final policy and returns it; None if its weights are not finite."""
+        final = replace(whole, part="evaluate", floats=whole.floats[: self._size])
+        final = dated(final, progress)
+        if not finite(final):
+            self.log.say("the final policy is not kept: its weights are not finite")
+            return None
+        self.folder.keep("final", final, None)
+        return final
+
     def _write(self) -> dict[str, Any]:
-        progress, totals = self._progress, {}
+        progress, choices, totals = self._progress, self.folder.choices, dict[str, Any]()
         if progress is not None:
             counts = ("env_steps", "updates", "episodes")
             totals = {name: getattr(progress, name) for name in counts}
         if self._result is not None:
             totals |= self._result.totals
-        names = {name: self.choices.get(name, "") for name in ("paradigm", "agent", "env")}
+        totals["restarts"] = totals.get("restarts", 0) + self.evaluations.restarts
         result = {
-            **names,
+            **{name: choices.get(name, "") for name in ("paradigm", "agent", "env")},
             "seed": self.job.seed,
             "workers": self.job.workers,
             "device": self.job.device,
-            "stopped_by": self._stopped_by,
-            "error": self._error or None,
-            **self.outcome.result(totals),
-            "seconds": self._seconds,
+            "stopped_by": self.stop.reason,
+            "error": self.stop.error or None,
+            **self.tracker.result(totals),
+            "seconds": 0.0 if progress is None else progress.seconds,
             "extra": {
-                "evaluations": len(self.outcome.means),
-                "confirmations": self.outcome.confirmations,
-                "averaged_return": self._averaged,
-                "failed_saves": self._failed_saves,
+                "evaluations": len(self.tracker.means),
+                "confirmations": self.tracker.confirmations,
+                "averaged_return": self.evaluations.averaged_return,
+                "failed_saves": self.checkpoints.failures,
                 "resumed_at": self.resumed_at,
             },
         }
-        write_json(self.folder / "result.json", result)
+        self.folder.write_result(result)
         return result
 
-    def _at_once(self) -> None:
-        self._stopped_by = "signal"
+    def _end_at_once(self) -> None:
+        self.stop.reason = "signal"
         self._write()
 
-    def _take(self, evaluation: Evaluation) -> None:
-        snapshot, outcome = evaluation.snapshot, self.outcome
-        if evaluation.confirming:
-            self._solved = outcome.confirm(evaluation)
-            word = "confirmed" if self._solved else "not confirmed"
-            episodes = len(evaluation.returns)
-            self.log.say(f"{word}: {evaluation.mean:.1f} on {episodes} further episodes")
-            return
-        self.log.evaluation(evaluation)
-        new = outcome.add(evaluation)
-        if not self.values["evaluation"]["confirm_episodes"]:
-            self._solved = outcome.reached
-        if outcome.in_a_row and ("solving" in new or not outcome.reached):
-            self.log.say(
-                f"{snapshot.seconds:7.1f} s  {snapshot.env_steps:,} env steps: evaluated"
-                f" {evaluation.mean:.1f}, at the threshold of {outcome.threshold:g}"
-                f" ({outcome.in_a_row} of {IN_A_ROW} in a row)"
-            )
-        for name in new:
-            kept = outcome.solving if name == "solving" else outcome.best
-            assert kept is not None
-            self._keep(name, kept, outcome.recent)
-
-    def _keep(self, name: str, snapshot: Snapshot, mean: float | None) -> None:
-        about = {key: self.values[key] for key in ("agent", "env", "seed")}
-        about |= {"choices": self.choices, "which": name, "evaluated": mean}
-        save_policy(self.folder / f"{name}.safetensors", snapshot, about)
-
-    def _dated(self, snapshot: Snapshot, progress: Progress) -> Snapshot:
-        return replace(
-            snapshot,
-            env_steps=progress.env_steps,
-            episodes=progress.episodes,
-            updates=progress.updates,
-            seconds=progress.seconds,
-        )
-
-    def _save(self, progress: Progress) -> None:
-        state = {
-            "run": progress.save(),
-            "outcome": self.outcome.save(),
-            "evaluations": 0 if self.evaluator is None else self.evaluator.number,
-            "env_steps": progress.env_steps,
-            "seconds": progress.seconds,
-        }
-        self._checkpoints.save(state, progress.env_steps)
-
-    def _resumed(self, job: Job) -> Job:
-        """The job as it goes on; counters and seconds continue. A journal of what comes could not
-        be replayed without the state it begins with, so there is none."""
-        home = Path(self.values["resume"])
-        state = Checkpoints(home / "checkpoints", say=self._notes.append).newest()
-        at = self.resumed_at = int(state["env_steps"])
-        if at >= job.env_steps:
-            raise ValueError(
-                f"resume={home} has done {at} env steps already:"
-                f" add budget.env_steps={2 * at} or another number above"
-            )
-        self._notes.append(f"going on after {at:,} env steps")
-        self.outcome.load(state["outcome"])
-        self._evaluations = int(state["evaluations"])
-        began = job.started - float(state["seconds"])
-        return replace(job, resume=state["run"], started=began, journal=None)
-
-
-def _choices(resume: str | None) -> dict[str, str]:
-    """What was chosen for each group when a resumed run began."""
-    file = Path(resume or "", "run.json")
-    if resume is None or not file.exists():
-        return {}
-    return dict(json.loads(file.read_text())["choices"])
+    def _resume(self, home: str) -> None:
+        state = Checkpoints(Path(home) / "checkpoints", say=self._notes.append).newest()
+        try:
+            self.job = resumed(self.job, state, home, self._shape)
+            self.resumed_at = int(state["env_steps"])
+            self.tracker.load(state["outcome"])
+            self._evaluated = int(state["evaluations"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Damaged(
+                f"resume={home}: its newest checkpoint is whole, but not one of this version"
+                f" ({type(error).__name__} {error})"
+            ) from error
+        self._notes.append(f"going on after {self.resumed_at:,} env steps")

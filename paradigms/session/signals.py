@@ -1,4 +1,5 @@
-"""The first Ctrl-C or SIGTERM asks a run to save and stop, the second ends it at once."""
+"""The first Ctrl-C, SIGTERM or SIGHUP (a terminal that is closed) asks a run to save and stop; the
+second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -9,12 +10,13 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-BOTH = (signal.SIGINT, signal.SIGTERM)
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
-    """`caught` is the number of the first signal, or None. `at_once` is called before the second
-    one ends the process; children end when their parent has.
+    """`caught` is the number of the first signal, or None. The second signal ends the process with
+    exit code 128 + its number, after `at_once` was called; child processes end with their parent.
+    Handlers are set in the main thread only, and set back at the end of the `with`.
 
     with Signals() as signals:
         ...if signals.caught: save and stop...
@@ -27,7 +29,9 @@ class Signals:
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._take) for number in BOTH}
+            for number in STOPPING:
+                if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._take)  # nohup ignores it
         return self
 
     def __exit__(self, *_: object) -> None:

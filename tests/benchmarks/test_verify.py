@@ -12,7 +12,7 @@ from agents.sac import SAC
 from benchmarks import store, verify
 from envs.make import describe, make_env
 from paradigms.base import Snapshot
-from paradigms.session.checkpoint import save_policy
+from paradigms.session.policy import save_policy
 
 ENV = {"id": "Pendulum-v1", "threshold": -200.0}
 MAKE = {"_target_": "envs.make.make_env", "_partial_": True, "id": ENV["id"]}

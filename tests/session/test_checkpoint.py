@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -19,9 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import SafetensorError
 
-from paradigms.base import Snapshot
 from paradigms.session import checkpoint
-from paradigms.session.checkpoint import Checkpoints, Damaged, load_policy, read, save_policy, write
+from paradigms.session.checkpoint import Checkpoints, Damaged, Unsavable, read, write
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -120,6 +120,10 @@ def test_a_run_without_a_whole_checkpoint_is_never_started_afresh_silently(tmp_p
         checkpoints.newest()
 
 
+def digest(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
 class Payload:
     """Says so if anybody unpickles it."""
 
@@ -135,7 +139,7 @@ def test_a_hostile_file_runs_nothing(
     folder = write(tmp_path / "a", state())
     for payload in (pickle.dumps(Payload()), b"\x80\x04" * 50, b"[" * 100_000, b'{"format": 1}'):
         (folder / name).write_bytes(payload)
-        files = {f: checkpoint._digest(folder / f) for f in checkpoint.FILES}
+        files = {f: digest((folder / f).read_bytes()) for f in checkpoint.FILES}
         if name != "manifest.json":  # a stranger can make the digests fit
             (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
         with pytest.raises(Damaged):
@@ -144,14 +148,16 @@ def test_a_hostile_file_runs_nothing(
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
-    with pytest.raises(Damaged, match="agent/floats is not finite"):
+    with pytest.raises(Unsavable, match="agent/floats is not finite"):
         write(tmp_path / "a", {"agent": {"floats": torch.tensor([1.0, float("nan")])}})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_value_that_cannot_be_held_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="a/b is a set"):
+    with pytest.raises(Unsavable, match="a/b is a set"):
         write(tmp_path / "a", {"a": {"b": {1, 2}}})
+    with pytest.raises(Unsavable, match=r"the key \(1, 2\)"):
+        write(tmp_path / "a", {"a": {(1, 2): 3}})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -207,49 +213,38 @@ def counted(real):
 
 os.fsync, Path.rename = counted(os.fsync), counted(Path.rename)
 checkpoint.save_file, Path.write_text = counted(checkpoint.save_file), counted(Path.write_text)
-for point in range(1, 11):
+for point in range(1, 13):
     calls = 0
     if os.fork() == 0:
-        store.save({"n": 2, "t": torch.ones(9)}, 2)
+        step = 1 if sys.argv[2] == "replaced" else 1 + point
+        store.save({"n": 2, "t": torch.ones(9)}, step)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.wait()[1]), store.newest()["n"])
 """
 
 
-def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLED_ON_THE_WAY, str(tmp_path)]
+def kills(folder: Path, how: str) -> list[list[str]]:
+    """For each moment of a save at which it is killed: the exit code, and what is newest then."""
+    command = [sys.executable, "-c", KILLED_ON_THE_WAY, str(folder), how]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    ends = [line.split() for line in run.stdout.splitlines()]
-    kill = str(-signal.SIGKILL)
+    assert run.returncode == 0, run.stderr
+    return [line.split() for line in run.stdout.splitlines()]
+
+
+KILL = str(-signal.SIGKILL)
+
+
+def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Path) -> None:
     before_the_rename = 8  # one save_file, two write_text, four fsync, the rename itself
-    assert ends[:before_the_rename] == [[kill, "1"]] * before_the_rename, run.stderr
-    assert ends[before_the_rename:] == [[kill, "2"], ["0", "2"]]
+    ends = kills(tmp_path, "added")
+    assert ends[:before_the_rename] == [[KILL, "1"]] * before_the_rename
+    assert ends[before_the_rename : before_the_rename + 2] == [[KILL, "2"], ["0", "2"]]
 
 
-def test_a_policy_comes_back_with_what_is_known_about_it(tmp_path: Path) -> None:
-    snapshot = Snapshot("evaluate", torch.randn(32), torch.tensor([5, 5]), 5, 100, 2, 5, 1.5)
-    save_policy(
-        tmp_path / "best.safetensors", snapshot, {"env": {"id": "X"}, "score": float("nan")}
-    )
-    loaded, about = load_policy(tmp_path / "best.safetensors")
-    assert torch.equal(loaded.floats, snapshot.floats)
-    assert (loaded.version, loaded.env_steps, loaded.seconds) == (5, 100, 1.5)
-    assert about["env"] == {"id": "X"}
-    assert about["score"] is None
-
-
-def test_a_damaged_policy_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "best.safetensors"
-    snapshot = Snapshot("evaluate", torch.randn(32), torch.tensor([5]), 5)
-    for spoil in (
-        lambda: path.unlink(),
-        lambda: path.write_bytes(path.read_bytes()[:40]),
-        lambda: path.with_suffix(".json").write_text("{}"),
-        lambda: save_policy(
-            path, Snapshot("evaluate", torch.full((3,), torch.nan), snapshot.counts, 1), {}
-        ),
-    ):
-        save_policy(path, snapshot, {})
-        spoil()
-        with pytest.raises(Damaged, match="cannot be read as a policy"):
-            load_policy(path)
+def test_killed_while_a_checkpoint_is_replaced_the_old_or_the_new_one_is_left(
+    tmp_path: Path,
+) -> None:
+    ends = kills(tmp_path, "replaced")
+    assert [newest for _, newest in ends] == ["1"] * 9 + ["2"] * 3
+    assert ends[-1][0] == "0"
+    assert [path.name for path in tmp_path.iterdir()] == ["step_000000000001"]

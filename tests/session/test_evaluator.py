@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import multiprocessing
+import os
+import signal
 import time
 from dataclasses import replace
 from typing import Any
@@ -16,7 +20,7 @@ from agents.parts.vector import Vector
 from envs.make import describe, make_env
 from paradigms.base import Snapshot
 from paradigms.runtime.crew import Failed
-from paradigms.session.evaluator import Evaluator, Plan, play
+from paradigms.session.evaluator import Evaluator, Plan
 
 
 class Constant(Agent):
@@ -73,43 +77,23 @@ def size() -> int:
     return 16  # one parameter, padded
 
 
-def test_every_slot_plays_one_episode_and_stops_counting() -> None:
-    class Uneven:
-        """Slot i ends after i + 1 steps, each worth 1, and goes on with the next episode."""
-
-        num_envs = 3
-
-        def reset(self, *, seed: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
-            self.seeds, self.steps = seed, 0
-            return np.zeros((3, 1), np.float32), {}
-
-        def step(self, action: np.ndarray) -> tuple[Any, ...]:
-            self.steps += 1
-            ended = self.steps % (np.arange(3) + 1) == 0
-            return np.zeros((3, 1), np.float32), np.ones(3), ended, np.zeros(3, bool), {}
-
-    world: Any = Uneven()
-    agent, _ = plan().build()
-    played = play(agent, world, [7, 8, 9])
-    assert played is not None
-    assert played.returns.tolist() == [1.0, 2.0, 3.0]
-    assert played.lengths.tolist() == [1, 2, 3]
-    assert world.steps == 3, "it went on after the longest episode"
-    fewer = play(agent, world, [7])
-    assert fewer is not None
-    assert fewer.lengths.tolist() == [1]
+def part_of(whole: Snapshot) -> Snapshot:
+    return replace(whole, part="evaluate", floats=whole.floats[: size()])
 
 
-def test_lengths_are_env_steps_however_many_an_action_is_played_for() -> None:
-    env = functools.partial(make_env, id="paceline/Identity-v0", action_repeat=5)
-    agent, world = Plan(Constant, env, describe(env), slots=2).build()
-    played = play(agent, world, [7, 8])
-    assert played is not None
-    assert played.lengths.tolist() == [10, 10]
+def takes(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on every evaluation takes so much CPU time."""
+    readings = itertools.count(0.0, seconds)
+    monkeypatch.setattr(time, "process_time", lambda: next(readings))
+
+
+def evaluation_process() -> Any:
+    (child,) = [c for c in multiprocessing.active_children() if c.name == "evaluator"]
+    return child
 
 
 def test_the_same_seeds_give_the_same_episodes_and_others_others() -> None:
-    with Evaluator(plan(), size=size(), where="inline") as evaluator:
+    with Evaluator(plan(), where="inline") as evaluator:
         first, again = evaluator.measure(snapshot(0.1), 10), evaluator.measure(snapshot(0.1), 10)
         other = evaluator.measure(snapshot(0.1), 10, number=1)
     assert first.returns.tolist() == again.returns.tolist()
@@ -126,35 +110,35 @@ def test_no_two_evaluations_share_a_seed_and_none_shares_the_measurements() -> N
 
 
 def test_the_weights_of_the_copy_are_judged_whatever_part_it_holds() -> None:
-    with Evaluator(plan(world="Quadratic"), size=size(), where="inline") as evaluator:
+    with Evaluator(plan(world="Quadratic"), where="inline") as evaluator:
         whole = [evaluator.measure(snapshot(a), 4).returns.mean() for a in (-1.0, 0.3)]
-        parts = [replace(snapshot(a), part="evaluate") for a in (-1.0, 0.3)]
+        parts = [part_of(snapshot(a)) for a in (-1.0, 0.3)]
         part = [evaluator.measure(c, 4).returns.mean() for c in parts]
     assert whole == part
     assert whole[0] < whole[1]
 
 
 def test_the_raw_policy_is_judged_unless_the_averaged_one_is_asked_for() -> None:
-    with Evaluator(plan(Averaging), size=2 * size(), where="inline") as evaluator:
+    with Evaluator(plan(Averaging), where="inline") as evaluator:
         both = torch.zeros(2 * size())
         both[0], both[size()] = 0.9, 0.1
         judged = Snapshot("evaluate", both, torch.zeros(1), 1)
         first = evaluator.measure(judged, 8)
         averaged = evaluator.measure(judged, 8, averaged=True)
         assert evaluator.measure(judged, 8).returns.tolist() == first.returns.tolist()
-    with Evaluator(plan(), size=size(), where="inline") as evaluator:
+    with Evaluator(plan(), where="inline") as evaluator:
         assert first.returns.tolist() == evaluator.measure(snapshot(0.9), 8).returns.tolist()
         assert averaged.returns.tolist() == evaluator.measure(snapshot(0.1), 8).returns.tolist()
 
 
 def test_an_evaluation_comes_back_with_the_copy_it_judged() -> None:
-    with Evaluator(plan(), size=size(), where="inline") as evaluator:
+    with Evaluator(plan(), where="inline") as evaluator:
         assert evaluator.poll() == []
-        offered = snapshot(0.5, updates=77)
-        evaluator.offer(offered)
+        submitted = snapshot(0.5, updates=77)
+        evaluator.submit(submitted)
         assert not evaluator.due(), "one at a time"
         (evaluation,) = evaluator.poll()
-    assert evaluation.snapshot is offered
+    assert evaluation.snapshot is submitted
     assert len(evaluation.returns) == 4
     assert evaluation.mean == pytest.approx(evaluation.returns.mean())
 
@@ -164,9 +148,9 @@ def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeede
 ) -> None:
     now = 100.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    with Evaluator(plan(every_seconds=5.0), size=size(), where="inline") as evaluator:
-        evaluator.offer(snapshot(0.0))
-        evaluator._desk.seconds.array[0] = 2.0
+    with Evaluator(plan(every_seconds=5.0), where="inline") as evaluator:
+        takes(2.0, monkeypatch)
+        evaluator.submit(snapshot(0.0))
         evaluator.poll()
         now = 117.9
         assert not evaluator.due()
@@ -175,8 +159,8 @@ def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeede
         assert not evaluator.due(in_a_row=3)
         now = 118.1
         assert evaluator.due()
-        evaluator.offer(snapshot(0.0))
-        evaluator._desk.seconds.array[0] = 0.001
+        takes(0.001, monkeypatch)
+        evaluator.submit(snapshot(0.0))
         evaluator.poll()
         now = 123.0
         assert not evaluator.due()
@@ -185,40 +169,108 @@ def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeede
 def test_with_a_core_of_its_own_it_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     options = {"every_seconds": 0.0, "share": 1.0}
-    with Evaluator(plan(**options), size=size(), where="inline") as evaluator:
-        evaluator.offer(snapshot(0.0))
-        evaluator._desk.seconds.array[0] = 2.0
+    with Evaluator(plan(**options), where="inline") as evaluator:
+        takes(2.0, monkeypatch)
+        evaluator.submit(snapshot(0.0))
         evaluator.poll()
         assert evaluator.due()
 
 
+def test_all_rounds_of_a_confirmation_count_for_the_share_of_a_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class World:
+        """Takes a second of CPU time at each reset; its episodes have one step."""
+
+        num_envs, seconds = 4, 0.0
+
+        def reset(self, *, seed: list[int]) -> tuple[np.ndarray, dict[str, Any]]:
+            World.seconds += 1.0
+            return np.zeros((4, 1), np.float32), {}
+
+        def step(self, action: np.ndarray) -> tuple[Any, ...]:
+            ended = np.ones(4, bool)
+            return np.zeros((4, 1), np.float32), np.ones(4), ended, ~ended, {}
+
+        def close(self) -> None: ...
+
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "process_time", lambda: World.seconds)
+    world: Any = World
+    three_rounds = replace(plan(share=0.5), make_env=lambda **_: world())
+    with Evaluator(three_rounds, where="inline") as evaluator:
+        evaluator.confirm(snapshot(0.0), 12)
+        evaluator.poll()
+        now += 2.9
+        assert not evaluator.due(), "three rounds took three seconds, not one"
+        now += 0.2
+        assert evaluator.due()
+
+
 def test_null_means_none_while_training() -> None:
-    with Evaluator(plan(every_seconds=None), size=size(), where="inline") as evaluator:
+    with Evaluator(plan(every_seconds=None), where="inline") as evaluator:
         assert not evaluator.due(in_a_row=1)
 
 
 def test_a_process_of_its_own_gives_the_same_returns() -> None:
-    with Evaluator(plan(), size=size(), where="inline") as here:
+    with Evaluator(plan(), where="inline") as here:
         expected = here.measure(snapshot(0.25), 6)
-        here.offer(snapshot(0.25))
+        here.submit(snapshot(0.25))
         (evaluation,) = here.poll()
-    with Evaluator(plan(), size=size()) as there:
-        there.offer(snapshot(0.25))
+    with Evaluator(plan()) as there:
+        there.submit(snapshot(0.25))
         (judged,) = there.finish()
         measured = there.measure(snapshot(0.25), 6)
     assert measured.returns.tolist() == expected.returns.tolist()
     assert judged.returns.tolist() == evaluation.returns.tolist()
 
 
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_killed_evaluation_process_is_replaced_and_its_request_sent_again(idle: bool) -> None:
+    heard: list[str] = []
+    with Evaluator(plan(), where="inline") as here:
+        here.submit(snapshot(0.25))
+        (expected,) = here.poll()
+    with Evaluator(plan(), say=lambda words, trace: heard.append(words)) as evaluator:
+        child = evaluation_process()
+        os.kill(child.pid, signal.SIGKILL if idle else signal.SIGSTOP)
+        evaluator.submit(snapshot(0.25))
+        os.kill(child.pid, signal.SIGKILL)
+        assert evaluator.poll() == [], "nobody waits for the replacement"
+        (result,) = evaluator.finish()
+        assert evaluator.restarts == 1
+        assert evaluator.measure(snapshot(0.25), 6).returns.shape == (6,)
+    assert result.returns.tolist() == expected.returns.tolist()
+    (words,) = heard
+    assert words == "the evaluation process was killed by SIGKILL, and is replaced"
+
+
+def test_a_measurement_of_thousands_of_episodes_passes_through_the_pipe() -> None:
+    with Evaluator(plan(slots=500)) as evaluator:
+        played = evaluator.measure(snapshot(0.0), 20_000)
+    assert played.returns.shape == played.lengths.shape == (20_000,)
+    assert (played.returns.dtype, played.lengths.dtype) == (np.float64, np.int64)
+
+
+@pytest.mark.parametrize("other", [snapshot(0.0), part_of(snapshot(0.0))])
+def test_weights_of_another_agent_are_refused(other: Snapshot) -> None:
+    with (
+        Evaluator(plan(Averaging), where="inline") as evaluator,
+        pytest.raises(ValueError, match="its agent has"),
+    ):
+        evaluator.submit(other)
+
+
 def test_a_policy_that_cannot_act_ends_the_run_with_its_traceback() -> None:
-    with Evaluator(plan(Broken), size=size()) as evaluator:
-        evaluator.offer(snapshot(0.0))
+    with Evaluator(plan(Broken)) as evaluator:
+        evaluator.submit(snapshot(0.0))
         with pytest.raises(Failed, match="this policy cannot act"):
             evaluator.finish()
 
 
 def test_a_policy_is_confirmed_on_the_seeds_that_it_is_measured_on() -> None:
-    with Evaluator(plan(world="Counting"), size=size(), where="inline") as evaluator:
+    with Evaluator(plan(world="Counting"), where="inline") as evaluator:
         evaluator.confirm(snapshot(0.3), 10)
         assert not evaluator.free
         (ended,) = evaluator.finish()
@@ -227,7 +279,7 @@ def test_a_policy_is_confirmed_on_the_seeds_that_it_is_measured_on() -> None:
         assert evaluator.free
         played = evaluator.measure(snapshot(0.3), 10)
         assert np.array_equal(ended.returns, played.returns)
-        evaluator.offer(snapshot(0.3))
+        evaluator.submit(snapshot(0.3))
         (evaluated,) = evaluator.finish()
         assert not evaluated.confirming
         assert len(evaluated.returns) == 4

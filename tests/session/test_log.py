@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import torch
 
 from paradigms.base import Progress, Snapshot
 from paradigms.session import log as logs
-from paradigms.session.evaluator import Evaluation
+from paradigms.session.evaluator import EvaluationResult
 from paradigms.session.log import Log, forget_after, summary
-from paradigms.session.outcome import Outcome
+from paradigms.session.outcome import SolveTracker
 
 
 class Clock:
@@ -36,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
 def progress(steps: int, seconds: float, **metrics: float) -> Progress:
     named = {k if "/" in k else k.replace("_", "/"): value for k, value in metrics.items()}
     nothing: Any = None
-    return Progress(steps, steps // 2, steps // 10, seconds, named, nothing, nothing, nothing)
+    return Progress(steps, steps // 2, steps // 10, seconds, named, {}, nothing, nothing, nothing)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -86,7 +87,7 @@ def test_the_time_left_is_the_nearer_of_both_budgets(tmp_path: Path, clock: Cloc
 def test_an_evaluation_is_a_line_with_every_return(tmp_path: Path) -> None:
     log = Log(tmp_path, env_steps=1000, tensorboard=False, stream=io.StringIO())
     snapshot = Snapshot("evaluate", torch.zeros(1), torch.zeros(1), 7, 70, 3, 7, 1.25)
-    log.evaluation(Evaluation(snapshot, np.array([1.0, 3.0]), np.array([5, 6])))
+    log.evaluation(EvaluationResult(snapshot, np.array([1.0, 3.0]), np.array([5, 6])))
     log.close()
     (row,) = rows(tmp_path)
     expected = {"kind": "evaluation", "seconds": 1.25, "env_steps": 70, "updates": 7, "mean": 2.0}
@@ -121,13 +122,14 @@ def test_tensorboard_gets_the_same_scalars(tmp_path: Path, clock: Clock) -> None
 def test_a_resumed_run_forgets_what_it_does_again(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
     lines = [json.dumps({"env_steps": n}) for n in (10, 20, 30)]
-    file.write_text("\n".join([*lines, '{"env_st']) + "\n")
+    broken = ['{"env_st', "[1]", '{"env_steps": null}']
+    file.write_bytes("\n".join([*lines, *broken]).encode() + b"\n\xff\n")
     forget_after(file, 20)
     assert [row["env_steps"] for row in rows(tmp_path)] == [10, 20]
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    made = Outcome(100.0, 0.0).result({"env_steps": 5000, "updates": 400})
+    made = SolveTracker(100.0, 0.0).result({"env_steps": 5000, "updates": 400})
     return {**made, "seconds": 12.0, "stopped_by": "budget", **changes}
 
 
@@ -142,3 +144,23 @@ def test_the_summary_says_what_one_wants_to_know() -> None:
     assert "Return: 90.0 at the end, 120.0 at best, 75 % kept." in text
     text = "\n".join(summary(result(confirmed_return=95.0)))
     assert "not confirmed, the candidate had 95.0." in text
+
+
+@pytest.mark.parametrize("resumed_at", [None, 50])
+def test_means_are_over_everything_since_the_last_line(
+    resumed_at: int | None, tmp_path: Path, clock: Clock
+) -> None:
+    """Episode i returns i; the progress after episode i says so however often it comes."""
+    log = Log(
+        tmp_path, env_steps=1000, tensorboard=False, stream=io.StringIO(), resumed_at=resumed_at
+    )
+    for i in range(1, 21):
+        clock.now = i / 10
+        means = {"episode/return": (i * (i + 1) / 2, i), "policy_lag/mean": (0.0, 0)}
+        for _ in range(1 + i % 3):
+            log.progress(replace(progress(10 * i, i / 10), means=means))
+    log.close()
+    first, second = rows(tmp_path)
+    assert first["episode/return"] == np.mean(range(2 if resumed_at else 1, 11))
+    assert second["episode/return"] == np.mean(range(11, 21))
+    assert "policy_lag/mean" not in first

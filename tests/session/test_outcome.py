@@ -1,4 +1,4 @@
-"""Solved, kept and best, as evidence.md has them, on evaluations made by hand."""
+"""Solved, kept and best, on evaluations made by hand."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from paradigms.base import Snapshot
+from paradigms.loop.episodes import Returns
 from paradigms.session.checkpoint import read, write
-from paradigms.session.evaluator import Evaluation, Returns
-from paradigms.session.outcome import Outcome, retention
+from paradigms.session.evaluator import EvaluationResult
+from paradigms.session.outcome import SolveTracker, retention
 
 
-def evaluation(mean: float, at: int) -> Evaluation:
+def evaluation(mean: float, at: int) -> EvaluationResult:
     snapshot = Snapshot(
         "evaluate", torch.full((4,), float(at)), torch.tensor([at]), at, 10 * at, at, at, at
     )
-    return Evaluation(snapshot, np.array([mean - 1, mean + 1]), np.array([5, 7]))
+    return EvaluationResult(snapshot, np.array([mean - 1, mean + 1]), np.array([5, 7]))
 
 
-def followed(means: list[float], threshold: float | None = 100.0) -> Outcome:
-    outcome = Outcome(threshold, random_return=0.0)
+def followed(means: list[float], threshold: float | None = 100.0) -> SolveTracker:
+    outcome = SolveTracker(threshold, random_return=0.0)
     for at, mean in enumerate(means):
         outcome.add(evaluation(mean, at))
     return outcome
@@ -126,8 +129,8 @@ def test_a_run_that_ends_when_a_later_policy_is_confirmed_says_which() -> None:
         assert result["confirmed_return"] == 120
 
 
-def taken_up(outcome: Outcome) -> Outcome:
-    other = Outcome(outcome.threshold, outcome.random_return)
+def taken_up(outcome: SolveTracker) -> SolveTracker:
+    other = SolveTracker(outcome.threshold, outcome.random_return)
     other.load(outcome.save())
     return other
 
@@ -137,6 +140,36 @@ def test_the_best_is_the_middle_of_the_best_three_in_a_row() -> None:
     assert outcome.best is not None
     assert outcome.best.version == 2, "(500 + 10 + 200) / 3 is the highest mean of three in a row"
     assert outcome.recent == pytest.approx((210 + 220 + 30) / 3)
+
+
+def test_a_final_policy_that_is_better_than_the_best_one_becomes_the_best() -> None:
+    outcome = followed([10, 20, 30, 20])
+    assert outcome.measure(evaluation(0, 9).snapshot, 50, measuring({2: 49.0, 9: 624.0})) == ["best"]
+    assert outcome.best is not None
+    assert outcome.best.version == 9
+    result = outcome.result({})
+    assert (result["best_return"], result["final_return"]) == (624.0, 624.0)
+    assert result["retention"] == 1.0
+
+
+def test_a_final_policy_that_is_worse_leaves_the_best_one() -> None:
+    outcome = followed([10, 20, 30, 20])
+    assert outcome.measure(evaluation(0, 9).snapshot, 50, measuring({2: 49.0, 9: 48.0})) == []
+    assert outcome.best is not None
+    assert outcome.best.version == 2
+
+
+@given(st.lists(st.floats(-1e3, 1e3)), st.lists(st.floats(-1e3, 1e3), min_size=20, max_size=20))
+def test_the_best_return_is_never_below_the_final_one(
+    means: list[float], again: list[float]
+) -> None:
+    outcome = followed(means[:15])
+    for measured in (False, True):
+        if measured:
+            outcome.measure(evaluation(0, 19).snapshot, 10, measuring(dict(enumerate(again))))
+        result = outcome.result({})
+        if result["best_return"] is not None:
+            assert result["best_return"] >= result["final_return"]
 
 
 def test_fewer_than_three_evaluations_still_have_a_best() -> None:
@@ -174,7 +207,7 @@ def test_it_goes_on_after_a_checkpoint_as_if_nothing_had_been(tmp_path: Path) ->
     whole = followed(means)
     for cut in range(len(means)):
         first = followed(means[:cut])
-        again = Outcome(100.0, 0.0)
+        again = SolveTracker(100.0, 0.0)
         again.load(read(write(tmp_path / str(cut), first.save())))
         for at in range(cut, len(means)):
             again.add(evaluation(means[at], at))

@@ -1,0 +1,101 @@
+"""A run's folder: where everything lies that a run leaves, and who it was.
+
+config.yaml       the resolved configuration, written by train.py
+run.json          versions, git state and command (see record.py), and the choices of the groups
+log.txt           what the run said            metrics.jsonl, events.out.*   what it measured
+checkpoints/      see checkpoint.py            journal.bin                   see journal.py
+solving, best, final: .safetensors and .json   policies, see policy.py
+result.json       what the run came to, however it ended
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from paradigms.base import Snapshot
+from paradigms.session import origin as record
+from paradigms.session.checkpoint import Damaged, write_json
+from paradigms.session.policy import save_policy
+
+ABOUT = ("agent", "env", "seed")  # of the configuration: what rebuilds a policy and its env
+
+
+class RunFolder:
+    """The folder `path` of one run.
+
+    config: the resolved configuration, JSON values; policies are kept with its agent, env and seed.
+    choices: the names chosen for its groups (paradigm, agent, env ...).
+    """
+
+    def __init__(self, path: Path, *, config: dict[str, Any], choices: dict[str, str]) -> None:
+        self.path, self.choices = path, choices
+        self.world = str(config["env"]["id"])
+        self._about = {key: config[key] for key in ABOUT}
+        self._lock: int | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def lock(self) -> None:
+        """Makes this the only run in the folder until `release`, or until the process ends. Raises
+        ValueError if there is another one, or if the folder cannot be written."""
+        try:
+            lock = os.open(self.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise ValueError(
+                f"the folder of the run cannot be written ({error}): choose another one by"
+                " hydra.run.dir=FOLDER"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise ValueError(
+                f"another run is going on in {self.path}: wait for its end, or choose another"
+                " folder by hydra.run.dir=FOLDER"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        self._lock = lock
+
+    def release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def describe(self) -> None:
+        """Writes run.json."""
+        write_json(self.path / "run.json", {**record.origin(), "choices": self.choices})
+
+    def keep(self, name: str, snapshot: Snapshot, mean: float | None) -> None:
+        """Writes a policy, over an earlier one of that name: "solving", "best" or "final". mean:
+        its mean return, if that is known. OSError if it cannot be written."""
+        about = {**self._about, "choices": self.choices, "which": name, "evaluated": mean}
+        save_policy(self.path / f"{name}.safetensors", snapshot, about)
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Writes result.json, whole or not at all."""
+        write_json(self.path / "result.json", result)
+
+    def next_commands(self, further: list[str], *, tensorboard: bool) -> list[str]:
+        """What to type next, as lines; `further`: the overrides with which the run goes on."""
+        policy = (self.path / "final.safetensors").exists()
+        return record.commands(self.path, further, policy=policy, tensorboard=tensorboard)
+
+
+def choices_of(run: Path) -> dict[str, str]:
+    """What was chosen for each group when the run in that folder began; empty without a run.json.
+    Raises Damaged for a run.json that is none."""
+    file = run / "run.json"
+    if not file.exists():
+        return {}
+    try:
+        choices = json.loads(file.read_text())["choices"]
+        return {str(group): str(choice) for group, choice in choices.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Damaged(f"{file} is damaged: {type(error).__name__} {error}; remove it") from error

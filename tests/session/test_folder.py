@@ -1,0 +1,59 @@
+"""A run's folder says who the run was, and a damaged one is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from paradigms.base import Snapshot
+from paradigms.session.checkpoint import Damaged
+from paradigms.session.folder import RunFolder, choices_of
+from paradigms.session.policy import load_policy
+
+CONFIG = {"agent": {"lr": 1.0}, "env": {"id": "X-v0"}, "seed": 3, "workers": 2}
+CHOICES = {"agent": "sac", "env": "x", "paradigm": "sequential"}
+
+
+def test_the_choices_of_a_run_are_found_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, config=CONFIG, choices=CHOICES)
+    assert choices_of(tmp_path) == {}
+    folder.describe()
+    assert choices_of(tmp_path) == CHOICES
+    assert {"command", "commit", "python", "torch"} <= json.loads(
+        (tmp_path / "run.json").read_text()
+    ).keys()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"choices": 3}', "[" * 100_000, "\xff"])
+def test_a_damaged_run_json_is_refused_in_a_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(Damaged, match=r"run\.json is damaged"):
+        choices_of(tmp_path)
+
+
+def test_a_policy_is_kept_with_what_rebuilds_it(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, config=CONFIG, choices=CHOICES)
+    folder.keep("best", Snapshot("evaluate", torch.ones(4), torch.tensor([1]), 1), 12.5)
+    _, about = load_policy(tmp_path / "best.safetensors")
+    assert (about["agent"], about["env"], about["seed"]) == ({"lr": 1.0}, {"id": "X-v0"}, 3)
+    assert (about["which"], about["evaluated"], about["choices"]) == ("best", 12.5, CHOICES)
+    assert "workers" not in about
+
+
+def test_one_run_at_a_time_is_in_a_folder(tmp_path: Path) -> None:
+    first, second = (RunFolder(tmp_path, config=CONFIG, choices=CHOICES) for _ in range(2))
+    first.lock()
+    with pytest.raises(ValueError, match="another run is going on"):
+        second.lock()
+    first.release()
+    second.lock()
+    second.release()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").mkdir()
+    with pytest.raises(ValueError, match="cannot be written"):
+        RunFolder(tmp_path, config=CONFIG, choices=CHOICES).lock()

@@ -1,0 +1,98 @@
+"""What goes wrong is named and counted in the folder, with what was learned until then."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from paradigms.base import Progress
+from tests.test_train import KEYS, here, result
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match="at its step 100"):
+        here(tmp_path / "run", "env.id=paceline/Fault-v0", "+env.kwargs={at:100,kind:raise}")
+    failed = result(tmp_path / "run")
+    assert failed["stopped_by"] == "error"
+    assert failed["error"]
+    assert "Traceback" in (tmp_path / "run" / "log.txt").read_text()
+    assert sorted(failed) == sorted(KEYS)
+
+
+@pytest.mark.parametrize("paradigm", ["sequential", "dcollect", "dupdate", "hogwild"])
+def test_what_was_learned_is_saved_when_an_error_ends_the_run(
+    paradigm: str, tmp_path: Path
+) -> None:
+    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={at:200,kind:raise}"]
+    small = [f"paradigm={paradigm}", "crew=inline", "workers=1", "evaluation.every_seconds=null"]
+    with pytest.raises(Exception, match="at its step 200"):  # dcollect: after three restarts
+        here(tmp_path / "run", *fault, *small, "budget.env_steps=2000")
+    failed = result(tmp_path / "run")
+    assert failed["updates"] > 0
+    assert load_file(tmp_path / "run" / "final.safetensors")["counts"].max() > 0
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "go on:" in log
+    assert "could not be saved" not in log
+    further = [f"resume={tmp_path / 'run'}", f"budget.env_steps={failed['env_steps'] + 64}"]
+    here(tmp_path / "run", "env.id=paceline/Fault-v0", *small, *further)
+    assert result(tmp_path / "run")["stopped_by"] == "budget"
+    assert result(tmp_path / "run")["updates"] > failed["updates"]
+
+
+def test_a_policy_that_has_diverged_is_neither_kept_nor_evaluated(tmp_path: Path) -> None:
+    often = ["evaluation.every_seconds=0", "evaluation.share=1"]
+    with pytest.raises(FloatingPointError):
+        here(tmp_path / "run", "agent.lr=1e30", *often)
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "the final policy is not kept: its weights are not finite" in log
+    assert "could not be saved: " in log
+    for policy in (tmp_path / "run").glob("*.safetensors"):
+        assert np.isfinite(load_file(policy)["floats"]).all()
+    assert not list((tmp_path / "run" / "checkpoints").glob("step_*"))
+
+
+def test_a_checkpoint_that_cannot_be_written_is_counted_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from paradigms.session import checkpoint
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write", full)
+    there = here(tmp_path / "run", "checkpoint.every_env_steps=100")
+    assert there["env_steps"] >= 320
+    assert there["extra"]["failed_saves"] >= 3
+    assert there["stopped_by"] == "error", "the checkpoint of the end is missing"
+    assert "No space left" in there["error"]
+    assert (tmp_path / "run" / "final.safetensors").exists()
+
+
+def test_a_killed_evaluation_process_is_logged_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from paradigms.session.session import Session
+
+    note = Session.note
+
+    def kill(session: Session, progress: Progress) -> None:
+        if progress.updates == 0:
+            (child,) = multiprocessing.active_children()
+            child.kill()
+        note(session, progress)
+
+    monkeypatch.setattr(Session, "note", kill)
+    there = here(
+        tmp_path / "run", "evaluation.where=process", "budget.env_steps=96", "rollout_length=64"
+    )
+    assert there["restarts"] == 1
+    assert there["final_return"] is not None
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count("the evaluation process was killed by SIGKILL, and is replaced") == 1
