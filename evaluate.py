@@ -1,6 +1,7 @@
 """Plays the policy that a run has left: python evaluate.py run=FOLDER episodes=20 video=true
 
-Prints the mean, spread and length of greedy episodes on the reference env. The keys:
+Prints the mean, spread and length of greedy episodes on the reference env. A policy is data: it may
+come from anybody. The keys, as they are without your word:
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from conf import signature
-from conf.compose import Setup, compose, flatten
-from conf.sentences import Wrong, near
-from conf.settings import EVALUATION
+from conf import schema, trust
+from conf.compose import compose
+from conf.sentences import Wrong, line, refuse
 
 if TYPE_CHECKING:
     from paradigms.base import Snapshot
@@ -28,60 +28,69 @@ def main() -> None:
     """The console command. Leaves with 2 and one sentence if what was typed cannot be done."""
     arguments = sys.argv[1:]
     if not arguments or {"-h", "--help"} & set(arguments):
-        print(__doc__.strip(), *_keys(), sep="\n  ")
+        keys = (trust.HERE / "evaluate.yaml").read_text("utf-8").splitlines()[1:]
+        print((__doc__ or "").strip(), *keys, sep="\n  ")
         return
     try:
-        evaluate(checked(arguments).values)
+        evaluate(checked(arguments))
     except Wrong as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(2)
+        refuse(error)
 
 
-def checked(arguments: list[str]) -> Setup:
+def checked(arguments: list[str]) -> schema.Play:
     """The composed settings. Raises Wrong."""
-    setup = compose(arguments, "evaluate")
-    for key, value in flatten(setup.values):
-        if key not in EVALUATION:
-            raise Wrong(f"{key} is not a setting; {near(key, EVALUATION)}")
-        EVALUATION[key].check(key, value)
-    return setup
+    values = compose(arguments, "evaluate").values
+    schema.check(schema.Play, values)
+    for key in ("run", "policy"):
+        if not values[key].strip():
+            raise Wrong(f"{key}= is empty: {key}=VALUE, see --help")
+    play: schema.Play = schema.build(schema.Play, values)
+    return play
 
 
-def evaluate(v: dict[str, Any]) -> None:
-    """Plays, prints, and writes a video if asked to."""
-    path = find(Path(v["run"]), v["policy"])
-    if v["video"] and find_spec("imageio_ffmpeg") is None:
+def evaluate(v: schema.Play) -> None:
+    """Plays, prints, and writes a video if asked to. Raises Wrong."""
+    trusted = trust.trusted(v.trust)
+    path = find(Path(v.run), v.policy)
+    if v.video and find_spec("imageio_ffmpeg") is None:
         raise Wrong("video=true needs the extra video: pip install 'paceline[video]'")
+    about = trust.read(path.with_suffix(".json"))
     import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
+    from conf.build import rebuild
     from paradigms.session.checkpoint import Damaged
     from paradigms.session.evaluator import Evaluator
     from paradigms.session.policy import load_policy
 
     try:
-        snapshot, about = load_policy(path)
-        plan = rebuild(about, slots=min(20, v["episodes"]), seed=v["seed"])
+        snapshot, _ = load_policy(path)
+        slots = min(20, v.episodes)
+        plan = rebuild(
+            about, floats=len(snapshot.floats), slots=slots, seed=v.seed, trusted=trusted
+        )
+        if v.video and not draws(plan):
+            raise Wrong("video=true: this env draws no pictures")
         with Evaluator(plan, where="inline") as evaluator:
-            played = evaluator.measure(snapshot, v["episodes"])
+            played = evaluator.measure(snapshot, v.episodes)
         tell(path, snapshot, about, played)
-        if v["video"]:
+        if v.video:
             target = path.with_name(f"{path.stem}.mp4")
             film(plan, snapshot, target)
             print(f"video of one episode: {target}")
-    except (Damaged, ValueError, RuntimeError) as error:
-        raise Wrong(f"{path}: {' '.join(str(error).split())}") from error
+    except (Damaged, Wrong, ValueError, RuntimeError) as error:
+        text = line(error)
+        raise Wrong(text if str(path) in text else f"{path}: {text}") from error
 
 
 def tell(path: Path, snapshot: Snapshot, about: dict[str, Any], played: Returns) -> None:
     """Prints what was played, and what it came to."""
+    choices = about.get("choices")
+    agent = choices.get("agent") if isinstance(choices, dict) else "an agent"
     returns = [float(r) for r in played.returns]
     spread = statistics.stdev(returns) if len(returns) > 1 else 0.0
-    threshold = about["env"]["threshold"]
-    print(
-        f"{path}: {about['choices'].get('agent')} on {about['env']['id']},"
-        f" {snapshot.updates:,} updates"
-    )
+    threshold = about["env"].get("threshold")
+    print(f"{path}: {agent} on {about['env'].get('id')}, {snapshot.updates:,} updates")
     print(
         f"return {statistics.mean(returns):.1f} +- {spread:.1f} over {len(returns)} episodes"
         f" (least {min(returns):.1f}, most {max(returns):.1f}), length {played.lengths.mean():.0f}"
@@ -103,32 +112,20 @@ def find(run: Path, policy: str) -> Path:
     return run / f"{wanted}.safetensors"
 
 
-def rebuild(about: dict[str, Any], *, slots: int, seed: int) -> Plan:
-    """Agent and env as the run had them; builds only what lies in our packages. Raises Wrong."""
-    from hydra.utils import instantiate
-
-    from envs.make import describe
-    from paradigms.session.evaluation_worker import Plan
-
-    nodes = {"agent": about["agent"], "env.make": about["env"]["make"]}
-    for key, value in flatten(nodes):
-        if key.endswith("_target_") and value.partition(".")[0] not in signature.OURS:
-            raise Wrong(f"{key}={value} is not code of this library, so it is not run")
-    make_env = instantiate(nodes["env.make"], _convert_="all")
-    spec = describe(make_env, threshold=about["env"]["threshold"])
-    make_agent = instantiate(nodes["agent"], _convert_="all")
-    return Plan(make_agent, make_env, spec, slots=slots, seed=seed)
+def draws(plan: Plan) -> bool:
+    """Whether the env can be filmed."""
+    _, world = plan.build()
+    world.close()
+    return "rgb_array" in world.metadata.get("render_modes", ())
 
 
 def film(plan: Plan, snapshot: Snapshot, target: Path) -> None:
-    """One greedy episode as an mp4. Raises Wrong if the env draws no pictures."""
+    """One greedy episode as an mp4 of an env that draws pictures."""
     import imageio_ffmpeg
     import numpy as np
 
     made: Any = plan.make_env
-    agent, world = plan.build()
-    if "rgb_array" not in world.metadata.get("render_modes", ()):
-        raise Wrong("video=true: this env draws no pictures")
+    agent, _ = plan.build()
     kwargs = {**(made.keywords.get("kwargs") or {}), "render_mode": "rgb_array"}
     env = made(num_envs=1, seed=plan.seed, rank=None, kwargs=kwargs)
     snapshot.into(agent)
@@ -149,10 +146,6 @@ def film(plan: Plan, snapshot: Snapshot, target: Path) -> None:
     finally:
         video.close()
         env.close()
-
-
-def _keys() -> list[str]:
-    return [f"{key:9} {setting.meaning}" for key, setting in EVALUATION.items()]
 
 
 if __name__ == "__main__":

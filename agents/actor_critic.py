@@ -3,8 +3,7 @@ IMPALA's V-trace (Espeholt et al. 2018, arXiv:1802.01561) and REINFORCE (William
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,6 +23,15 @@ from agents.base import (
     within,
 )
 from agents.parts import spaces
+from agents.parts.bounds import (
+    Betas,
+    Count,
+    NonNegative,
+    Positive,
+    Unit,
+    WholeNumber,
+    Widths,
+)
 from agents.parts.draws import reseed
 from agents.parts.normal import Normal, standardised
 from agents.parts.optim import Local
@@ -73,21 +81,21 @@ class ActorCritic(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
-        returns: str = "gae",
+        returns: Literal["monte_carlo", "n_step", "gae", "vtrace"] = "gae",
         critic: bool = True,
-        hidden_sizes: Sequence[int] = (64, 64),
-        lstm: int = 0,
-        lr: float = 7e-4,
-        critic_lr: float | None = None,
-        betas: Sequence[float] = (0.9, 0.999),
-        eps: float = 1e-5,
-        clip: float | None = 0.5,
-        gamma: float = 0.99,
-        lam: float = 0.95,
-        n: int = 5,
-        rho_bar: float = 1.0,
-        c_bar: float = 1.0,
-        entropy: float = 0.01,
+        hidden_sizes: Widths = (64, 64),
+        lstm: WholeNumber = 0,
+        lr: NonNegative = 7e-4,
+        critic_lr: NonNegative | None = None,
+        betas: Betas = (0.9, 0.999),
+        eps: Positive = 1e-5,
+        clip: Positive | None = 0.5,
+        gamma: Unit = 0.99,
+        lam: Unit = 0.95,
+        n: Count = 5,
+        rho_bar: Positive = 1.0,
+        c_bar: Positive = 1.0,
+        entropy: NonNegative = 0.01,
         normalise_advantage: bool = False,
         normalise: bool = False,
         log_std: float = 0.0,

@@ -12,6 +12,15 @@ from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
 from agents.parts import spaces
+from agents.parts.bounds import (
+    Atoms,
+    Betas,
+    Count,
+    NonNegative,
+    Positive,
+    Unit,
+    Widths,
+)
 from agents.parts.draws import reseed
 from agents.parts.heads import Head, make_head
 from agents.parts.networks import MLP
@@ -60,26 +69,26 @@ class DQN(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
-        hidden_sizes: Sequence[int] = (64, 64),
-        lr: float = 1e-3,
-        betas: Sequence[float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        clip: float | None = None,
-        gamma: float = 0.99,
-        n_step: int = 1,
-        tau: float = 0.005,
-        period: int | None = None,
+        hidden_sizes: Widths = (64, 64),
+        lr: NonNegative = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: Positive = 1e-8,
+        clip: Positive | None = None,
+        gamma: Unit = 0.99,
+        n_step: Count = 1,
+        tau: Unit = 0.005,
+        period: Count | None = None,
         double: bool = False,
         dueling: bool = False,
         head: Literal["value", "categorical", "quantile"] = "value",
-        atoms: int = 51,
+        atoms: Atoms = 51,
         v_min: float = 0.0,
         v_max: float = 100.0,
-        huber: float = 1.0,
+        huber: Positive = 1.0,
         noisy: bool = False,
-        sigma: float = 0.5,
+        sigma: NonNegative = 0.5,
         layer_norm: bool = False,
-        average: float = 0.0,
+        average: Unit = 0.0,
     ) -> None:
         super().__init__(spec, seed, device)
         within(0, 1, tau=tau, average=average)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,13 @@ from agents.base import (
     within,
 )
 from agents.parts import spaces
+from agents.parts.bounds import (
+    Count,
+    NonNegative,
+    Positive,
+    Unit,
+    Widths,
+)
 from agents.parts.draws import reseed
 from agents.parts.normal import Normal, ReturnScale, standardised
 from agents.parts.optim import Local
@@ -72,22 +79,22 @@ class PPO(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
-        hidden_sizes: Sequence[int] = (64, 64),
-        lr: float = 3e-4,
-        critic_lr: float | None = None,
-        eps: float = 1e-5,
-        clip: float | None = 0.5,
-        gamma: float | Schedule = 0.99,
-        lam: float = 0.95,
-        epochs: int = 10,
-        minibatches: int = 16,
-        clip_ratio: float = 0.2,
-        clip_value: float | None = None,
-        entropy: float | Schedule = 0.0,
-        target_kl: float | None = None,
+        hidden_sizes: Widths = (64, 64),
+        lr: NonNegative = 3e-4,
+        critic_lr: NonNegative | None = None,
+        eps: Positive = 1e-5,
+        clip: Positive | None = 0.5,
+        gamma: Unit | Schedule = 0.99,
+        lam: Unit = 0.95,
+        epochs: Count = 10,
+        minibatches: Count = 16,
+        clip_ratio: Positive = 0.2,
+        clip_value: Positive | None = None,
+        entropy: NonNegative | Schedule = 0.0,
+        target_kl: Positive | None = None,
         normalise: bool = False,
         scale_reward: bool = False,
-        clip_reward: float | Schedule | None = None,
+        clip_reward: Positive | Schedule | None = None,
         log_std: float = 0.0,
         max_log_std: float | Schedule | None = None,
         state_std: bool = False,

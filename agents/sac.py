@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,19 @@ from agents.base import (
     within,
 )
 from agents.parts import spaces
+from agents.parts.bounds import (
+    Betas,
+    Count,
+    Members,
+    NoiseName,
+    NonNegative,
+    Positive,
+    Quantiles,
+    Temperature,
+    Unit,
+    WholeNumber,
+    Widths,
+)
 from agents.parts.critics import Truncated, Values
 from agents.parts.draws import reseed
 from agents.parts.explore import HeldActions, Noise, make_noise
@@ -71,29 +83,29 @@ class SAC(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
-        hidden_sizes: Sequence[int] = (256, 256),
-        critic_hidden_sizes: Sequence[int] | None = None,
-        lr: float = 3e-4,
-        actor_lr: float | None = None,
-        critic_lr: float | None = None,
-        temperature_lr: float | None = None,
-        betas: Sequence[float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        clip: float | None = None,
-        gamma: float = 0.99,
-        tau: float = 0.005,
-        temperature: str | float = "auto",
-        initial_temperature: float = 1.0,
+        hidden_sizes: Widths = (256, 256),
+        critic_hidden_sizes: Widths | None = None,
+        lr: NonNegative = 3e-4,
+        actor_lr: NonNegative | None = None,
+        critic_lr: NonNegative | None = None,
+        temperature_lr: NonNegative | None = None,
+        betas: Betas = (0.9, 0.999),
+        eps: Positive = 1e-8,
+        clip: Positive | None = None,
+        gamma: Unit = 0.99,
+        tau: Unit = 0.005,
+        temperature: Temperature = "auto",
+        initial_temperature: Positive = 1.0,
         target_entropy: float | None = None,
-        n_step: int = 1,
+        n_step: Count = 1,
         pessimism: float = 1.0,
-        critics: int = 2,
-        quantiles: int = 0,
-        drop: int = 2,
+        critics: Members = 2,
+        quantiles: Quantiles = 0,
+        drop: WholeNumber = 2,
         layer_norm: bool = False,
-        average: float = 0.0,
-        noise: str = "white",
-        action_hold: int = 16,
+        average: Unit = 0.0,
+        noise: NoiseName = "white",
+        action_hold: Count = 16,
         bf16: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)

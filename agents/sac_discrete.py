@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,14 @@ from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, within
 from agents.parts import spaces
+from agents.parts.bounds import (
+    Count,
+    NonNegative,
+    Positive,
+    Temperature,
+    Unit,
+    Widths,
+)
 from agents.parts.draws import reseed
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
@@ -45,14 +52,14 @@ class DiscreteSAC(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
-        hidden_sizes: Sequence[int] = (256, 256),
-        lr: float = 3e-4,
-        gamma: float = 0.99,
-        tau: float = 0.005,
-        temperature: str | float = "auto",
-        initial_temperature: float = 1.0,
-        entropy_share: float = 0.5,
-        n_step: int = 1,
+        hidden_sizes: Widths = (256, 256),
+        lr: NonNegative = 3e-4,
+        gamma: Unit = 0.99,
+        tau: Unit = 0.005,
+        temperature: Temperature = "auto",
+        initial_temperature: Positive = 1.0,
+        entropy_share: Unit = 0.5,
+        n_step: Count = 1,
         layer_norm: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)

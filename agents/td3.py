@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,14 @@ from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
 from agents.parts import spaces
+from agents.parts.bounds import (
+    Count,
+    Members,
+    NoiseName,
+    NonNegative,
+    Unit,
+    Widths,
+)
 from agents.parts.draws import reseed
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
@@ -52,21 +59,21 @@ class TD3(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
-        hidden_sizes: Sequence[int] = (256, 256),
-        lr: float = 3e-4,
-        actor_lr: float | None = None,
-        critic_lr: float | None = None,
-        gamma: float = 0.99,
-        tau: float = 0.005,
-        critics: int = 2,
-        smoothing: float = 0.2,
-        smoothing_clip: float = 0.5,
-        delay: int = 2,
-        n_step: int = 1,
+        hidden_sizes: Widths = (256, 256),
+        lr: NonNegative = 3e-4,
+        actor_lr: NonNegative | None = None,
+        critic_lr: NonNegative | None = None,
+        gamma: Unit = 0.99,
+        tau: Unit = 0.005,
+        critics: Members = 2,
+        smoothing: NonNegative = 0.2,
+        smoothing_clip: NonNegative = 0.5,
+        delay: Count = 2,
+        n_step: Count = 1,
         layer_norm: bool = False,
-        noise: str = "white",
-        noise_std: float = 0.1,
-        action_hold: int = 1,
+        noise: NoiseName = "white",
+        noise_std: NonNegative = 0.1,
+        action_hold: Count = 1,
     ) -> None:
         super().__init__(spec, seed, device)
         at_least(0, actor_lr=actor_lr, critic_lr=critic_lr)

@@ -35,12 +35,12 @@ from agents.parts.returns import monte_carlo
 from agents.sac import SAC
 from benchmarks.store import rounded
 from conf import check
+from conf.build import assemble
 from conf.compose import compose
-from conf.sentences import Wrong
+from conf.sentences import Wrong, refuse
 from paradigms.base import Job, Paradigm
 from paradigms.loop.build import make_agent
 from paradigms.runtime import machine
-from train import assemble, refuse
 
 FORGOTTEN = 5.0  # returns are cut off where exp(-5) of a reward's weight is left
 PLACE = "hydra.run.dir="

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import torch
 
-import evaluate
 from benchmarks import store
 from benchmarks.studies import STUDIES
+from conf.build import rebuild
 from paradigms.base import Snapshot
 from paradigms.runtime import machine
 
@@ -52,7 +52,7 @@ def play(floats: torch.Tensor, about: store.Record, episodes: int, seed: int = S
     from paradigms.session.evaluator import Evaluator
 
     snapshot = Snapshot("evaluate", floats, torch.zeros(0, dtype=torch.int64), version=0)
-    plan = evaluate.rebuild(about, slots=min(20, episodes), seed=seed)
+    plan = rebuild(about, floats=len(floats), slots=min(20, episodes), seed=seed)
     with Evaluator(plan, where="inline") as evaluator:
         return [float(value) for value in evaluator.measure(snapshot, episodes).returns]
 

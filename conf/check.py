@@ -1,147 +1,155 @@
-"""What the user typed, checked before anything heavy is imported or started.
+"""What the user typed, checked before any process is started and any folder is made.
 
-    arguments = check.command_line(sys.argv[1:])    # raises Wrong, whose text is one sentence
+    typed = check.command_line(sys.argv[1:])    # raises Wrong, whose text is one sentence
 
-YAML is the source of values and the constructors' annotations are the schema (see `signature`).
+First what needs YAML alone, then what needs the constructors, which import torch (a second).
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra._internal.utils import get_args_parser
 
-from conf import signature
-from conf.compose import PARTS, Setup, compose, flatten, jobs, parsed
-from conf.sentences import Wrong, and_, line, near, or_
-from conf.settings import SETTINGS, crossed, of_rows_handed_out_once, of_rows_kept
+from conf import rules, schema, trust
+from conf.compose import PARTS, Setup, compose, jobs, parsed, resumed, typed_for_hydra
+from conf.sentences import Wrong, and_, line, or_
+
+ROOT = Path(__file__).resolve().parent.parent
+MADE_OF = ("paradigm", "agent", "replay", "explore", "lr_schedule")  # parts with a constructor
 
 
-def command_line(arguments: list[str]) -> list[str]:
-    """Checks what was typed and returns what Hydra shall get.
+@dataclass(frozen=True)
+class Typed:
+    """What shall be done: one run, or what Hydra does with its own arguments (several runs, help).
 
-    A resumed run's configuration is added; flags that ask for help pass unchecked. Raises Wrong.
+    folder: of a run that goes on; None where Hydra names it.
+    """
+
+    arguments: list[str]
+    setup: Setup | None = None
+    folder: Path | None = None
+
+
+def command_line(
+    arguments: list[str], *, plausible: Callable[[Setup], None] = lambda setup: None
+) -> Typed:
+    """Composes and checks what was typed. Raises Wrong.
+
+    plausible: called with a run whose YAML is right, before its constructors are imported.
     """
     ours()
+    trust.look_in(".")
     flags = get_args_parser().parse_args(arguments)
     if flags.help or flags.hydra_help or flags.shell_completion or flags.info:
-        return arguments
-    name, folder = flags.config_name or "config", flags.config_path
+        return Typed(arguments)
+    if flags.config_dir:
+        trust.look_in(flags.config_dir)
     overrides = [parsed(text) for text in flags.overrides]
-    resume = next((o for o in overrides if o.key_or_group == "resume" and o.value()), None)
-    if resume is not None:
-        folder = resumed(str(resume.value()), multirun=flags.multirun)
-        name, home = "config", folder.parent if folder.name == ".hydra" else folder
-        added = ["hydra/job_logging=none"]
-        if not any(o.key_or_group == "hydra.run.dir" for o in overrides):
-            added.append(f"hydra.run.dir='{home}'")
-        arguments = [f"--config-path={folder}", "--config-name=config", *arguments, *added]
+    said = {o.key_or_group: o for o in overrides}
+    if "resume" in said and said["resume"].value() is not None:
+        if flags.multirun:
+            raise Wrong("resume goes on with one run: leave out -m")
+        named: Any = said["trust"].value() if "trust" in said else ()
+        trusted = trust.trusted(named)
+        setup, folder = resumed(overrides, trusted)
+        if flags.cfg:
+            raise Wrong(f"--cfg shows a run that begins anew; see {folder / 'config.yaml'}")
+        values(setup)
+        spaces(setup)
+        return Typed(arguments, setup, folder)
+    if "trust" in said:
+        raise Wrong("trust goes with resume=FOLDER: what you name yourself is run without it")
     searched = []
     if flags.config_dir:
         searched = [f"hydra.searchpath=['file://{Path(flags.config_dir).resolve()}']"]
-    worlds: set[str] = set()
+    name, place, worlds = flags.config_name or "config", flags.config_path, set[str]()
+    several = flags.multirun or flags.cfg
+    given = [typed_for_hydra(text) for text in arguments]
     for job in jobs(overrides) if flags.multirun else [flags.overrides]:
-        setup = compose([*job, *searched], name, folder)
-        values(setup)
-        world = yaml.safe_dump([setup.values["env"], setup.choices.get("agent")])
+        setup = compose([*job, *searched], name, place)
+        settings(setup)
+        if not several:
+            plausible(setup)
+        constructors(setup)
+        world = yaml.safe_dump([setup.values["env"], setup.values["agent"]])
         if world not in worlds and not flags.cfg:
             worlds.add(world)
             spaces(setup)
-    return arguments
+    return Typed(given) if several else Typed(given, setup)
 
 
 def ours() -> None:
     """Raises Wrong if Python would import another package of one of our names."""
-    for package in (*signature.OURS, "conf"):
+    for package in (*schema.OURS, "conf"):
         spec = importlib.util.find_spec(package)
         places = list(spec.submodule_search_locations or ()) if spec is not None else []
-        if not any(Path(place).resolve() == signature.ROOT / package for place in places):
+        if not any(Path(place).resolve() == ROOT / package for place in places):
             found = places[0] if places else "nowhere"
             raise Wrong(
                 f"the package {package!r} would be imported from {found} and not from"
-                f" {signature.ROOT}; uninstall the other one, or start python in {signature.ROOT}"
+                f" {ROOT}; uninstall the other one, or start python in {ROOT}"
             )
-
-
-def resumed(folder: str, *, multirun: bool) -> Path:
-    """Where the saved configuration of a run lies. Raises Wrong if it cannot be gone on with."""
-    home = Path(folder).resolve()
-    if multirun:
-        raise Wrong("resume goes on with one run: leave out -m")
-    if not home.is_dir():
-        raise Wrong(
-            f"resume={folder} is not a folder; give a run's, such as outputs/DATE/TIME_NAME"
-        )
-    where = next((p for p in (home / ".hydra", home) if (p / "config.yaml").is_file()), None)
-    if where is None:
-        raise Wrong(f"resume={folder} has no config.yaml, so it is not a run's folder")
-    if not any(home.glob("checkpoints/*/manifest.json")):
-        raise Wrong(f"resume={folder} has no whole checkpoint in checkpoints/, so start afresh")
-    return where
 
 
 def values(setup: Setup) -> None:
     """Checks every value against the settings and constructors. Raises Wrong."""
-    flat = dict(flatten(setup.values))
-    own = [k for k in flat if k.partition(".")[0] not in PARTS]
-    for key in own:
-        if key not in SETTINGS:
-            raise Wrong(f"{key} is not a setting; {near(key, flat)}")
-        SETTINGS[key].check(key, flat[key])
-    missing = next((k for k in SETTINGS if k not in flat), None)
-    if missing is not None:
-        raise Wrong(f"{missing} is missing from the configuration: add {missing}=VALUE")
+    settings(setup)
+    constructors(setup)
+
+
+def settings(setup: Setup) -> None:
+    """Checks what belongs to the run and its env, without importing a part. Raises Wrong."""
+    v = setup.values
+    schema.check(schema.Config, v, beside=PARTS)
     for part in PARTS:
-        if not isinstance(setup.values.get(part), dict):
+        if not isinstance(v.get(part), dict) or (part != "env" and "_target_" not in v[part]):
             raise Wrong(f"{part} is missing from the configuration: add {part}=CHOICE")
-        nodes(part, setup.values[part])
-    crossed(setup.values)
+    schema.check(schema.Env, v["env"], "env", beside=["make"])
+    if not isinstance(v["env"].get("make"), dict) or "_target_" not in v["env"]["make"]:
+        raise Wrong("env.make is missing from the configuration: begin env's YAML with env_base")
+    sizes = {k: n for k, n in v["replay"].items() if k == "batch_size"}
+    schema.check(schema.Batches, sizes, "replay")
+    rules.crossed(v)
+
+
+def constructors(setup: Setup) -> None:
+    """Checks every keyword of every constructor, and whether the parts go together."""
+    for part in MADE_OF:
+        node(part, setup.values[part], beside=["batch_size"] if part == "replay" else [])
+    node("env.make", setup.values["env"]["make"])
     fitting(setup)
 
 
-def nodes(key: str, node: Any) -> None:
-    """Checks every `_target_` below a key: that it exists, its keywords and their types."""
-    if not isinstance(node, dict):
-        return
-    for name, value in node.items():
-        nodes(f"{key}.{name}", value)
-    if "_target_" not in node:
-        return
-    try:
-        takes = signature.read(node["_target_"])
-    except LookupError as error:
-        raise Wrong(f"{key}._target_={node['_target_']} leads nowhere: {error}") from error
-    for name, value in node.items():
-        if name in ("_target_", "_partial_", "_convert_") or (key, name) == (
-            "replay",
-            "batch_size",
-        ):
-            continue
-        if name not in takes.keywords and not takes.open:
-            meant = near(f"{key}.{name}", [f"{key}.{k}" for k in takes.keywords])
-            raise Wrong(f"{key}.{name} is not a setting; {meant}")
-        wanted = takes.keywords.get(name)
-        nested = isinstance(value, dict) and "_target_" in value
-        if wanted is not None and not nested and not signature.fits(value, wanted):
-            shown = "null" if value is None else value
-            raise Wrong(f"{key}.{name}={shown} must be {signature.words(wanted)}")
-    absent = takes.required - node.keys()
-    if absent and not node.get("_partial_"):
-        raise Wrong(f"{key}.{min(absent)} is missing: add +{key}.{min(absent)}=VALUE")
+def node(key: str, at: Mapping[str, Any], *, beside: Collection[str] = ()) -> None:
+    """Checks a node with a `_target_`, and those below it."""
+    if not isinstance(at["_target_"], str):
+        raise Wrong(f"{key}._target_={at['_target_']} must be module.Name")
+    partial = at.get("_partial_", False)
+    if not isinstance(partial, bool):
+        raise Wrong(f"{key}._partial_={partial} must be true or false")
+    schema.check(schema.found(at["_target_"], key), at, key, beside=[*beside])
+    for name, child in at.items():
+        if isinstance(child, dict) and "_target_" in child:
+            node(f"{key}.{name}", child)
 
 
 def attributes(values: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """What the class behind `values[part]` says of itself: needs, offers, replays ..."""
-    return signature.read(values[part]["_target_"]).attributes
+    """What the class behind `values[part]` says of itself: needs, offers, replays, kind, once."""
+    what = schema.found(values[part]["_target_"], part)
+    names = ("needs", "offers", "replays", "kind", "once")
+    return {name: getattr(what, name) for name in names if hasattr(what, name)}
 
 
 def fitting(setup: Setup) -> None:
     """Whether agent, replay and paradigm go together: set inclusion over the names they list."""
-    paradigm, agent, replay = (attributes(setup.values, p) for p in ("paradigm", "agent", "replay"))
+    v = setup.values
+    paradigm, agent, replay = (attributes(v, p) for p in ("paradigm", "agent", "replay"))
     chosen = {part: f"{part}={setup.choices.get(part, '?')}" for part in PARTS}
     lacking = paradigm.get("needs", frozenset()) - agent.get("offers", frozenset())
     if lacking:
@@ -149,43 +157,83 @@ def fitting(setup: Setup) -> None:
             f"{chosen['paradigm']} needs an agent that offers {and_(lacking)},"
             f" which {chosen['agent']} does not"
         )
+    offers = paradigm.get("offers", frozenset())
+    if v["evaluation"]["where"] == "worker" and "evaluation.where=worker" not in offers:
+        raise Wrong(
+            f"evaluation.where=worker is a task of {_that_offer('evaluation.where=worker')}, not of"
+            f" {chosen['paradigm']}; choose process or inline"
+        )
+    if v["policy_lag"] and "policy_lag" not in offers:
+        raise Wrong(
+            f"policy_lag={v['policy_lag']} is how old the weights are on which workers act, and"
+            f" {chosen['paradigm']} has one copy of them: set policy_lag=0, or choose"
+            f" {_that_offer('policy_lag')}"
+        )
     kind = replay.get("kind")
     for part, says in (("agent", agent), ("paradigm", paradigm)):
         kinds = says.get("replays")
         if kind and kinds and kind not in kinds:
             works = or_(sorted(kinds))
             raise Wrong(f"{chosen[part]} works with replay {works}, not {chosen['replay']}")
-    check = of_rows_handed_out_once if replay.get("once") else of_rows_kept
-    check(setup.values, chosen["replay"])
+    (rules.consumed_once if replay.get("once") else rules.kept)(v, chosen["replay"])
+
+
+def _that_offer(what: str) -> str:
+    """The paradigms that have a setting."""
+    found = []
+    for path in sorted((ROOT / "conf" / "paradigm").glob("*.yaml")):
+        target = (yaml.safe_load(path.read_text("utf-8")) or {}).get("_target_")
+        if target and what in getattr(schema.found(target, "paradigm"), "offers", ()):
+            found.append(f"paradigm={path.stem}")
+    return or_(found)
 
 
 def spaces(setup: Setup) -> None:
-    """Builds the reference env and those that workers step, and compares what they are with what
-    the agent needs. Raises Wrong."""
-    from gymnasium.spaces import Box
-    from hydra.utils import instantiate
+    """Builds the reference env and those that workers step, compares what they are with what the
+    agent needs, and builds the agent once. Raises Wrong."""
+    from conf.build import made
+    from envs.make import describe
 
-    node = setup.values["env"]
+    world = setup.values["env"]
+    make = made(world["make"], "env.make")
     try:
-        make = instantiate(node["make"], _convert_="all")
-        for rank in (None, *range(max(1, len(node.get("per_worker") or ())))):
+        for rank in (None, *range(max(1, len(world.get("per_worker") or ())))):
             env = make(num_envs=1, seed=0, rank=rank)
             env.close()
+        spec = describe(make, threshold=world["threshold"])
     except ValueError as error:
         raise Wrong(line(error)) from error
-    obs, action = env.single_observation_space, env.single_action_space
-    kinds = {
-        "image" if len(obs.shape or ()) > 1 else "vector": obs,
-        "box" if isinstance(action, Box) else "discrete": action,
-    }
+    except Exception as error:  # an env is anybody's code
+        raise Wrong(
+            f"env.id={world['id']} cannot be built: {type(error).__name__}: {line(error)}"
+        ) from error
+    suits(setup, env.single_observation_space, env.single_action_space)
+    try:
+        made(setup.values["agent"], "agent")(spec, seed=0, device="cpu")
+    except (ValueError, AssertionError) as error:
+        raise Wrong(line(error)) from error
+
+
+def suits(setup: Setup, obs: Any, action: Any) -> None:
+    """Whether the agent takes an env's spaces. Raises Wrong."""
+    from gymnasium.spaces import Box, Discrete
+
+    needs = attributes(setup.values, "agent").get("needs", frozenset())
+    kinds = {"image" if len(obs.shape or ()) > 1 else "vector": obs}
+    if isinstance(action, Box) and len(action.shape) == 1:
+        kinds["box"] = action
+    elif isinstance(action, Discrete):
+        kinds["discrete"] = action
     said = {"vector": "vectors as observations", "image": "images as observations"}
     said |= {"box": "continuous actions", "discrete": "discrete actions"}
-    for need in sorted(attributes(setup.values, "agent").get("needs", frozenset()) - kinds.keys()):
+    for need in sorted(needs & said.keys() - kinds.keys()):
         has = obs if need in ("vector", "image") else action
-        kind = next(k for k, space in kinds.items() if space is has)
+        kind = next((said[k] for k, space in kinds.items() if space is has), "other actions")
+        if isinstance(action, Box) and has is action and len(action.shape) != 1:
+            kind = f"actions of shape {action.shape} where a vector is needed"
         examples = {"box": "lander", "discrete": "cartpole", "vector": "pendulum"}
         raise Wrong(
             f"agent={setup.choices.get('agent')} needs {said[need]}, but"
-            f" env={setup.choices.get('env')} has {said[kind]} ({has});"
+            f" env={setup.choices.get('env')} has {kind} ({has});"
             f" try env={examples.get(need, 'gym')}"
         )

@@ -1,21 +1,29 @@
-"""From what was typed to plain values: Hydra's composition, with its errors in one sentence."""
+"""From what was typed to plain values: Hydra's composition, with its errors in one sentence, or the
+stored configuration of a run that goes on. This file and train.py are all that knows Hydra."""
 
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir, initialize_config_module
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import run_job
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     InterpolationResolutionError,
@@ -23,34 +31,169 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from conf import trust as trusting
 from conf.sentences import Wrong, and_, line, near
 
 PARTS = ("paradigm", "agent", "env", "replay", "explore", "lr_schedule")
+LASTING = (  # what a checkpoint was made with: its replay, streams and counters fit nothing else
+    "seed workers envs turn env.id env.kwargs env.action_repeat agent.hidden_sizes replay.capacity"
+).split()
 MOST_JOBS = 16  # of a multirun: so many combinations are checked whole, beyond that each value once
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A composed run: plain values, and which choice each group has."""
+    """A composed run: plain values, and which choice each group has.
+
+    stored: the values as config.yaml keeps them, with `${key}` where one is another's, so that both
+    change when the run is resumed. hydra: everything that Hydra composed, its own part too.
+    """
 
     values: dict[str, Any]
     choices: dict[str, str]
+    stored: dict[str, Any] = field(default_factory=dict)
+    hydra: DictConfig | None = None
 
 
 def compose(overrides: list[str], name: str = "config", folder: str | Path | None = None) -> Setup:
     """The configuration that these overrides give, resolved. Raises Wrong."""
     if folder is None:
-        start: Any = initialize_config_module("conf", version_base="1.3")
+        start: Any = initialize_config_module("conf", job_name="train", version_base="1.3")
     else:
         start = initialize_config_dir(str(Path(folder).resolve()), version_base="1.3")
     try:
         with start:
-            cfg = hydra_compose(name, overrides=overrides, return_hydra_config=True)
+            given = [typed_for_hydra(text) for text in overrides]
+            cfg = hydra_compose(name, overrides=given, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise Wrong(_sentence(error, overrides, name, folder)) from error
-    choices = {k: v for k, v in cfg.hydra.runtime.choices.items() if not k.startswith("hydra/")}
+    return setup(cfg, cfg.hydra, cfg)
+
+
+def setup(cfg: DictConfig, own: Any, hydra: DictConfig | None = None) -> Setup:
+    """What Hydra has composed; own: the part that is its own. Raises Wrong."""
+    choices = {k: str(v) for k, v in own.runtime.choices.items() if "/" not in k}
     mine = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    return Setup(resolved(mine), choices)
+    values = resolved(mine)
+    return Setup(values, choices, _stored(OmegaConf.to_container(mine), values), hydra)
+
+
+def run(setup: Setup, task: Callable[[Path], float]) -> float:
+    """Runs task(folder) as `@hydra.main` runs one job, with what is composed already: Hydra makes
+    the folder and does what its own settings say. Raises Wrong if the folder cannot be made."""
+    assert setup.hydra is not None
+    cfg, loader = setup.hydra, ConfigLoaderImpl(create_config_search_path("pkg://conf"))
+    callbacks = Callbacks(cfg)
+    callbacks.on_run_start(config=cfg, config_name="config")
+    try:
+        done = run_job(
+            task_function=lambda _: task(Path(HydraConfig.get().runtime.output_dir)),
+            config=cfg,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+            hydra_context=HydraContext(config_loader=loader, callbacks=callbacks),
+        )
+    except OSError as error:
+        raise Wrong(f"hydra.run.dir={cfg.hydra.run.dir} cannot be made: {line(error)}") from error
+    callbacks.on_run_end(config=cfg, config_name="config", job_return=done)
+    score: float = done.return_value
+    return score
+
+
+def typed_for_hydra(text: str) -> str:
+    """What an env's constructor takes is open, so that such a key needs no plus."""
+    return f"++{text}" if re.match(r"env\.kwargs[.=]", text) else text
+
+
+def resumed(overrides: list[Override], trust: Collection[str]) -> tuple[Setup, Path]:
+    """The stored configuration of `resume=FOLDER` with what was typed over it, and where the run
+    goes on. Raises Wrong if it cannot, or would run code that is neither ours nor trusted."""
+    typed = {o.key_or_group: o.value() for o in overrides}
+    given, folder = str(typed.pop("resume")), typed.pop("hydra.run.dir", None)
+    typed.pop("trust", None)
+    if not given.strip():
+        raise Wrong("resume= names no folder; give a run's, such as outputs/DATE/TIME_NAME")
+    home = Path(given).resolve()
+    stored, choices = stored_run(home, f"resume={given}", trust)
+    if not any(home.glob("checkpoints/*/manifest.json")):
+        raise Wrong(f"resume={given} has no whole checkpoint in checkpoints/, so start afresh")
+    cfg = OmegaConf.create({**stored, "resume": str(home)})
+    OmegaConf.set_struct(cfg, True)
+    for o in overrides:
+        key = o.key_or_group
+        if key not in typed:
+            continue
+        if o.is_sweep_override():
+            raise Wrong(f"{key} lists several values, and resume goes on with one run")
+        if key in PARTS or o.is_delete():
+            raise Wrong(f"{key} cannot be changed in a resumed run: start afresh")
+        known = [k for k, _ in flatten(stored)]
+        there = o.is_add() or key in known or OmegaConf.select(cfg, key) is not None
+        if not (there or key.startswith("env.kwargs")):
+            raise Wrong(f"{key} is not a setting; {near(key, known)}")
+        try:
+            OmegaConf.update(cfg, key, typed[key], force_add=o.is_add() or "env.kwargs" in key)
+        except (OmegaConfBaseException, ValueError, TypeError) as error:
+            raise Wrong(f"{key}: {line(error)}") from error
+    values, before = resolved(cfg), trusting.dereferenced(stored)
+    for key in LASTING:
+        was, now = (functools.reduce(_within, key.split("."), v) for v in (before, values))
+        if was != now:
+            raise Wrong(f"{key} cannot be changed in a resumed run: leave it at {was}")
+    return Setup(values, choices, _stored(OmegaConf.to_container(cfg), values)), Path(
+        str(folder or home)
+    ).resolve()
+
+
+def stored_run(
+    home: Path, said: str, trust: Collection[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """A run folder's configuration, as data, and its choices. said: how the user named the folder.
+    Raises Wrong unless it is plain and would run nothing but our own and trusted code."""
+    if not home.is_dir():
+        raise Wrong(f"{said} is not a folder; give a run's, such as outputs/DATE/TIME_NAME")
+    if not (home / "config.yaml").exists():
+        raise Wrong(f"{said} has no config.yaml, so it is not a run's folder")
+    stored = trusting.read(home / "config.yaml")
+    choices = {}
+    if (home / "run.json").exists():
+        choices = trusting.read(home / "run.json").get("choices", {})
+    if not isinstance(choices, dict) or not all(isinstance(c, str) for c in choices.values()):
+        raise Wrong(f"{home / 'run.json'}: choices must be a name for each group")
+    try:
+        values = trusting.dereferenced(stored)
+        trusting.plain(values, str(home / "config.yaml"))
+    except LookupError as error:
+        raise Wrong(f"{home / 'config.yaml'}: {error.args[0]}") from error
+    for part in PARTS:
+        if not isinstance(values.get(part), dict):
+            raise Wrong(f"{home / 'config.yaml'} has no {part}, so it is not a run's")
+    if not isinstance(values["env"].get("make"), dict):
+        raise Wrong(f"{home / 'config.yaml'} has no env.make, so it is not a run's")
+    trusting.check(values, trust)
+    return stored, choices
+
+
+def _within(node: Any, name: str) -> Any:
+    return node.get(name) if isinstance(node, dict) else None
+
+
+def _stored(raw: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """`raw` with only such interpolations as a stranger's file may have, else the values."""
+
+    def kept(node: Any, value: Any) -> Any:
+        if isinstance(node, dict):
+            return {name: kept(child, value[name]) for name, child in node.items()}
+        if isinstance(node, list):
+            return [kept(*pair) for pair in zip(node, value, strict=True)]
+        return node if isinstance(node, str) and trusting.REFERENCE.fullmatch(node) else value
+
+    stored: dict[str, Any] = kept(raw, values)
+    try:
+        same = trusting.dereferenced(stored) == values
+    except LookupError:
+        same = False
+    return stored if same else values
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import json
+import math
+import os
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Len, Lt
 
 
 class Wrong(Exception):
     """What was typed cannot run; the text is one sentence that says what to change."""
+
+
+def refuse(error: Wrong) -> NoReturn:
+    """One sentence on stderr, and exit code 2; HYDRA_FULL_ERROR=1 adds where it comes from."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
+    text = "".join(c if c.isprintable() else "?" for c in str(error))
+    sys.stderr.write(f"{text}\n")
+    sys.exit(2)
 
 
 def near(key: str, known: Iterable[str]) -> str:
@@ -39,3 +58,84 @@ def and_(names: Iterable[str]) -> str:
 
 def or_(names: Iterable[str]) -> str:
     return " or ".join(", ".join(names).rsplit(", ", 1))
+
+
+def shown(value: Any) -> str:
+    """A value as YAML writes it, shortened."""
+    word = value is None or isinstance(value, bool)
+    text = json.dumps(value) if word else " ".join(str(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def words(annotation: Any, value: Any = None) -> str:
+    """An annotation as it reads in a sentence: "a number above 0 or null"."""
+    nouns = {float: "number", int: "whole number", str: "word"}
+    finite = isinstance(value, float) and not math.isfinite(value)
+    annotation = plain(annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is None or annotation is types.NoneType:
+        return "null"
+    if annotation is bool:
+        return "true or false"
+    if annotation in nouns:
+        return f"a {'finite ' if finite and annotation is float else ''}{nouns[annotation]}"
+    if origin is Annotated:
+        return " ".join(filter(None, (words(arguments[0], value), _bounds(arguments[1:]))))
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(words(a, value) for a in arguments)
+    if origin is Literal:
+        return ("one of " if len(arguments) > 1 else "") + ", ".join(map(shown, arguments))
+    if origin in (Mapping, dict) or annotation in (Mapping, dict):
+        return "a mapping such as {key: value}"
+    if origin in (Sequence, list, tuple):
+        kinds = dict.fromkeys(words(a) for a in arguments if a is not ...)
+        return f"a list, each {' or '.join(kinds)}"
+    return "a list" if annotation in (Sequence, list, tuple) else "another value"
+
+
+def plain(annotation: Any) -> Any:
+    """The annotation if plain values can be of it, else Any."""
+    arguments = [a for a in get_args(annotation) if a is not ...]
+    match get_origin(annotation):
+        case None:
+            known = (None, types.NoneType, bool, int, float, str, list, dict, Sequence, Mapping)
+            return annotation if annotation in known else Any
+        case origin if origin is Literal:
+            return annotation
+        case origin if origin is Annotated:
+            return annotation if plain(arguments[0]) is not Any else Any
+        case origin if origin in (types.UnionType, typing.Union):
+            return Any if any(plain(a) is Any for a in arguments) else annotation
+        case origin if origin in (list, tuple, dict, Sequence, Mapping):
+            odd = (a for a in arguments if a is not Any and plain(a) is Any)
+            return annotation if not any(True for _ in odd) else origin
+    return Any
+
+
+def _bounds(marks: Sequence[Any]) -> str:
+    said, least, most = [], None, None
+    for mark in marks:
+        match mark:
+            case Ge(ge=bound):
+                least = bound
+            case Le(le=bound):
+                most = bound
+            case Gt(gt=bound):
+                said.append(f"above {_number(bound)}")
+            case Lt(lt=bound):
+                said.append(f"below {_number(bound)}")
+            case Len(min_length=low, max_length=high) if low == high:
+                said.append(f"and {low} of them")
+            case Len(max_length=high):
+                said.append(f"and at most {high} of them")
+    if least is not None and most is not None:
+        said.insert(0, f"in [{_number(least)}, {_number(most)}]")
+    elif least is not None:
+        said.insert(0, f"of at least {_number(least)}")
+    elif most is not None:
+        said.append(f"{'and ' if said else 'of '}at most {_number(most)}")
+    return " ".join(said)
+
+
+def _number(bound: Any) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"

@@ -123,12 +123,14 @@ class Job:
 class Paradigm(Protocol):
     """How the work is spread over processes: a small dataclass that holds only topology.
 
-    `needs`: what it asks of the agent (compared with `agent.offers`); `replays`: kinds it works
-    with. `workers`: how many step envs whatever was asked for, None for as many as that.
+    `needs`: what it asks of the agent (compared with `agent.offers`); `offers`: the settings of a
+    run that not every paradigm has, "policy_lag" and "evaluation.where=worker"; `replays`: kinds it
+    works with. `workers`: how many step envs whatever was asked for, None for as many as that.
     """
 
     name: str
     workers: int | None
     needs: frozenset[str]
+    offers: frozenset[str]
 
     def run(self, job: Job) -> Generator[Progress, None, Result]: ...

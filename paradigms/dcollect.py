@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
 
 from paradigms.base import Job, Progress, Result
 from paradigms.experience.channel import Channel
@@ -30,13 +33,13 @@ class DCollect:
     paradigm, and the price is a policy lag of up to workers - 1 calls of `learn`.
     """
 
-    chunk: int = 16
-    depth: int = 4
+    chunk: Annotated[int, Ge(1)] = 16
+    depth: Annotated[int, Ge(1)] = 4
 
     name = "dcollect"
     workers = None
     needs = frozenset[str]()
-    evaluates_in_workers = True
+    offers = frozenset({"evaluation.where=worker", "policy_lag"})
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         """Starts `job.workers` actor processes, which are replaced if they die, and a learner.

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
 
 from paradigms.base import Job, Progress, Result
 from paradigms.experience.batches import Samples
@@ -45,18 +48,18 @@ class DUpdate:
     transitions.
     """
 
-    merge: str = "delta"
-    damping: float = 0.8
-    scale: float | None = None
-    task_updates: int = 16
-    sample_from: str | None = None
-    tasks: str = "by_pace"
+    merge: Literal["delta", "damped", "elastic", "mean"] = "delta"
+    damping: Annotated[float, Ge(0), Le(1)] = 0.8
+    scale: Annotated[float, Gt(0)] | None = None
+    task_updates: Annotated[int, Ge(1)] = 16
+    sample_from: Literal["all", "own", "learner"] | None = None
+    tasks: Literal["by_pace", "by_shares"] = "by_pace"
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
 
     name = "dupdate"
     workers = None
     needs = frozenset[str]()
-    evaluates_in_workers = True
+    offers = frozenset({"evaluation.where=worker", "policy_lag"})
 
     def __post_init__(self) -> None:
         if self.sample_from not in (None, "all", "own", "learner"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Literal
 
 from agents.parts.optim import Local, Locked
 from paradigms.base import Job, Progress, Result
@@ -30,12 +31,12 @@ class Hogwild:
     `own`; None is `all` where the replay allows it."""
 
     locked: bool = False
-    sample_from: str | None = None
+    sample_from: Literal["all", "own"] | None = None
 
     name = "hogwild"
     workers = None
     needs = frozenset[str]()
-    evaluates_in_workers = False
+    offers = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         """Starts `job.workers` processes. Yields a Progress at each of their reports. Raises Failed

@@ -21,6 +21,7 @@ class Sequential:
     name = "sequential"
     workers = 1
     needs = frozenset[str]()
+    offers = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         """Yields a Progress after every fragment. Raises NotFinite if the env returns a NaN."""

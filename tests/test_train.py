@@ -192,14 +192,14 @@ def test_a_signal_to_the_whole_group_saves_and_stops_too(
 
 def test_a_run_is_replayed_to_the_same_bits_or_refused(tmp_path: Path) -> None:
     def replayed() -> tuple[int, str]:
-        words = [sys.executable, str(ROOT / "replay_run.py"), "run=run"]
+        words = [sys.executable, str(ROOT / "reproduce.py"), "run=run"]
         run = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         return run.returncode, run.stdout + run.stderr
 
     wiring = ["paradigm=dupdate", "workers=2", "tensorboard=false", "evaluation.every_seconds=null"]
     spoken(*SMALL, *wiring, "hydra.run.dir=run", cwd=tmp_path)
     code, said = replayed()
-    assert (code, "updates replayed: the same bits" in said) == (0, True), said
+    assert (code, "updates executed again: the same bits" in said) == (0, True), said
     journal = tmp_path / "run" / "journal.bin"
     whole = journal.read_bytes()
     journal.write_bytes(whole[: -len(whole) // 4])

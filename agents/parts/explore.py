@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from agents.base import State, at_least, within
+from agents.parts.bounds import NonNegative, Unit, WholeNumber
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Warmup:
     """Explore fully for the first `steps` env steps (over all workers), then with probability
     `min_random`."""
 
-    steps: int
-    min_random: float = 0.0
+    steps: WholeNumber
+    min_random: Unit = 0.0
 
     def __post_init__(self) -> None:
         at_least(0, "explore", steps=self.steps)
@@ -38,11 +39,11 @@ class Epsilon:
     with 0.4 and 7 on Ape-X's ladder (Horgan et al. 2018, arXiv:1803.00933, section 4.1).
     """
 
-    warmup: int
-    steps: int
-    start: float = 1.0
-    final: float = 0.05
-    epsilon_spread: float = 0.0
+    warmup: WholeNumber
+    steps: WholeNumber
+    start: Unit = 1.0
+    final: Unit = 0.05
+    epsilon_spread: NonNegative = 0.0
 
     def __post_init__(self) -> None:
         at_least(

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.base import above, at_least, within
+from agents.parts.bounds import NonNegative, Unit
 
 Schedule = Callable[[float], float]  # progress in [0, 1] -> the value at that progress
 
@@ -26,8 +27,8 @@ class Linear:
 
     start: float
     end: float
-    hold: float = 0.0
-    until: float = 1.0
+    hold: Unit = 0.0
+    until: Unit = 1.0
 
     def __post_init__(self) -> None:
         _check_shares("schedule", self.hold, self.until)
@@ -42,8 +43,8 @@ class Geometric:
 
     start: float
     end: float
-    hold: float = 0.0
-    until: float = 1.0
+    hold: Unit = 0.0
+    until: Unit = 1.0
 
     def __post_init__(self) -> None:
         _check_shares("schedule", self.hold, self.until)
@@ -61,8 +62,8 @@ class Discount:
 
     start: float
     end: float
-    hold: float = 0.0
-    until: float = 1.0
+    hold: Unit = 0.0
+    until: Unit = 1.0
 
     def __post_init__(self) -> None:
         _check_shares("schedule", self.hold, self.until)
@@ -81,10 +82,10 @@ class Discount:
 class Factor:
     """The learning rates' factor, 0 or more, in a straight line from `start` to `end`."""
 
-    start: float = 1.0
-    end: float = 1.0
-    hold: float = 0.0
-    until: float = 1.0
+    start: NonNegative = 1.0
+    end: NonNegative = 1.0
+    hold: Unit = 0.0
+    until: Unit = 1.0
 
     def __post_init__(self) -> None:
         _check_shares("lr_schedule", self.hold, self.until)

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
 
 from agents.base import Spec
 from paradigms.experience.best import Best, Kept
@@ -40,19 +41,19 @@ class Elite(Uniform):
         self,
         spec: Spec,
         *,
-        capacity: int,
+        capacity: Annotated[int, Ge(1)],
         writers: int,
         num_envs: int,
         rollout_length: int,
         n_step: int = 1,
         gamma: float = 0.99,
         device: str = "cpu",
-        share: float = 0.25,
-        episodes: int = 20,
-        transitions: int = 20_000,
+        share: Annotated[float, Ge(0), Le(1)] = 0.25,
+        episodes: Annotated[int, Ge(1)] = 20,
+        transitions: Annotated[int, Ge(1)] = 20_000,
         pooled: bool = True,
-        finetune: float = 0.0,
-        budget: int | None = None,
+        finetune: Annotated[float, Ge(0), Le(1)] = 0.0,
+        budget: Annotated[int, Ge(1)] | None = None,
     ) -> None:
         super().__init__(
             spec,

@@ -4,10 +4,11 @@ arXiv:1511.05952."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from agents.base import Spec, above, at_least, within
@@ -45,17 +46,17 @@ class Prioritized(Uniform):
         self,
         spec: Spec,
         *,
-        capacity: int,
+        capacity: Annotated[int, Ge(1)],
         writers: int,
         num_envs: int,
         rollout_length: int,
         n_step: int = 1,
         gamma: float = 0.99,
         device: str = "cpu",
-        alpha: float = 0.6,
-        beta: float = 0.4,
-        beta_samples: int | None = None,
-        epsilon: float = 1e-6,
+        alpha: Annotated[float, Ge(0)] = 0.6,
+        beta: Annotated[float, Ge(0), Le(1)] = 0.4,
+        beta_samples: Annotated[int, Ge(1)] | None = None,
+        epsilon: Annotated[float, Gt(0)] = 1e-6,
     ) -> None:
         super().__init__(
             spec,

@@ -4,10 +4,11 @@ policy has done."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Ge
 
 from agents.base import Batch, Spec
 from paradigms.errors import Empty
@@ -37,8 +38,8 @@ class Rollout:
         self,
         spec: Spec,
         *,
-        capacity: int = 1,
-        fragments: int | None = 1,
+        capacity: Annotated[int, Ge(1)] = 1,
+        fragments: Annotated[int, Ge(1)] | None = 1,
         writers: int,
         num_envs: int,
         rollout_length: int,
@@ -208,9 +209,24 @@ class Fifo(Rollout):
 
     kind = "fifo"
 
-    def __init__(self, spec: Spec, *, capacity: int = 4, fragments: int = 1, **shape: Any) -> None:
-        super().__init__(spec, capacity=capacity, fragments=fragments, **shape)
-        self._arrival = Shared((self.streams, capacity), np.int64)
+    def __init__(
+        self,
+        spec: Spec,
+        *,
+        capacity: Annotated[int, Ge(1)] = 4,
+        fragments: Annotated[int, Ge(1)] = 1,
+        writers: int,
+        num_envs: int,
+        rollout_length: int,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(
+            spec, capacity=capacity, fragments=fragments, writers=writers, num_envs=num_envs,
+            rollout_length=rollout_length, n_step=n_step, gamma=gamma, device=device,
+        )  # fmt: skip
+        self._arrival = Shared((writers, capacity), np.int64)
 
     def _put(self, fragment: Fragment) -> None:
         number = int(self.heads()[fragment.rank])

@@ -4,10 +4,11 @@ memory."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from agents.base import Batch, Spec
@@ -38,7 +39,7 @@ class Uniform:
         self,
         spec: Spec,
         *,
-        capacity: int,
+        capacity: Annotated[int, Ge(1)],
         writers: int,
         num_envs: int,
         rollout_length: int,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,19 @@ class RunFolder:
     """The folder `path` of one run.
 
     config: the resolved configuration, JSON values; policies are kept with its agent, env and seed.
-    choices: the names chosen for its groups (paradigm, agent, env ...).
+    choices: the names chosen for its groups (paradigm, agent, env ...). trust: the modules outside
+    this library whose code the run uses, for the commands that it prints.
     """
 
-    def __init__(self, path: Path, *, config: dict[str, Any], choices: dict[str, str]) -> None:
-        self.path, self.choices = path, choices
+    def __init__(
+        self,
+        path: Path,
+        *,
+        config: dict[str, Any],
+        choices: dict[str, str],
+        trust: Sequence[str] = (),
+    ) -> None:
+        self.path, self.choices, self.trust = path, choices, trust
         self.world = str(config["env"]["id"])
         self._about = {key: config[key] for key in ABOUT}
         self._lock: int | None = None
@@ -85,7 +94,9 @@ class RunFolder:
     def next_commands(self, further: list[str], *, tensorboard: bool) -> list[str]:
         """What to type next, as lines; `further`: the overrides with which the run goes on."""
         policy = (self.path / "final.safetensors").exists()
-        return record.commands(self.path, further, policy=policy, tensorboard=tensorboard)
+        return record.commands(
+            self.path, further, policy=policy, tensorboard=tensorboard, trust=self.trust
+        )
 
 
 def choices_of(run: Path) -> dict[str, str]:

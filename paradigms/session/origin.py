@@ -90,8 +90,16 @@ def many(count: int, thing: str) -> str:
     return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
 
 
-def commands(folder: Path, further: Sequence[str], *, policy: bool, tensorboard: bool) -> list[str]:
-    """What to type next, word for word; `further` are the overrides with which a run goes on."""
+def commands(
+    folder: Path,
+    further: Sequence[str],
+    *,
+    policy: bool,
+    tensorboard: bool,
+    trust: Sequence[str] = (),
+) -> list[str]:
+    """What to type next, word for word; `further` are the overrides with which a run goes on, and
+    `trust` names the modules outside this library whose code the commands run."""
     scripts = Path(sys.argv[0]).name == "train.py"
     train, evaluate = (
         ("python train.py", "python evaluate.py")
@@ -99,15 +107,29 @@ def commands(folder: Path, further: Sequence[str], *, policy: bool, tensorboard:
         else ("paceline-train", "paceline-evaluate")
     )
     where = shlex.quote(str(_short(folder)))
-    lines = []
+    lines, places = [], [_place(name) for name in trust]
+    known = f" trust={places[0]}" if len(places) == 1 else ""
+    known = f" {shlex.quote('trust=[' + ','.join(places) + ']')}" if len(places) > 1 else known
     if policy:
         film = " video=true" if importlib.util.find_spec("imageio_ffmpeg") else ""
-        lines.append(f"  evaluate: {evaluate} run={where} episodes=20{film}")
+        lines.append(f"  evaluate: {evaluate} run={where} episodes=20{film}{known}")
     if any(folder.glob("checkpoints/*/manifest.json")):
-        lines.append(f"  go on:    {train} resume={where} {' '.join(further)}")
+        lines.append(f"  go on:    {train} resume={where} {' '.join(further)}{known}")
     if tensorboard:
         lines.append(f"  curves:   tensorboard --logdir {where}")
     return lines
+
+
+def _place(module: str) -> str:
+    """A module as `trust=` wants it: its name, after its folder where that is not a place in which
+    Python looks anyway."""
+    spec = importlib.util.find_spec(module)
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    origin = places[0] if places else spec.origin if spec is not None else None
+    folder = Path(origin).parent if origin else Path.cwd()
+    if folder == Path.cwd() or "site-packages" in folder.parts:
+        return module
+    return shlex.quote(str(_short(folder) / module))
 
 
 def _short(folder: Path) -> Path:

@@ -10,10 +10,10 @@ from agents.dqn import DQN
 from agents.sac import SAC
 from agents.td3 import TD3
 from conf import check
+from conf.build import made
 from conf.compose import compose, flatten
 from envs.make import describe
 from tests.jobs import DISCRETE, world
-from train import made
 
 PAPERS: dict[str, dict[str, Any]] = {
     # Hessel et al. 2018, table 1; a step is 4 frames, an update 4 steps; the norm is dqn_zoo's

@@ -25,6 +25,7 @@ from agents.sac import SAC
 from agents.sac_discrete import DiscreteSAC
 from agents.td3 import TD3
 from conf import check
+from conf.build import made
 from conf.compose import compose
 from conf.sentences import Wrong
 from envs.make import describe
@@ -228,17 +229,20 @@ def test_none_passes_and_nan_does_not() -> None:
 
 
 TYPED = [
-    ("agent.gamma=2", "agent.gamma=2 must lie in [0, 1]"),
-    ("agent=td3 agent.tau=2", "agent.tau=2 must lie in [0, 1]"),
-    ("explore.min_random=2", "explore.min_random=2 must lie in [0, 1]"),
-    ("agent=dqn env=cartpole explore.final=2", "explore.final=2 must lie in [0, 1]"),
+    ("agent.gamma=2", "agent.gamma=2 must be a number in [0, 1]"),
+    ("agent=td3 agent.tau=2", "agent.tau=2 must be a number in [0, 1]"),
+    ("explore.min_random=2", "explore.min_random=2 must be a number in [0, 1]"),
+    ("agent=dqn env=cartpole explore.final=2", "explore.final=2 must be a number in [0, 1]"),
     ("lr_schedule.hold=0.9 lr_schedule.until=0.5", "must lie in [0, lr_schedule.until=0.5]"),
-    ("lr_schedule.end=-1", "lr_schedule.end=-1 must be 0 or more"),
+    ("lr_schedule.end=-1", "lr_schedule.end=-1 must be a number of at least 0"),
     ("agent=ppo env=walker agent.gamma.end=1", "schedule.end=1 must lie in [0, 1)"),
     ("agent=ppo env=walker agent.entropy.hold=1", "schedule.hold=1 must lie in [0, schedule.until"),
-    ("agent=ppo env=pendulum agent.gamma=high", "agent.gamma=high must be a number or a schedule"),
-    ("replay=prioritized replay.beta_samples=0", "replay.beta_samples=0 must be 1 or more"),
-    ("paradigm=dupdate paradigm.merge=nonsense", "choose delta, damped, elastic or mean"),
+    ("agent=ppo env=pendulum agent.gamma=high", "agent.gamma=high must be a number"),
+    (
+        "replay=prioritized replay.beta_samples=0",
+        "replay.beta_samples=0 must be a whole number of at least 1",
+    ),
+    ("paradigm=dupdate paradigm.merge=nonsense", "must be one of delta, damped, elastic, mean"),
 ]
 
 
@@ -247,17 +251,16 @@ def test_what_was_typed_is_refused_before_anything_is_started(
     typed: str, said: str, tmp_path: Path
 ) -> None:
     setup = compose([*typed.split(), "crew=inline"])
-    check.values(setup)
     with pytest.raises(Wrong) as caught:
+        check.values(setup)
         train.build(setup, tmp_path, 0.0, first=False)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_what_is_wrong_within_a_constructor_keeps_its_traceback() -> None:
-    with pytest.raises(Exception, match="unsupported operand") as caught:
-        train.made({"_target_": "builtins.sum", "_args_": [["a"]]})
-    assert not isinstance(caught.value, Wrong)
+    with pytest.raises(TypeError, match="unsupported type"):
+        made({"_target_": "datetime.timedelta", "days": "many"})
 
 
 @pytest.mark.slow
@@ -266,4 +269,4 @@ def test_the_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train.py"), *typed]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "explore.final=2 must lie in [0, 1]\n"
+    assert run.stderr == "explore.final=2 must be a number in [0, 1]\n"

@@ -144,7 +144,9 @@ def test_the_best_is_the_middle_of_the_best_three_in_a_row() -> None:
 
 def test_a_final_policy_that_is_better_than_the_best_one_becomes_the_best() -> None:
     outcome = followed([10, 20, 30, 20])
-    assert outcome.measure(evaluation(0, 9).snapshot, 50, measuring({2: 49.0, 9: 624.0})) == ["best"]
+    assert outcome.measure(evaluation(0, 9).snapshot, 50, measuring({2: 49.0, 9: 624.0})) == [
+        "best"
+    ]
     assert outcome.best is not None
     assert outcome.best.version == 9
     result = outcome.result({})

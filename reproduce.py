@@ -1,4 +1,4 @@
-"""Replays a run inline from its journal: python replay_run.py run=FOLDER
+"""Executes a run again, inline, from its journal: python reproduce.py run=FOLDER
 
 Every scheduling event of an asynchronous run is done again, one role at a time, in one process.
 Says whether the parameters come out the same, to the last bit.
@@ -7,36 +7,40 @@ Says whether the parameters come out the same, to the last bit.
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-
-from conf.sentences import Wrong
-from train import assemble, refuse
+from conf import check, trust
+from conf.build import assemble
+from conf.compose import Setup, stored_run
+from conf.sentences import Wrong, refuse
 
 
 def main() -> None:
     """The console command: exit code 0 if the bits agree, 1 if not, 2 if it cannot be done."""
     arguments = dict(word.partition("=")[::2] for word in sys.argv[1:])
-    if set(arguments) != {"run"}:
-        sys.stderr.write(f"{__doc__.splitlines()[0]}\n")
+    if set(arguments) - {"trust"} != {"run"} or not all(arguments.values()):
+        sys.stderr.write(f"{(__doc__ or '').splitlines()[0]}\n")
         sys.exit(2)
     try:
-        agree = replay(Path(arguments["run"]))
+        modules = arguments.get("trust", "").strip("[]").split(",")
+        trusted = trust.trusted([name for name in modules if name])
+        agree = reproduce(Path(arguments["run"]), trusted)
     except Wrong as error:
         refuse(error)
     sys.exit(0 if agree else 1)
 
 
-def replay(folder: Path) -> bool:
-    """Runs the folder's journal again and compares with its last checkpoint. Raises Wrong."""
+def reproduce(folder: Path, trusted: Collection[str] = ()) -> bool:
+    """Executes the folder's journal again and compares with its last checkpoint. Raises Wrong."""
     for name in ("config.yaml", "journal.bin"):
         if not (folder / name).is_file():
             raise Wrong(f"run={folder} has no {name}; give the folder of a run with journal=true")
-    values: Any = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-    if values["resume"]:
-        raise Wrong(f"run={folder} was resumed, so no journal tells its beginning: replay another")
+    stored, choices = stored_run(folder, f"run={folder}", trusted)
+    values = trust.dereferenced(stored)
+    if values.get("resume"):
+        raise Wrong(f"run={folder} was resumed, so no journal tells its beginning: take another")
+    check.values(Setup(values, choices))
     import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
@@ -76,7 +80,7 @@ def replay(folder: Path) -> bool:
     differ = int((result.final.floats != floats).sum())
     updates = result.totals["updates"]
     print(
-        f"{updates:,} updates replayed: "
+        f"{updates:,} updates executed again: "
         + ("the same bits" if agree else f"{differ:,} of {len(floats):,} numbers differ")
     )
     return agree

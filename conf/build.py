@@ -1,0 +1,131 @@
+"""From plain values to objects: a run's job and paradigm, or a stored policy's agent and env.
+
+A node is a mapping with `_target_`, the class or function, and its keywords; with `_partial_: true`
+it stands for a factory. No other word of a node means anything, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from conf import check, schema, trust
+from conf.compose import flatten
+from conf.sentences import Wrong, line
+
+if TYPE_CHECKING:
+    from paradigms.base import Job, Paradigm
+    from paradigms.session.evaluation_worker import Plan
+    from paradigms.settings import RunSettings
+
+
+def made(node: Mapping[str, Any], key: str = "") -> Any:
+    """What a node describes: an object, or functools.partial of its class with the keywords.
+
+    Raises Wrong for a target that leads nowhere and for values that the constructor refuses.
+    """
+    what = schema.found(node["_target_"], key)
+    keywords = {
+        name: made(value, f"{key}.{name}") if schema.is_node(value) else value
+        for name, value in node.items()
+        if name not in schema.SPECIAL
+    }
+    if node.get("_partial_"):
+        return partial(what, **keywords)
+    try:
+        return what(**keywords)
+    except ValueError as error:
+        raise Wrong(line(error)) from error
+
+
+def assemble(v: Mapping[str, Any], **others: Any) -> tuple[Job, Paradigm]:
+    """The job and the paradigm that plain values describe; `others` are fields of Job. Raises Wrong
+    for values that explore, lr_schedule, env or paradigm refuse."""
+    from envs.make import describe
+    from paradigms.base import Job
+
+    config: schema.Config = schema.build(schema.Config, v)
+    replay = {name: value for name, value in v["replay"].items() if name != "batch_size"}
+    make_env, paradigm = made(v["env"]["make"], "env.make"), made(v["paradigm"], "paradigm")
+    fields: dict[str, Any] = {
+        "spec": describe(make_env, threshold=v["env"]["threshold"]),
+        "make_agent": made(v["agent"], "agent"),
+        "make_env": make_env,
+        "make_replay": made(replay, "replay"),
+        "explore": made(v["explore"], "explore"),
+        "lr_schedule": made(v["lr_schedule"], "lr_schedule"),
+        "env_steps": config.budget.env_steps,
+        "batch_size": v["replay"]["batch_size"],
+        "updates_per_env_step": config.updates_per_env_step,
+        "checkpoint_env_steps": config.checkpoint.every_env_steps,
+        "evaluate_in_worker": config.evaluation.where == "worker",
+        "workers": paradigm.workers or config.workers,
+    }
+    same = (
+        "num_envs",
+        "rollout_length",
+        "warmup",
+        "max_ahead",
+        "policy_lag",
+        "seed",
+        "device",
+        "crew",
+    )
+    return Job(**{**fields, **{name: getattr(config, name) for name in same}, **others}), paradigm
+
+
+def settings(v: Mapping[str, Any]) -> RunSettings:
+    """What a session is told, from checked values."""
+    from paradigms.settings import RunSettings
+
+    made_of: RunSettings = schema.build(RunSettings, v)
+    return made_of
+
+
+def rebuild(
+    about: Mapping[str, Any], *, floats: int, slots: int, seed: int, trusted: Collection[str] = ()
+) -> Plan:
+    """Agent and env of a stored policy as its run had them; floats: how many numbers it has.
+
+    Raises Wrong for what is no policy of ours, and for one that would run other code than ours and
+    that of the `trusted` modules.
+    """
+    from envs.make import describe
+    from paradigms.session.evaluation_worker import Plan
+
+    for name, places in (("agent", ()), ("env", ("make",))):
+        node = about.get(name)
+        for place in places:
+            node = node.get(place) if isinstance(node, dict) else None
+        if not schema.is_node(node):
+            raise Wrong(f"it has no {'.'.join((name, *places))} with a _target_")
+    agent, env = about["agent"], about["env"]
+    trust.check({"agent": agent, "env": env}, trusted)
+    check.node("agent", agent)
+    schema.check(schema.Env, {**env, "_partial_": True}, "env", beside=["make"])
+    check.node("env.make", env["make"])
+    _fits_into(agent, floats)
+    make_env = made({**env["make"], "_partial_": True}, "env.make")
+    try:
+        spec = describe(make_env, threshold=env.get("threshold"))
+        plan = Plan(
+            made({**agent, "_partial_": True}, "agent"), make_env, spec, slots=slots, seed=seed
+        )
+        built, world = plan.build()
+        world.close()
+    except Exception as error:  # whatever an env or an agent says to values from elsewhere
+        raise Wrong(f"its agent or env cannot be built: {line(error)}") from error
+    if (size := built.vector.size("evaluate")) != floats:
+        raise Wrong(f"it has {floats} numbers, and its agent has {size}")
+    return plan
+
+
+def _fits_into(agent: Mapping[str, Any], floats: int) -> None:
+    """Refuses layers that are larger than all weights of the policy, before they are built."""
+    sizes = [size for size in agent.get("hidden_sizes") or () if isinstance(size, int)]
+    products = sum(a * b for a, b in pairwise(sizes))
+    units = sum(value for key, value in flatten(dict(agent)) if key == "lstm" and value)
+    if max(products, sum(sizes), 4 * units * units) > floats:
+        raise Wrong(f"it has {floats} numbers, too few for agent.hidden_sizes={sizes}")

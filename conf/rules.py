@@ -1,0 +1,98 @@
+"""Settings that contradict each other, whatever the parts are. Everything here raises Wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from conf.sentences import Wrong, shown
+
+
+def crossed(v: Mapping[str, Any]) -> None:
+    """Checks the run's settings against each other."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", v["device"]):
+        raise Wrong(f"device={v['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
+    if v["resume"] is not None and not v["resume"].strip():
+        raise Wrong("resume= names no folder; give a run's, such as outputs/DATE/TIME_NAME")
+    steps, warmup, evaluation = v["budget"]["env_steps"], v["warmup"], v["evaluation"]
+    if warmup >= steps:
+        raise Wrong(
+            f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so nothing would be"
+            " learned; make one smaller or the other larger"
+        )
+    if v["policy_lag"] and v["max_ahead"]:
+        raise Wrong(f"policy_lag={v['policy_lag']} is for lockstep: add max_ahead=0")
+    for key, wanted in (("stop_when_solved", True), ("score", "seconds")):
+        if v[key] == wanted and v["env"]["threshold"] is None:
+            raise Wrong(
+                f"{key}={shown(wanted)} needs a threshold, and env.threshold=null: add"
+                " env.threshold=NUMBER"
+            )
+        if v[key] == wanted and (
+            evaluation["every_seconds"] is None or evaluation["where"] == "worker"
+        ):
+            raise Wrong(
+                f"{key}={shown(wanted)} needs evaluations while training: set"
+                " evaluation.every_seconds=1 and evaluation.where=process"
+            )
+
+
+def kept(v: Mapping[str, Any], chosen: str) -> None:
+    """Checks the settings that go with a replay that keeps its transitions."""
+    if v["updates_per_env_step"] is None:
+        raise Wrong(
+            f"updates_per_env_step=null is for replay=rollout and replay=fifo, which consume"
+            f" each transition once; {chosen} needs a number"
+        )
+    if v["replay"]["batch_size"] is None:
+        raise Wrong(f"replay.batch_size=null: {chosen} needs the number of transitions of a batch")
+    if v["num_envs"] * v["rollout_length"] > v["replay"].get("capacity", float("inf")):
+        raise Wrong(
+            f"replay.capacity={v['replay']['capacity']} must hold a fragment:"
+            " rollout_length * num_envs ="
+            f" {v['num_envs'] * v['rollout_length']} transitions at least"
+        )
+
+
+def consumed_once(v: Mapping[str, Any], chosen: str) -> None:
+    """Checks the settings that go with a replay of whole fragments, each learned from once."""
+    once = f"{chosen} consumes each transition once"
+    ratio, paradigm = v["updates_per_env_step"], v["paradigm"]
+    if ratio is not None:
+        raise Wrong(
+            f"updates_per_env_step={ratio:g} cannot be held: {once}; set updates_per_env_step=null"
+        )
+    if v["replay"]["batch_size"] is not None:
+        raise Wrong(
+            f"{once}, in whole fragments: set replay.batch_size=null, and set rollout_length and"
+            " num_envs"
+        )
+    together, capacity = v["replay"].get("fragments") or 1, v["replay"]["capacity"]
+    if not 1 <= together <= capacity:
+        raise Wrong(
+            f"replay.capacity={capacity} must hold a sample: {together} fragments of a worker, and"
+            " 1 at least"
+        )
+    if v["warmup"]:
+        raise Wrong(f"warmup={v['warmup']} would be thrown away: {once}; set warmup=0")
+    if v["rollout_length"] < 2:
+        raise Wrong(
+            f"rollout_length={v['rollout_length']} is too short a fragment for {chosen};"
+            " set rollout_length=2"
+        )
+    size, parts = v["num_envs"] * v["rollout_length"] * together, v["agent"].get("minibatches", 1)
+    if parts > size:
+        raise Wrong(
+            f"agent.minibatches={parts} is more than the {size} transitions of a batch"
+            " (rollout_length * num_envs): choose fewer, or longer fragments"
+        )
+    if (mine := paradigm.get("sample_from")) in ("all", "learner"):
+        raise Wrong(
+            f"paradigm.sample_from={mine} needs a replay that keeps its transitions: {once}, by"
+            " whoever collected it; set paradigm.sample_from=own"
+        )
+    if paradigm.get("tasks") == "by_shares":
+        raise Wrong(
+            f"paradigm.tasks=by_shares trains at random times: {once}; set paradigm.tasks=by_pace"
+        )

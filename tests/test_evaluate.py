@@ -1,0 +1,58 @@
+"""evaluate.py beside what it refuses: which policy it takes, what it says, and the film."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+import evaluate
+from conf.compose import compose
+from conf.sentences import Wrong
+from tests.test_hostile_files import policy
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *words])
+    evaluate.main()
+    return capsys.readouterr().out
+
+
+def test_the_newest_policy_is_the_last_of_solving_best_and_final(tmp_path: Path) -> None:
+    for name in ("solving", "best", "final"):
+        with pytest.raises(Wrong, match=f"has no policy {name}"):
+            evaluate.find(tmp_path, name)
+        (tmp_path / f"{name}.safetensors").touch()
+        assert evaluate.find(tmp_path, "newest").stem == name
+    assert evaluate.find(tmp_path, "best").stem == "best"
+    assert evaluate.find(Path("nowhere"), "a/b.safetensors") == Path("a/b.safetensors")
+
+
+def test_help_prints_every_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words in ((), ("--help",)):
+        text = said(capsys, monkeypatch, *words)
+        assert all(f"\n  {key}:" in text for key in compose(["run=x"], "evaluate").values)
+
+
+@pytest.mark.slow
+def test_an_episode_is_filmed_where_the_env_draws_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    small = ["agent.hidden_sizes=[8,8]"]
+    policy(tmp_path, compose(["agent=dqn", "env=cartpole", *small]).values)
+    film = [f"run={tmp_path}", "episodes=1", "video=true"]
+    assert "over 1 episodes" in said(capsys, monkeypatch, *film)
+    assert (tmp_path / "final.mp4").stat().st_size > 1000
+    shutil.rmtree(tmp_path)
+    tmp_path.mkdir()
+    policy(tmp_path, compose(["env=identity", *small]).values)
+    with pytest.raises(SystemExit):
+        said(capsys, monkeypatch, *film)
+    out, err = capsys.readouterr()
+    assert (out, "draws no pictures" in err) == ("", True), "nothing is played first"
