@@ -150,7 +150,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @WORLDS
-def test_garbage_in_made_up_rows_changes_nothing(name: str, options: dict[str, Any]) -> None:
+def test_garbage_in_reset_steps_changes_nothing(name: str, options: dict[str, Any]) -> None:
     ends = []
     for change in (lambda batch: batch, garbled):
         agent = make(name, actor_critic, **options)

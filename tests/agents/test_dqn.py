@@ -377,7 +377,7 @@ def test_targets_carry_no_gradient() -> None:
     assert not any(t.requires_grad for name in agent.slow for t in agent.slow[name])
 
 
-def test_an_evaluator_judges_the_average_where_there_is_one() -> None:
+def test_an_evaluator_uses_the_average_where_there_is_one() -> None:
     agent, plain = make(average=0.1), make()
     for each in (agent, plain):
         each.learn(batch())

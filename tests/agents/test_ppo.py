@@ -52,7 +52,7 @@ def make(name: str, make_agent: Callable[..., Agent] = ppo, **options: Any) -> A
 
 
 def played(agent: Any, name: str, number: int = 1, seed: int = 0) -> list[Batch]:
-    """Batches of one agent acting, with episodes that end, are cut and are made up."""
+    """Batches of one agent acting, with episodes that end and are cut, and with reset steps."""
     spec = describe(world(name)).with_extras(agent.extras)
     replay = Rollout(spec, writers=1, num_envs=ENVS, rollout_length=TURN, gamma=agent.gamma)
     env = TransformObservation(world(name)(num_envs=ENVS, seed=seed), calm)
@@ -71,7 +71,7 @@ def calm(obs: np.ndarray) -> np.ndarray:
 
 
 def garbled(batch: Batch) -> Batch:
-    """The same with other numbers in the rows that an autoreset made up."""
+    """The same with other numbers in the reset steps."""
     assert not bool(batch.valid.all())
     other = Batch({name: column.clone() for name, column in batch.items()})
     for name in ("obs", "next_obs", "reward", "logp", "raw", "discount"):
@@ -238,7 +238,7 @@ def test_without_lag_the_first_ratio_is_one(name: str, options: dict[str, Any]) 
 
 
 @WORLDS
-def test_garbage_in_made_up_rows_changes_nothing(name: str) -> None:
+def test_garbage_in_reset_steps_changes_nothing(name: str) -> None:
     ends = []
     for change in (lambda batch: batch, garbled):
         agent = make(name, normalise=True, scale_reward=True)

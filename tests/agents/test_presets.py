@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hydra.utils import instantiate
 
 from agents.dqn import DQN
 from agents.sac import SAC
@@ -97,7 +98,7 @@ def test_the_weights_of_rainbow_are_exact_at_the_end_of_the_default_budget() -> 
 def built(name: str) -> Any:
     env, worlds = WORLDS.get(name, ("identity", world()))
     node = compose([f"agent={name}", f"env={env}"]).values["agent"]
-    return made(node)(describe(worlds), seed=0)
+    return instantiate(node, _convert_="all")(describe(worlds), seed=0)
 
 
 def test_the_critics_of_tqc_have_three_layers_of_512_and_its_actor_two_of_256() -> None:

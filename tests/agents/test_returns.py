@@ -171,7 +171,9 @@ def test_it_is_what_a_walk_along_each_row_sums(r: Rollout, n: int, lam: float) -
 
 @pytest.mark.parametrize("dtype", EXACT)
 @pytest.mark.parametrize("steps", [127, 128, 129, 500])
-def test_so_are_long_fragments_of_hardly_an_end(steps: int, dtype: torch.dtype) -> None:
+def test_long_fragments_with_hardly_an_end_are_such_sums_too(
+    steps: int, dtype: torch.dtype
+) -> None:
     r = rollout(steps, 2, seed=steps, dtype=dtype)
     cut = torch.zeros_like(r.cut)
     cut[steps // 3, 0] = True

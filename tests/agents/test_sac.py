@@ -298,7 +298,7 @@ def test_exploring_actions_are_uniform_and_held() -> None:
     assert np.abs(actions).max() <= 1
 
 
-def test_an_evaluator_judges_the_average_where_there_is_one() -> None:
+def test_an_evaluator_uses_the_average_where_there_is_one() -> None:
     agent, plain = make(average=0.1), make()
     for each in (agent, plain):
         each.learn(batch())

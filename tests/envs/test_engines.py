@@ -160,16 +160,16 @@ def test_short_episodes_end_and_begin_where_they_should(pools: str, mode: str) -
     for step in range(1, 13):
         before = obs.copy()
         obs, reward, terminated, truncated, info = env.step(np.zeros((2, 1), np.float32))
-        made_up = mode == "next_step" and step % period == 0
+        reset_step = mode == "next_step" and step % period == 0
         over = step % period == (3 % period)
         assert not terminated.any() and (truncated == over).all()
-        assert (reward == 0).all() if made_up else (reward < 0).all()
+        assert (reward == 0).all() if reset_step else (reward < 0).all()
         successor = info["final_obs"] if mode == "same_step" and over else obs
         speed = np.abs(successor[:, 2] - before[:, 2])
-        assert made_up or (speed < 1).all()
+        assert reset_step or (speed < 1).all()
         if mode == "disabled" and over:
             obs = env.reset(options={"reset_mask": truncated})[0]
-        if made_up or (over and mode != "next_step"):
+        if reset_step or (over and mode != "next_step"):
             starts.append(obs)
     found = np.concatenate(starts)
     assert len(np.unique(found, axis=0)) == len(found) == 2 * (12 // period + 1)
