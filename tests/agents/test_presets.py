@@ -11,7 +11,6 @@ from agents.dqn import DQN
 from agents.sac import SAC
 from agents.td3 import TD3
 from conf import check
-from conf.build import made
 from conf.compose import compose, flatten
 from envs.make import describe
 from tests.jobs import DISCRETE, world

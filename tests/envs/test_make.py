@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import hydra
 import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
-from omegaconf import OmegaConf
 
 from agents.base import ROW, Key
+from conf.build import made
+from conf.compose import compose
 from envs.counting import Counting
 from envs.make import describe, make_env, spread
 
@@ -209,17 +209,15 @@ def test_a_missing_package_is_named() -> None:
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_env_yaml_makes_its_env(path: Path) -> None:
-    node = OmegaConf.create({"env": OmegaConf.load(path)})
-    if path.stem == "gym":
-        node.env.id = "Acrobot-v1"
-    node.env.action_repeat = 3
-    make = hydra.utils.instantiate(node.env.make, _convert_="all")
-    spec = describe(make, threshold=node.env.threshold)
+    id = ["env.id=Acrobot-v1"] if path.stem == "gym" else []
+    node = compose([f"env={path.stem}", "env.action_repeat=3", *id]).values["env"]
+    make = made(node["make"])
+    spec = describe(make, threshold=node["threshold"])
     env = make(num_envs=2, seed=3, rank=1)
     assert env.single_observation_space == spec.observation_space
     assert spec.action_repeat == env.metadata["action_repeat"] == 3
-    assert node.env.name == path.stem
-    assert node.env.threshold is None or node.env.threshold > node.env.random_return
+    assert node["name"] == path.stem
+    assert node["threshold"] is None or node["threshold"] > node["random_return"]
     env.close()
 
 

@@ -3,10 +3,10 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import hydra
 import pytest
-from omegaconf import OmegaConf
 
+from conf.build import made
+from conf.compose import compose
 from envs.make import make_env
 from envs.uniform import uniform_returns
 
@@ -33,7 +33,7 @@ def test_actions_are_drawn_apart_from_the_env() -> None:
     ],
 )
 def test_the_yamls_random_return_is_what_is_measured(env: str) -> None:
-    node = OmegaConf.create({"env": OmegaConf.load(CONF / f"{env}.yaml")}).env
-    found = uniform_returns(hydra.utils.instantiate(node.make), range(100)).mean()
+    node = compose([f"env={env}"]).values["env"]
+    found = uniform_returns(made(node["make"]), range(100)).mean()
     # Box2D differs from one platform to the next; the toys do not
-    assert found == pytest.approx(node.random_return, abs=0.051, rel=0.1 if env in BOX2D else 0)
+    assert found == pytest.approx(node["random_return"], abs=0.051, rel=0.1 if env in BOX2D else 0)
