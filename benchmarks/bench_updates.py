@@ -32,6 +32,7 @@ from paradigms.loop.actor import Actor
 from paradigms.loop.learner import Learner
 from paradigms.runtime import machine
 from paradigms.sequential import Sequential
+from paradigms.settings import Budget, Checkpointing, Evaluation
 
 BATCH, WARMUP, CAPACITY = 256, 1_000, 100_000
 WORLD = partial(make_env, "LunarLander-v3", kwargs={"continuous": True})
@@ -158,10 +159,22 @@ def sequential(updates: int, *, bf16: bool) -> Callable[[], float]:
         make_replay=partial(Uniform, capacity=CAPACITY),
         explore=Warmup(WARMUP),
         lr_schedule=lambda share: 1.0,
-        env_steps=10_000_000,
         workers=1,
+        num_envs=1,
+        rollout_length=16,
         batch_size=BATCH,
+        updates_per_env_step=1.0,
         warmup=WARMUP,
+        max_ahead=0,
+        policy_lag=0,
+        seed=0,
+        device="cpu",
+        crew="inline",
+        budget=Budget(env_steps=10_000_000, seconds=None),
+        evaluation=Evaluation(
+            where="inline", every_seconds=None, share=1.0, episodes=1, confirm_episodes=0
+        ),
+        checkpoint=Checkpointing(every_env_steps=None, at_end=False, keep=1),
     )
     return counted(Sequential().run(job), updates)
 

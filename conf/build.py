@@ -6,6 +6,7 @@ it stands for a factory. No other word of a node means anything, whoever wrote i
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping
 from functools import partial
 from itertools import pairwise
@@ -56,24 +57,14 @@ def assemble(v: Mapping[str, Any], **others: Any) -> tuple[Job, Paradigm]:
         "make_replay": made(replay, "replay"),
         "explore": made(v["explore"], "explore"),
         "lr_schedule": made(v["lr_schedule"], "lr_schedule"),
-        "env_steps": config.budget.env_steps,
         "batch_size": v["replay"]["batch_size"],
-        "updates_per_env_step": config.updates_per_env_step,
-        "checkpoint_env_steps": config.checkpoint.every_env_steps,
-        "evaluate_in_worker": config.evaluation.where == "worker",
         "workers": paradigm.workers or config.workers,
     }
-    same = (
-        "num_envs",
-        "rollout_length",
-        "warmup",
-        "max_ahead",
-        "policy_lag",
-        "seed",
-        "device",
-        "crew",
-    )
-    return Job(**{**fields, **{name: getattr(config, name) for name in same}, **others}), paradigm
+    same = {field.name for field in dataclasses.fields(Job)} & {*vars(config)} - {
+        "resume",
+        "journal",
+    }
+    return Job(**{**{name: getattr(config, name) for name in same}, **fields, **others}), paradigm
 
 
 def settings(v: Mapping[str, Any]) -> RunSettings:

@@ -11,12 +11,13 @@ The loop over it (train.py, and PBT over its members):
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from agents.base import Agent, Spec
+from paradigms.settings import Budget, Checkpointing, Evaluation
 
 
 @dataclass(frozen=True)
@@ -78,19 +79,27 @@ class Result:
     totals: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """Everything about a run that is not topology; frozen, the same for every paradigm.
+    """Everything about a run that is not topology; frozen, the same for every paradigm. Fields that
+    conf/config.yaml has are named as there, and have no default here.
 
-    make_agent(spec, seed=, device=), make_env(num_envs=, seed=, rank=) and make_replay(...) are
-    factories. `rollout_length` is in vector steps, `env_steps` (the budget) in env steps, `warmup`
-    in env steps over all workers. `updates_per_env_step` is updates per env step, or None with a
-    replay that hands out each row once: it sets the pace, and `batch_size` is None too.
-    `max_ahead` is in updates; 0 is lockstep. `explore(steps, index, count)` -> float: own env steps
-    x workers, global env index, number of envs. `lr_schedule(progress)` -> learning-rate factor
-    from the share of the env-step budget done, 0..1. `resume` is what Progress.save() returned, or
-    None. Every `checkpoint_env_steps` actors give their episodes up, so that a checkpoint of the
-    next progress is exact (sequential). `crew`: "process" or "inline"; `order`: see journal.
+    make_agent(spec, seed=, device=), make_env(num_envs=, seed=, rank=) and make_replay(spec, ...)
+    are factories. explore(env_steps, index, count) -> float: the probability of a random action, by
+    a worker's own env steps x workers, the global index of an env, and the number of all envs.
+    lr_schedule(progress) -> the learning rates' factor, by the share of the env-step budget that is
+    done, in [0, 1].
+
+    workers: processes that step envs. num_envs: envs of one worker. rollout_length: vector steps of
+    a fragment. batch_size: transitions of a batch, None with a replay of whole fragments.
+    updates_per_env_step: the ratio that is held, None where the replay sets the pace. warmup: env
+    steps over all workers before the first update. max_ahead: updates by which collecting may be
+    ahead; 0 is lockstep. policy_lag: updates by which the acting weights are older than the newest,
+    in lockstep. crew: "process" or "inline".
+
+    order: who goes next in an inline crew (runtime/order.py), None for round robin. journal: the
+    file to record scheduling events in. resume: what Progress.save() returned. started: the time
+    (Unix seconds) from which Progress.seconds counts.
     """
 
     spec: Spec
@@ -99,25 +108,24 @@ class Job:
     make_replay: Callable[..., Any]
     explore: Callable[[int, int, int], float]
     lr_schedule: Callable[[float], float]
-    env_steps: int
-    workers: int = 2
-    num_envs: int = 1
-    rollout_length: int = 16
-    batch_size: int | None = 256
-    updates_per_env_step: float | None = 1.0
-    warmup: int = 1000
-    max_ahead: int = 1000
-    policy_lag: int = 0
-    seed: int = 0
-    device: str = "cpu"
-    crew: str = "process"
+    workers: int
+    num_envs: int
+    rollout_length: int
+    batch_size: int | None
+    updates_per_env_step: float | None
+    warmup: int
+    max_ahead: int
+    policy_lag: int
+    seed: int
+    device: str
+    crew: str
+    budget: Budget
+    evaluation: Evaluation
+    checkpoint: Checkpointing
     order: Any = None
     journal: str | None = None
     resume: dict[str, Any] | None = None
-    checkpoint_env_steps: int | None = None
-    evaluate_in_worker: bool = False
     started: float = 0.0
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Paradigm(Protocol):

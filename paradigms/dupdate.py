@@ -91,7 +91,7 @@ class DUpdate:
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
         samples = make_samples(self.sample_from, job, parts.replay, self.task_updates)
         choose = make_chooser(self.tasks, self.shares)(
-            parts.pace, self.task_updates, seed=job.seed, evaluate=job.evaluate_in_worker
+            parts.pace, self.task_updates, seed=job.seed, evaluate=job.evaluation.where == "worker"
         )
         crew = Crew(job.crew, job.order, journal=job.journal)
         crew.add("learner", Averager, parts, weights, tasks, rule, choose, samples)
@@ -167,7 +167,7 @@ class Worker(Role):
             self.sent.rewind()
         self.tasks.base(rank).copy_(vector.floats)
         counts = vector.counts.clone()
-        self.learner.reached(min(1.0, task.added / parts.job.env_steps))
+        self.learner.reached(min(1.0, task.added / parts.job.budget.env_steps))
         with parts.ledger.timed("learning", rank):
             made = sum(
                 self.learner.update(task.first + k, heads=task.heads) for k in range(task.learns)

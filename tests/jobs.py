@@ -39,12 +39,17 @@ from paradigms.loop import build
 from paradigms.loop.pace import Once, Pace
 from paradigms.runtime import machine
 from paradigms.sequential import Sequential
+from paradigms.settings import Budget, Checkpointing, Evaluation
 
 if TYPE_CHECKING:
     import pytest
 
 torch.set_num_threads(1)  # as every process of a run does; the bits depend on it
 
+NO_CHECKPOINTS = Checkpointing(every_env_steps=None, at_end=False, keep=1)
+NO_EVALUATION = Evaluation(
+    where="inline", every_seconds=None, share=1.0, episodes=1, confirm_episodes=0
+)
 PARADIGMS: Mapping[str, Any] = {
     "sequential": Sequential(),
     "dcollect": DCollect(),
@@ -148,8 +153,20 @@ def job(
     capacity: int = 10_000,
     **changes: Any,
 ) -> Job:
-    """One worker with two envs in lockstep, one update an env step after 32, inline."""
+    """One worker with two envs in lockstep, one update an env step after 32, inline.
+
+    `changes` are fields of Job, or of its budget, checkpoint and evaluation.
+    """
     worlds = world() if worlds is None else worlds
+    changes |= {
+        name: replace(default, **{key: changes.pop(key) for key in keys if key in changes})
+        for name, default, keys in (
+            ("budget", Budget(env_steps=128, seconds=None), ["env_steps"]),
+            ("checkpoint", NO_CHECKPOINTS, ["every_env_steps"]),
+            ("evaluation", NO_EVALUATION, ["where"]),
+        )
+        if name not in changes
+    }
     plain = Job(
         spec=describe(worlds),
         make_agent=agent,
@@ -157,14 +174,20 @@ def job(
         make_replay=functools.partial(Uniform, capacity=capacity),
         explore=Warmup(changes.get("warmup", 32)),
         lr_schedule=Factor(end=0.1, hold=0.5),
-        env_steps=128,
         workers=1,
         num_envs=2,
         rollout_length=8,
         batch_size=16,
+        updates_per_env_step=1.0,
         warmup=32,
         max_ahead=0,
+        policy_lag=0,
+        seed=0,
+        device="cpu",
         crew="inline",
+        budget=changes["budget"],
+        evaluation=changes["evaluation"],
+        checkpoint=changes["checkpoint"],
         started=time.time(),
     )
     return replace(plain, **changes)

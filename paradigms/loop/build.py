@@ -59,7 +59,7 @@ class Components:
             rank=rank,
             workers=ledger.workers,
             renew=fresh,
-            every_env_steps=job.checkpoint_env_steps,
+            every_env_steps=job.checkpoint.every_env_steps,
         )
         actor.resume(ledger.own("fragments", rank), ledger.own("collected", rank))
         return actor
@@ -86,7 +86,9 @@ class Components:
 
     def evaluation(self, agent: Agent, rank: int) -> EvaluationTask | None:
         """The worker's own evaluation, where `evaluation.where=worker` asks for it."""
-        return EvaluationTask(self.job, agent, rank) if self.job.evaluate_in_worker else None
+        if self.job.evaluation.where != "worker":
+            return None
+        return EvaluationTask(self.job, agent, rank)
 
 
 def make_agent(job: Job) -> Agent:
@@ -116,7 +118,7 @@ def make_pace(job: Job, replay: Replay, ledger: Ledger) -> Pace:
     Raises ValueError if `updates_per_env_step` is a number for the second kind or null for the
     first.
     """
-    limits = {"max_ahead": job.max_ahead, "env_steps": job.env_steps}
+    limits = {"max_ahead": job.max_ahead, "env_steps": job.budget.env_steps}
     if job.updates_per_env_step is not None and not replay.once:
         return Pace(
             ledger,

@@ -81,7 +81,7 @@ def resumed(job: Job, state: dict[str, Any], home: str, shape: dict[str, int]) -
                 " leave out what changes that, or begin a new run"
             )
     at = int(state["env_steps"])
-    if at >= job.env_steps:
+    if at >= job.budget.env_steps:
         raise ValueError(
             f"resume={home} has done {at} env steps already:"
             f" add budget.env_steps={2 * at} or another number above"

@@ -75,7 +75,7 @@ class Session:
         self.folder.describe()
         self.log = Log(
             self.folder.path,
-            env_steps=self.job.env_steps,
+            env_steps=self.job.budget.env_steps,
             seconds=settings.budget.seconds,
             tensorboard=settings.tensorboard,
             resumed_at=self.resumed_at,
@@ -170,7 +170,7 @@ class Session:
         result = self._write()
         for line in ["", *summary(result)]:
             self.log.say(line)
-        further = [f"budget.env_steps={max(2 * result['env_steps'], self.job.env_steps)}"]
+        further = [f"budget.env_steps={max(2 * result['env_steps'], self.job.budget.env_steps)}"]
         further += ["stop_when_solved=false"] if self.stop.reason == "solved" else []
         further += ["budget.seconds=null"] if self.stop.spent(result["seconds"]) else []
         for line in self.folder.next_commands(further, tensorboard=self.settings.tensorboard):

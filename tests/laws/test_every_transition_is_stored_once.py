@@ -36,7 +36,7 @@ def each_transition_is_stored_once(ended: Ended) -> None:
             assert_array_equal(rows[name], column[head - len(rows) :], err_msg=name)
         assert (np.diff(rows["version"]) >= 0).all()
         assert rows["valid"].all()
-    assert heads.sum() == ended.totals["env_steps"] >= ended.job.env_steps
+    assert heads.sum() == ended.totals["env_steps"] >= ended.job.budget.env_steps
     owed = ended.totals["env_steps"] - ended.job.warmup - ended.totals["updates"]
     assert owed == 0 or (ended.job.crew == "process" and 0 < owed <= ended.job.warmup)
 

@@ -14,7 +14,7 @@ EVERY = 100
 
 
 def saving_job(agent: str, **others: Any) -> Job:
-    return jobs.AGENTS[agent].job(env_steps=300, checkpoint_env_steps=EVERY, **others)
+    return jobs.AGENTS[agent].job(env_steps=300, every_env_steps=EVERY, **others)
 
 
 AGENTS = ["sac", "sac, prioritized", "sac, elite", "rainbow", "reinforce", "reinforce, fifo", "ppo"]

@@ -72,7 +72,7 @@ def test_workers_evaluate_when_asked_to(paradigm: object, monkeypatch: pytest.Mo
             if "evaluation/worker_return" in progress.metrics:
                 seen.append(progress.metrics["evaluation/worker_return"])
 
-        ended[asked] = run(paradigm, job(evaluate_in_worker=asked), look)
+        ended[asked] = run(paradigm, job(where="worker" if asked else "inline"), look)
     assert logged[True]
     assert all(-40 <= seen <= 0 for seen in logged[True])
     assert not logged[False]
