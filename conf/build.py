@@ -68,7 +68,7 @@ def assemble(v: Mapping[str, Any], **others: Any) -> tuple[Job, Paradigm]:
 
 
 def settings(v: Mapping[str, Any]) -> RunSettings:
-    """What a session is told, from checked values."""
+    """The settings of everything beside the job, from checked values."""
     from paradigms.settings import RunSettings
 
     made_of: RunSettings = schema.build(RunSettings, v)

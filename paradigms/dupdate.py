@@ -80,7 +80,7 @@ class DUpdate:
         parts = run.components
         if self.tasks == "by_shares" and parts.replay.once:
             raise ValueError(
-                f"replay={parts.replay.kind} hands out each transition once, and"
+                f"replay={parts.replay.kind} consumes each transition once, and"
                 " paradigm.tasks=by_shares trains at random: set paradigm.tasks=by_pace"
             )
         weights = Weights(

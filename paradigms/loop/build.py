@@ -129,7 +129,7 @@ def make_pace(job: Job, replay: Replay, ledger: Ledger) -> Pace:
     if job.updates_per_env_step is None and replay.once:
         return Once(ledger, cast(Consumed, replay), **limits)
     raise ValueError(
-        f"replay={replay.kind} hands out each transition once: set updates_per_env_step=null"
+        f"replay={replay.kind} consumes each transition once: set updates_per_env_step=null"
         if replay.once
         else f"replay={replay.kind} keeps its transitions: set updates_per_env_step to a number"
     )
@@ -166,6 +166,6 @@ def make_samples(sample_from: str | None, job: Job, replay: Replay, batches: int
 
 def _consumed_once(replay: Replay) -> str:
     return (
-        f"replay={replay.kind} hands out each transition once, to whoever collected it:"
+        f"replay={replay.kind} consumes each transition once, in the process that collected it:"
         " set paradigm.sample_from=own"
     )

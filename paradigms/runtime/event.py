@@ -10,7 +10,7 @@ FIELDS = ("worker", "read", "written", "base", "count")
 
 
 class Owner(Protocol):
-    """Whoever is told when an event begins and ends: a Link."""
+    """What an event reports its begin and end to: a Link."""
 
     def opened(self, event: Event) -> None: ...
 
