@@ -55,6 +55,8 @@ def app(config: DictConfig) -> float:
         return run(setup, Path(own.runtime.output_dir), began, first=first)
     except Wrong as error:
         refuse(error)
+    except Exception as error:  # of any class; this one a launcher's other processes can read
+        raise RuntimeError(f"{type(error).__name__}: {error}") from error
 
 
 def warm(setup: Setup) -> None:

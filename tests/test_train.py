@@ -119,6 +119,22 @@ def test_the_second_job_of_a_multirun_equals_the_same_run_alone(
     assert result(second)["seconds"] < 30
 
 
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_multirun_with_a_job_that_fails_runs_the_others_and_fails(
+    launcher: str, tmp_path: Path
+) -> None:
+    if launcher == "joblib":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    fault = ["env.id=paceline/Fault-v0", "env.kwargs.at=30,1000000", "+env.kwargs.kind=raise"]
+    words = ["-m", f"hydra/launcher={launcher}", *QUICK, *fault, "paradigm=dcollect"]
+    off = ["evaluation.every_seconds=null", "evaluation.confirm_episodes=0"]
+    typed = command(*words, *off, "hydra.sweep.dir=sweep")
+    run = subprocess.run(typed, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert [result(job)["stopped_by"] for job in jobs] == ["error", "budget"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("paradigm", ["sequential", "dcollect"])
 def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
