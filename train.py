@@ -61,10 +61,8 @@ def app(config: DictConfig) -> float:
 
 def warm(setup: Setup) -> None:
     """Starts the fork server, which loads torch while this process does."""
-    from paradigms.runtime import (
-        machine,
-        start,  # before torch: machine sets the number of threads
-    )
+    # before torch is imported: machine sets the number of threads
+    from paradigms.runtime import machine, start
 
     if setup.values["crew"] == "process":
         start.warm()

@@ -4,7 +4,7 @@
     Corridor   does a reward travel back along a chain?  (optimal return 1)
     Chain      is a large reward found behind a small one?  (optimal return 12)
     Recall     does the recurrent state remember the cue?  (optimal return 1, else 1 / cues)
-    Loop       is a time limit kept apart from a termination?  (the value is r / (1 - gamma), or a short sum)
+    Loop       is truncation kept apart from termination?  (value r / (1 - gamma), or a short sum)
     Quadratic  does an evolution strategy descend?  (optimal return 0)
 
 `TOYS` also registers Counting and Fault, for tests of storage and supervision (envs/counting.py).

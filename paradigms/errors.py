@@ -36,6 +36,9 @@ class Failed(PacelineError, RuntimeError):
         super().__init__(f"role {name} {cause}" + (f"\n\n{trace}" if trace else ""))
         self.name, self.cause, self.trace = name, cause, trace
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Failed, (self.name, self.cause, self.trace)
+
 
 class ForkServerDied(Failed):
     """The fork server died, so the ends of its children can no longer be seen. `name` is "fork
@@ -45,6 +48,9 @@ class ForkServerDied(Failed):
         cause = "died (killed, or out of memory): it starts the roles, and none of them is to blame"
         RuntimeError.__init__(self, f"the fork server {cause}")
         self.name, self.cause, self.trace = "fork server", cause, ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ForkServerDied, ()
 
 
 class Deadlock(PacelineError, RuntimeError):

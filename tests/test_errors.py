@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
+
+import pytest
 
 from conf.sentences import Wrong
 from paradigms import errors
@@ -39,3 +42,12 @@ def test_a_failed_role_is_named_with_its_traceback() -> None:
     assert (error.name, error.cause, error.trace) == (
         "worker-1", "raised ValueError: no", "Traceback ..."
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "error", [errors.Failed("worker-1", "hangs", "Traceback ..."), errors.ForkServerDied()]
+)
+def test_a_failure_passes_from_one_process_to_another(error: errors.Failed) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.cause, again.trace) == (str(error), error.cause, error.trace)
