@@ -19,6 +19,7 @@ MERGES = {
     "elastic": ("paradigm.merge=elastic",),
     "mean": ("paradigm.merge=mean",),
 }
+LOCKSTEP = "max_ahead=0"
 QUIET = ("tensorboard=false", "checkpoint.at_end=false")
 SELDOM = ("evaluation.every_seconds=5",)  # twenty long episodes take about as long
 TWO_OF_TEN = ("agent=tqc", "agent.critics=2", "agent.quantiles=10")
@@ -88,12 +89,8 @@ def _paradigms(*others: str) -> dict[str, Overrides]:
 
 def _budget(seconds: int, env_steps: int, stop: bool = False) -> Overrides:
     """Unless `stop`, a run goes on after the threshold: is what was learned kept?"""
-    return (
-        f"budget.env_steps={env_steps}",
-        f"budget.seconds={seconds}",
-        f"stop_when_solved={str(stop).lower()}",
-        *QUIET,
-    )
+    budget = (f"budget.env_steps={env_steps}", f"budget.seconds={seconds}")
+    return (*budget, f"stop_when_solved={str(stop).lower()}", *QUIET)
 
 
 STUDIES: dict[str, Study] = {
@@ -130,12 +127,7 @@ STUDIES: dict[str, Study] = {
         variants={
             "sequential": ("paradigm=sequential", "workers=1"),
             **{
-                f"{merge}_{workers}": (
-                    "paradigm=dupdate",
-                    *rule,
-                    f"workers={workers}",
-                    "max_ahead=0",
-                )
+                f"{merge}_{workers}": ("paradigm=dupdate", *rule, f"workers={workers}", LOCKSTEP)
                 for workers in (1, 2, 4)
                 for merge, rule in MERGES.items()
                 if workers == 4 or merge != "sqrt"
