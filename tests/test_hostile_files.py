@@ -304,6 +304,8 @@ def test_trust_is_for_modules_of_ones_own(
     [
         ("workers=3", "workers cannot be changed in a resumed run: leave it at 2"),
         ("agent.hidden_sizes=[4]", "leave it at [8, 8]"),
+        ("num_envs=3", "num_envs cannot be changed"),
+        ("rollout_length=3", "rollout_length cannot be changed"),
         ("env.kwargs.x=1", "env.kwargs cannot be changed"),
         ("replay.capacity=10", "replay.capacity cannot be changed"),
         ("agent=td3", "agent cannot be changed in a resumed run: start afresh"),

@@ -1,4 +1,4 @@
-"""The matrix of agents, paradigms and envs says what the command line does, and so does README."""
+"""The tables of agents, paradigms, replays and envs say what the command line says."""
 
 from __future__ import annotations
 
@@ -38,21 +38,26 @@ def test_every_pair_is_what_the_command_line_says(agent: str) -> None:
         said = refusal(f"agent={agent}", f"paradigm={paradigm}", f"env={fitting}")
         assert said == found.refused.get((agent, paradigm)), paradigm
         assert (said is None) == ((agent, paradigm) in found.replay), paradigm
+    for replay in matrix.choices("replay"):
+        given = matrix.whole_fragments(replay)
+        said = refusal(f"agent={agent}", f"env={fitting}", f"replay={replay}", *given)
+        assert said == found.refused.get((agent, replay)), replay
+        assert (said is None) == (replay in found.replays[agent]), replay
 
 
 @pytest.mark.slow
-def test_the_readme_has_the_tables_that_the_command_prints() -> None:
-    text = matrix.README.read_text("utf-8")
-    stands = text.partition(matrix.BEGIN + "\n")[2].partition(matrix.END)[0]
-    assert stands == matrix.for_readme(whole()), "run python -m conf.matrix --write"
+def test_the_page_has_the_tables_that_the_command_prints() -> None:
+    text = matrix.PAGE.read_text("utf-8")
+    stands = text.partition(matrix.BEGIN + "\n\n")[2].partition("\n" + matrix.END)[0]
+    assert stands == matrix.page(whole()), "run python -m conf.matrix --write"
 
 
 @pytest.mark.slow
 def test_every_choice_is_in_the_tables_and_every_refusal_has_its_sentence() -> None:
     found, text = whole(), matrix.printed(whole())
-    ways, worlds = found.tables()
+    ways, _, _ = found.tables()
     assert ways[0] == ["agents", *PARADIGMS]
-    for table in (ways, worlds):
+    for table in found.tables():
         assert sorted(" ".join(row[0] for row in table[1:]).split()) == AGENTS
     assert set(found.envs) == set(matrix.choices("env")) - {"gym"}
     for (agent, other), why in found.refused.items():
@@ -63,7 +68,7 @@ def test_every_choice_is_in_the_tables_and_every_refusal_has_its_sentence() -> N
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two agents, two paradigms and two envs, so that composing takes a second."""
     there = {"agent": ["dqn", "sac"], "paradigm": ["dcollect", "sequential"]}
-    there["env"] = ["cartpole", "gym", "pendulum"]
+    there |= {"env": ["cartpole", "gym", "pendulum"], "replay": ["rollout", "uniform"]}
     monkeypatch.setattr(matrix, "choices", there.__getitem__)
 
 
@@ -73,6 +78,8 @@ def test_what_classes_say_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.envs == ["cartpole", "pendulum"], "env=gym has no id of its own"
     assert found.fits == {("dqn", "cartpole"), ("sac", "pendulum")}
     assert set(found.replay.values()) == {"uniform"} and len(found.replay) == 4
+    assert "works with replay" in found.refused["sac", "rollout"]
+    assert found.replays == {"dqn": ["uniform"], "sac": ["uniform"]}
     assert found.refused["sac", "cartpole"].startswith("agent=sac needs continuous actions")
 
     said = check.attributes
@@ -90,12 +97,17 @@ def test_what_classes_say_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_agents_that_agree_share_a_row() -> None:
     found = matrix.Matrix(["a", "b", "c"], ["one", "two"], ["x", "y"])
     found.replay = {("a", "one"): "uniform", ("c", "one"): "uniform", ("b", "two"): "rollout"}
+    found.replays = {"a": ["uniform"], "b": ["fifo", "rollout"], "c": ["uniform"]}
     found.fits = {("a", "x"), ("b", "x"), ("b", "y")}
     found.refused = {("b", "one"): "paradigm=one is too slow", ("a", "y"): "y is too dark"}
     assert matrix.printed(found).splitlines() == [
         "agents  one      two",
         "a c     uniform  -",
         "b       -        rollout",
+        "",
+        "agents  replays",
+        "a c     uniform",
+        "b       fifo rollout",
         "",
         "agents  envs",
         "a       x",
@@ -105,11 +117,16 @@ def test_agents_that_agree_share_a_row() -> None:
         "b, one: paradigm=one is too slow",
         "a, y: y is too dark",
     ]
-    assert matrix.for_readme(found).splitlines() == [
+    assert matrix.page(found).splitlines() == [
         "| agents | one | two |",
         "| --- | --- | --- |",
         "| `a` `c` | `uniform` | - |",
         "| `b` | - | `rollout` |",
+        "",
+        "| agents | replays |",
+        "| --- | --- |",
+        "| `a` `c` | `uniform` |",
+        "| `b` | `fifo` `rollout` |",
         "",
         "| agents | envs |",
         "| --- | --- |",
@@ -124,13 +141,13 @@ def test_agents_that_agree_share_a_row() -> None:
 def test_writing_replaces_what_stands_between_the_markers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    readme = tmp_path / "README.md"
-    monkeypatch.setattr(matrix, "README", readme)
+    page = tmp_path / "page.md"
+    monkeypatch.setattr(matrix, "PAGE", page)
     monkeypatch.setattr(matrix, "matrix", lambda: matrix.Matrix(["a"], [], []))
     for old in ("", "old\nlines\n", None):
         if old is not None:
-            readme.write_text(f"before\n{matrix.BEGIN}\n{old}{matrix.END}\nafter\n")
+            page.write_text(f"before\n{matrix.BEGIN}\n{old}{matrix.END}\nafter\n")
         matrix.main(["--write"])
-        lines = readme.read_text().splitlines()
+        lines = page.read_text().splitlines()
         assert lines[:2] == ["before", matrix.BEGIN] and lines[-2:] == [matrix.END, "after"]
-        assert lines[2:-2] == matrix.for_readme(matrix.matrix()).splitlines()
+        assert lines[2:-2] == ["", *matrix.page(matrix.matrix()).splitlines(), ""]
