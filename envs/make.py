@@ -52,7 +52,7 @@ def make_env(
     if autoreset not in modes:
         raise ValueError(f"env.make.autoreset={autoreset!r} is not one of {', '.join(modes)}")
     if num_envs < 1:
-        raise ValueError(f"envs={num_envs} must be at least 1, the number of envs of a worker")
+        raise ValueError(f"num_envs={num_envs} must be at least 1, the number of envs of a worker")
     if action_repeat < 1:
         raise ValueError(
             f"env.action_repeat={action_repeat} must be at least 1, the steps of an action"

@@ -57,6 +57,8 @@ def test_a_command_can_run(command: Command) -> None:
             assert all((ROOT / word).is_file() for word in named)
         case ["make", target, *_]:
             assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        case ["python3", "-m", "venv", folder, "&&", ".", activate]:
+            assert activate == f"{folder}/bin/activate"
         case ["pip", "install", *arguments]:
             assert pip_knows(arguments)
         case _:

@@ -117,7 +117,7 @@ def make_rule(merge: str, *, damping: float, scale: float | None, workers: int) 
     """The rule named `delta`, `damped`, `elastic` or `mean`; a `scale` of None is N workers' own.
 
     delta: 1/sqrt(N) up to 2 workers and 1.25/N beyond, where 1/sqrt(N) was measured to oscillate
-    (benchmarks/README.md, `merges`). mean: delta with 1/N, federated averaging (McMahan et al.
+    (benchmarks/README.md, `averaging`). mean: delta with 1/N, federated averaging (McMahan et al.
     2017, arXiv:1602.05629). elastic: 0.9/N. Raises ValueError for another name.
     """
     if merge == "damped":

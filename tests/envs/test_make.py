@@ -185,7 +185,7 @@ def test_an_id_may_name_its_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         ({"id": "LunarLander-v3", "kwargs": {"gravity": 3}}, ["-12 and 0"]),
         ({"id": "paceline/Fault-v0", "kwargs": {"kind": "rust"}}, ["'rust'", "hang"]),
         ({"id": "CartPole-v1", "autoreset": "never"}, ["never", "same_step"]),
-        ({"id": "CartPole-v1", "num_envs": 0}, ["envs=0"]),
+        ({"id": "CartPole-v1", "num_envs": 0}, ["num_envs=0"]),
         ({"id": "CartPole-v1", "action_repeat": 0}, ["env.action_repeat=0", "at least 1"]),
     ],
 )
