@@ -34,13 +34,13 @@ def rolled(
     return np.array(actions)
 
 
-@pytest.mark.parametrize("hold", [1, 4, 16])
-def test_random_actions_are_held_for_so_many_steps(hold: int) -> None:
-    actions = rolled(HeldActions(2, hold), 1.0, 5 * hold).reshape(5, hold, 3, 2)
-    assert_array_equal(actions, np.repeat(actions[:, :1], hold, axis=1))
-    starts = actions[:, 0].reshape(-1)
-    assert len(np.unique(starts)) == starts.size  # other actions each time, slot and dimension
-    assert (np.abs(starts) <= 1).all()
+def test_random_actions_are_held_for_so_many_steps() -> None:
+    for hold in [1, 4, 16]:
+        actions = rolled(HeldActions(2, hold), 1.0, 5 * hold).reshape(5, hold, 3, 2)
+        assert_array_equal(actions, np.repeat(actions[:, :1], hold, axis=1))
+        starts = actions[:, 0].reshape(-1)
+        assert len(np.unique(starts)) == starts.size  # other actions each time, slot and dimension
+        assert (np.abs(starts) <= 1).all()
 
 
 def test_random_actions_are_uniform() -> None:
@@ -81,15 +81,15 @@ def series(noise: Noise, steps: int, slots: int) -> np.ndarray:
     return np.array(out)
 
 
-@pytest.mark.parametrize("kind", [White, Pink])
-def test_noise_is_standard_normal_at_every_step(kind: type[White | Pink]) -> None:
-    drawn = series(kind(2), 300, 500)
-    assert drawn.shape == (300, 500, 2) and drawn.dtype == np.float32
-    for at in (0, 1, 10, 299):
-        assert drawn[at].mean() == pytest.approx(0, abs=4 / math.sqrt(1000))
-        assert drawn[at].var() == pytest.approx(1, abs=4 * math.sqrt(2 / 1000))
-    assert np.mean(drawn**4) / np.mean(drawn**2) ** 2 == pytest.approx(3, abs=0.2)
-    assert abs(np.mean(drawn[:, :, 0] * drawn[:, :, 1])) < 0.05  # dimensions are independent
+def test_noise_is_standard_normal_at_every_step() -> None:
+    for kind in [White, Pink]:
+        drawn = series(kind(2), 300, 500)
+        assert drawn.shape == (300, 500, 2) and drawn.dtype == np.float32
+        for at in (0, 1, 10, 299):
+            assert drawn[at].mean() == pytest.approx(0, abs=4 / math.sqrt(1000))
+            assert drawn[at].var() == pytest.approx(1, abs=4 * math.sqrt(2 / 1000))
+        assert np.mean(drawn**4) / np.mean(drawn**2) ** 2 == pytest.approx(3, abs=0.2)
+        assert abs(np.mean(drawn[:, :, 0] * drawn[:, :, 1])) < 0.05  # dimensions are independent
 
 
 def slope(drawn: np.ndarray) -> float:
