@@ -1,4 +1,4 @@
-"""Random fragments, and every return of them: by the library, and summed as the papers write them."""
+"""Random fragments, and every return of them: by the library, and summed as in the papers."""
 
 from __future__ import annotations
 
