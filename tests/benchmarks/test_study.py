@@ -169,15 +169,16 @@ def test_every_study_has_distinct_cells_and_no_tuning_seed() -> None:
         assert all(cell.seed >= 100 for cell in found)
 
 
-@pytest.mark.parametrize("name", [n for n, s in STUDIES.items() if s.program == ("train.py",)])
-def test_train_accepts_every_override_of_a_study(name: str) -> None:
+def test_train_accepts_every_override_of_a_study(subtests: pytest.Subtests) -> None:
     """Where EnvPool is not installed, so would it be with Gymnasium's engine."""
-    lacking, seen = find_spec("envpool") is None, set[str]()
-    for cell in STUDIES[name].cells(name, seeds=[100]):
-        words = {w for w in cell.overrides if not (lacking and w == "env.engine=envpool")}
-        if not words <= seen:
-            assert check.command_line(sorted(words))
-        seen |= words
+    for name in [n for n, s in STUDIES.items() if s.program == ("train.py",)]:
+        with subtests.test(name):
+            lacking, seen = find_spec("envpool") is None, set[str]()
+            for cell in STUDIES[name].cells(name, seeds=[100]):
+                words = {w for w in cell.overrides if not (lacking and w == "env.engine=envpool")}
+                if not words <= seen:
+                    assert check.command_line(sorted(words))
+                seen |= words
 
 
 def _alive(pid: int) -> bool:
