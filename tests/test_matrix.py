@@ -71,7 +71,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_what_classes_say_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_classes_need_and_offer_decides_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     found = matrix.matrix()
     assert found.envs == ["cartpole", "pendulum"], "env=gym has no id of its own"
     assert found.fits == {("dqn", "cartpole"), ("sac", "pendulum")}
@@ -90,7 +90,7 @@ def test_what_classes_say_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "needs an agent that offers label" in found.refused["sac", "dcollect"]
 
 
-def test_agents_that_agree_share_a_row() -> None:
+def test_agents_that_agree_share_a_line_of_the_table() -> None:
     found = matrix.Matrix(["a", "b", "c"], ["one", "two"], ["x", "y"])
     found.replay = {("a", "one"): "uniform", ("c", "one"): "uniform", ("b", "two"): "rollout"}
     found.fits = {("a", "x"), ("b", "x"), ("b", "y")}

@@ -29,7 +29,7 @@ class Rollout(NamedTuple):
 
 
 def rollout(steps: int, envs: int, seed: int, dtype: torch.dtype = torch.float64) -> Rollout:
-    """Random rows in which episodes end either way; V(s') is the next row's V(s) within one."""
+    """Random steps in which episodes end either way; V(s') is the next step's V(s) within one."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
@@ -66,7 +66,7 @@ def returns(r: Rollout, n: int = 2, lam: float = 0.8) -> dict[str, Tensor]:
 
 
 def walked(r: Rollout, n: int, lam: float) -> dict[str, np.ndarray]:
-    """The same in float64, every row summed forwards on its own, from the papers' sums."""
+    """The same in float64, every step summed forwards on its own, from the papers' sums."""
     reward, discount, value, next_value, log_ratio = (
         np.asarray(column, np.float64) for column in (*r[:4], r.log_ratio)
     )

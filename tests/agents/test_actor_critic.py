@@ -47,7 +47,7 @@ REINFORCE: dict[str, Any] = {"returns": "monte_carlo", "critic": False}
 
 
 def reference(agent: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
-    """Both losses and their parameters, in float64; each row's target is summed on its own."""
+    """Both losses and their parameters, in float64; each step's target is summed on its own."""
     b = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
     assert agent.critic is not None
     actor, critic = wide(agent.actor.tensors), wide(agent.critic.tensors)
@@ -58,7 +58,7 @@ def reference(agent: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, list[li
     ratio = (logp.detach() - b["logp"]).exp()
     target, advantage = torch.zeros_like(v), torch.zeros_like(v)
     for t, slot in np.argwhere(batch.valid.numpy()):
-        future = []  # the rows from here to the end of the episode or fragment
+        future = []  # the steps from here to the end of the episode or fragment
         for k in range(t, len(v)):
             future.append((k, slot))
             if b["terminated"][k, slot] or b["truncated"][k, slot]:
@@ -199,7 +199,7 @@ def test_a_fragment_without_its_stored_memory_is_another() -> None:
 
 
 def test_next_values_are_read_with_the_memory_of_the_next_step() -> None:
-    """Within an episode what is seen at a row's successor is what is seen at the next row."""
+    """Within an episode the successor's features are those of the next step."""
     agent = make("Counting", actor_critic, lstm=8)
     (batch,) = played(agent, "Counting")
     seen, next_seen = (x.detach() for x in agent.seen(batch))
@@ -261,7 +261,7 @@ def test_wrong_choices_are_named() -> None:
         make("Counting", actor_critic, critic=False)
 
 
-def test_what_it_normalises_with_settles_as_its_rate_does() -> None:
+def test_the_statistics_of_observations_settle_as_the_learning_rate_does() -> None:
     agent = make("Counting", actor_critic, normalise=True)
     (batch,) = played(agent, "Counting")
     agent.learn(batch)
@@ -282,7 +282,7 @@ LEARNERS: dict[str, dict[str, Any]] = {
     ("learner", "name", "fused"),
     covering(itertools.product(LEARNERS, ("Identity", "IdentityDiscrete"), (True, False))),
 )
-def test_it_learns_to_repeat_what_it_sees(learner: str, name: str, fused: bool) -> None:
+def test_the_agent_learns_to_repeat_what_it_sees(learner: str, name: str, fused: bool) -> None:
     """The best return is 0, a policy that answers 0 gets -3.3, a uniform one about -7."""
     agent = functools.partial(actor_critic, fused=fused, gamma=0.5, **LEARNERS[learner])
     assert greedy_return(learned(name, agent, env_steps=16_000, rollout_length=16), name) > -1.0

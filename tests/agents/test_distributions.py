@@ -95,7 +95,7 @@ def test_atoms_on_the_support_stay_where_they_are(seed: int, size: int, dtype: t
     close(categorical_projection(probs, z.flip(0).repeat(3, 1), z), probs.flip(1))
 
 
-def test_a_terminated_row_becomes_its_reward() -> None:
+def test_the_target_of_a_terminal_transition_is_its_reward() -> None:
     z = torch.linspace(-10, 10, 51)
     reward, discount = torch.tensor([2.0, -99.0]), torch.zeros(2)
     atoms = reward[:, None] + discount[:, None] * z

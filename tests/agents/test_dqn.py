@@ -1,4 +1,4 @@
-"""DQN against the papers' formulas written a second time, and on a world that it must learn.
+"""DQN against the papers' formulas written a second time, and on an env that it must learn.
 
 The reference below keeps its own float64 copies of the parameters and uses torch.nn.functional and
 plain loops, none of the agent's own parts.

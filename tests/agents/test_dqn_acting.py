@@ -42,7 +42,7 @@ def test_noise_is_one_draw_a_transition_or_one_for_all() -> None:
     assert (alone[0] - every[0]).abs().max() > 1e-3
 
 
-def test_noisy_nets_act_greedily_without_noise_and_explore_with_one_draw_a_row() -> None:
+def test_noisy_nets_act_greedily_without_noise_and_explore_with_one_draw_an_observation() -> None:
     agent = make(noisy=True, dueling=True)
     obs = np.zeros((200, 3), np.float32)
     before = agent.rng.act.get_state()
@@ -98,7 +98,7 @@ LEARNING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("options", LEARNING.values(), ids=LEARNING)
-def test_it_learns_to_name_what_it_sees(options: dict[str, Any]) -> None:
+def test_the_agent_learns_to_name_what_it_sees(options: dict[str, Any]) -> None:
     """Discrete identity: the best return is 0. A second or two."""
     ended = run(Sequential(), learner(**options))
     learned: Agent = laid(ended.job.make_agent(ended.job.spec, seed=0, device="cpu"))

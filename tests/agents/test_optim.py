@@ -153,20 +153,20 @@ class Noted:
         self.notes.append("freed")
 
 
-def test_turn_comes_before_every_step_and_outside_of_the_lock() -> None:
+def test_before_step_is_called_before_every_step_and_outside_of_the_lock() -> None:
     lock, net, plain = Noted(), Net(), Net()
-    net.optim = Locked(Local(), lock, before_step=lambda: lock.notes.append("turn"))
+    net.optim = Locked(Local(), lock, before_step=lambda: lock.notes.append("before"))
     net.descend("net", net.loss())
-    assert lock.notes == ["turn", "taken", "freed"]
+    assert lock.notes == ["before", "taken", "freed"]
     net.follow("target")
     assert lock.notes[3:] == ["taken", "freed"]
     assert not lock.lock.locked()
 
-    turns: list[str] = []
-    plain.optim = Local(before_step=lambda: turns.append("turn"))
+    calls: list[str] = []
+    plain.optim = Local(before_step=lambda: calls.append("before"))
     plain.descend("net", plain.loss())
     plain.follow("target")
-    assert turns == ["turn"]
+    assert calls == ["before"]
     assert torch.equal(net.vector.floats, plain.vector.floats)
 
 

@@ -1,4 +1,4 @@
-"""PPO against the paper's formulas written a second time, and on worlds that it must learn.
+"""PPO against the paper's formulas written a second time, and on envs that it must learn.
 
 The reference keeps its own copies of the parameters in float64 and uses torch.distributions and
 torch.optim, none of the agent's own parts; its advantages come from a plain loop.
@@ -225,7 +225,7 @@ def test_greedy_actions_draw_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "fused"), [("Identity", True), ("IdentityDiscrete", False)])
-def test_it_learns_to_repeat_what_it_sees(name: str, fused: bool) -> None:
+def test_the_agent_learns_to_repeat_what_it_sees(name: str, fused: bool) -> None:
     """The best return is 0, a uniform policy's about -7. A few seconds."""
     agent = functools.partial(ppo, fused=fused, lr=1e-2, epochs=4, scale_reward=True)
     assert greedy_return(learned(name, agent, env_steps=8000), name) > -0.3

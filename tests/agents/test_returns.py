@@ -31,8 +31,8 @@ def close(mine: Tensor, other: Tensor | np.ndarray, exact: float | None = None) 
     np.testing.assert_allclose(mine.numpy(), np.asarray(other), rtol=exact, atol=exact)
 
 
-# Episode 0 terminates after its second row, episode 1 is truncated after its third; gamma is 1/2.
-# What follows a row of value v shows v: 99 is V of a last observation after which nothing comes.
+# Episode 0 terminates after its second step, episode 1 is truncated after its third; gamma is 1/2.
+# What follows a step of value v shows v: 99 is V of a last observation after which nothing comes.
 HAND = Rollout(
     reward=torch.tensor([[1, 1], [2, 1], [3, 1], [4, 1]]),
     discount=torch.tensor([[0.5, 0.5], [0.0, 0.5], [0.5, 0.5], [0.5, 0.5]]),
@@ -71,7 +71,7 @@ def test_returns_by_hand(dtype: torch.dtype) -> None:
 
 
 @given(rollouts, st.integers(1, 12), st.floats(0, 1))
-def test_returns_are_what_a_walk_along_each_row_sums(r: Rollout, n: int, lam: float) -> None:
+def test_returns_are_what_a_walk_from_each_step_sums(r: Rollout, n: int, lam: float) -> None:
     expected = walked(r, n, lam)
     for name, mine in returns(r, n, lam).items():
         assert mine.dtype == r.reward.dtype
@@ -151,8 +151,8 @@ def test_nothing_flows_across_a_cut(r: Rollout, data: st.DataObject) -> None:
 
 
 @given(rollouts)
-def test_later_rewards_reach_every_row_up_to_its_cut(r: Rollout) -> None:
-    """The other side of the law: without a cut the last reward reaches the first row."""
+def test_a_later_reward_reaches_every_step_up_to_the_cut(r: Rollout) -> None:
+    """The other side of the law: without a cut the last reward reaches the first step."""
     r = r._replace(cut=torch.zeros_like(r.cut), discount=torch.ones_like(r.discount))
     before = returns(r, n=len(r.reward))
     r.reward[-1] += 10
@@ -162,7 +162,7 @@ def test_later_rewards_reach_every_row_up_to_its_cut(r: Rollout) -> None:
 
 
 @given(rollouts)
-def test_the_last_row_is_cut_whatever_it_says(r: Rollout) -> None:
+def test_the_last_step_is_cut_whatever_its_flag(r: Rollout) -> None:
     before = returns(r)
     r.cut[-1] = ~r.cut[-1]
     for name, after in returns(r).items():
@@ -178,7 +178,7 @@ def test_slots_may_change_places(r: Rollout, random: Any) -> None:
 
 
 @given(rollouts, st.integers(0, 8))
-def test_earlier_rows_do_not_matter(r: Rollout, start: int) -> None:
+def test_earlier_steps_do_not_matter(r: Rollout, start: int) -> None:
     start = min(start, len(r.reward) - 1)
     later = returns(r.take(slice(start, None)), n=3)
     for name, whole in returns(r, n=3).items():

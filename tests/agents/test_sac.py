@@ -1,4 +1,4 @@
-"""SAC against the paper's formulas written a second time, and on a world that it must learn.
+"""SAC against the paper's formulas written a second time, and on an env that it must learn.
 
 The reference below keeps its own copies of the parameters, in float64 where only values count, and
 uses torch.distributions, torch.nn.functional and torch.optim, none of the agent's own parts.
@@ -137,12 +137,12 @@ def test_losses_and_gradients_are_the_papers(options: dict[str, Any]) -> None:
         "temperature": (reference.temperature_loss(logp), [reference.log_alpha]),
     }
     assert_gradients(agent.optim.grads, losses)
-    told = learned.metrics
-    assert float(told["loss/critic"]) == pytest.approx(float(critic_loss.detach()), rel=1e-5)
-    assert float(told["loss/actor"]) == pytest.approx(
+    logged = learned.metrics
+    assert float(logged["loss/critic"]) == pytest.approx(float(critic_loss.detach()), rel=1e-5)
+    assert float(logged["loss/actor"]) == pytest.approx(
         float(actor_loss.detach()), rel=1e-5, abs=1e-5
     )
-    assert float(told["policy/entropy"].mean()) == pytest.approx(-float(logp.mean()), rel=1e-5)
+    assert float(logged["policy/entropy"].mean()) == pytest.approx(-float(logp.mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize(("automatic", "fused"), [(True, True), (True, False), (False, True)])
@@ -232,7 +232,7 @@ def test_a_column_of_rewards_is_refused() -> None:
 
 
 @ADAMS
-def test_it_learns_to_repeat_what_it_sees(fused: bool) -> None:
+def test_the_agent_learns_to_repeat_what_it_sees(fused: bool) -> None:
     agent = functools.partial(sac, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9)
     assert_it_learns_identity(agent)
 

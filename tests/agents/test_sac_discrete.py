@@ -1,4 +1,4 @@
-"""Discrete SAC against the paper's formulas written as loops, and on a world that it must learn."""
+"""Discrete SAC against the paper's formulas written as loops, and on an env that it must learn."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_column_of_rewards_is_refused() -> None:
 
 
 @ADAMS
-def test_it_learns_to_name_what_it_sees(fused: bool) -> None:
+def test_the_agent_learns_to_name_what_it_sees(fused: bool) -> None:
     """IdentityDiscrete: the best return is 0, a uniform policy's is -7.5. A few seconds."""
     agent = functools.partial(discrete, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9)
     small = job(

@@ -68,7 +68,7 @@ def test_observations_that_are_no_vectors_are_refused_in_one_sentence(
 
 
 class Downhill(gym.Env):
-    """Discrete(3, start=-1): -1 is worth 1, other actions nothing. Notes what it was given."""
+    """Discrete(3, start=-1): action -1 is rewarded by 1, others by 0. Notes what it is given."""
 
     given: set[int] = set()  # noqa: RUF012
 

@@ -1,4 +1,4 @@
-"""TD3 against Algorithm 1 of its paper written a second time, and on a world that it must learn."""
+"""TD3 against Algorithm 1 of its paper written a second time, and on an env that it must learn."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def test_losses_and_gradients_are_the_papers(options: dict[str, Any]) -> None:
     }
     assert_gradients(still.grads, losses)
     for name, (loss, _) in losses.items():
-        told = learned.metrics[f"loss/{name}"]
-        assert float(told) == pytest.approx(float(loss.detach()), rel=1e-5)
+        logged = learned.metrics[f"loss/{name}"]
+        assert float(logged) == pytest.approx(float(loss.detach()), rel=1e-5)
     expected = torch.stack(reference.td).abs().mean(0).detach()
     assert learned.priority is not None
     assert_allclose(learned.priority, expected, atol=1e-5)
@@ -274,7 +274,7 @@ def test_a_column_of_rewards_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("fused", "options"), [(True, {}), (False, DDPG)], ids=["td3", "ddpg"])
-def test_it_learns_to_repeat_what_it_sees(fused: bool, options: dict[str, Any]) -> None:
+def test_the_agent_learns_to_repeat_what_it_sees(fused: bool, options: dict[str, Any]) -> None:
     agent = functools.partial(
         td3, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9, noise_std=0.3, **options
     )

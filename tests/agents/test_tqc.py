@@ -120,7 +120,7 @@ def test_dropping_all_is_refused() -> None:
 
 
 @ADAMS
-def test_it_learns_to_repeat_what_it_sees(fused: bool) -> None:
+def test_the_agent_learns_to_repeat_what_it_sees(fused: bool) -> None:
     agent = functools.partial(
         sac, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9, **{**TQC, "drop": 1}
     )

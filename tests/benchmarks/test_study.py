@@ -92,7 +92,7 @@ def test_the_hash_of_a_configuration_leaves_the_seed_out(tmp_path: Path) -> None
     assert a1["config_hash"] == a2["config_hash"] != b1["config_hash"]
 
 
-def test_every_row_has_its_first_seed_before_any_has_a_second(tmp_path: Path) -> None:
+def test_every_variant_has_its_first_seed_before_any_has_a_second(tmp_path: Path) -> None:
     names = [cell.name for cell in make_study(tmp_path, "a", "b").cells("toy")]
     assert names == ["a_1", "b_1", "a_2", "b_2"]
 

@@ -53,11 +53,11 @@ def test_an_env_equals_gymnasiums_sync_vector_env_step_for_step(mode: str) -> No
 def test_counting_shows_its_law_through_every_autoreset_mode(mode: str) -> None:
     for copy in [True, False]:
         env = make_env("paceline/Counting-v0", num_envs=4, autoreset=mode, copy=copy)
-        obs, fake = env.reset()[0].copy(), np.zeros(4, bool)
+        obs, resetting = env.reset()[0].copy(), np.zeros(4, bool)
         seen = []
         for action in some_actions(env, 60):
             shown, reward, terminated, truncated, info = env.step(action)
-            over, valid = terminated | truncated, ~fake
+            over, valid = terminated | truncated, ~resetting
             next_obs = shown.copy()
             for slot in np.flatnonzero(over) if mode == "same_step" else ():
                 next_obs[slot] = info["final_obs"][slot]
@@ -66,7 +66,7 @@ def test_counting_shows_its_law_through_every_autoreset_mode(mode: str) -> None:
                 np.testing.assert_array_equal(have[valid], law[valid])
             seen.append(obs[valid][:, [2, 0, 1]])
             if mode == "next_step":
-                fake = over
+                resetting = over
             elif mode == "disabled" and over.any():
                 shown = env.reset(options={"reset_mask": over})[0]
             obs = shown.copy()
@@ -108,7 +108,7 @@ def test_spaces_are_seeded_apart_from_the_envs() -> None:
     assert env.envs[0].action_space.sample() != env.envs[1].action_space.sample()
 
 
-def test_workers_get_their_own_world_and_the_reference_env_none() -> None:
+def test_workers_get_keyword_arguments_of_their_own_and_the_reference_env_none() -> None:
     worlds = [{}, {"gravity": -8.0}, {"gravity": -6.0, "enable_wind": True}]
     make = partial(
         make_env, "LunarLander-v3", kwargs={"continuous": True, "gravity": -9.0}, per_worker=worlds
@@ -134,18 +134,18 @@ def test_a_repeated_action_is_as_many_steps_and_the_sum_of_their_rewards(mode: s
     ours = make_env("Pendulum-v1", action_repeat=3, **options)
     plain = make_env("Pendulum-v1", **options)
     np.testing.assert_array_equal(ours.reset()[0], plain.reset()[0])
-    fake, ends = False, 0
+    resetting, ends = False, 0
     for action in some_actions(ours, 20):
         obs, reward, _, over, info = ours.step(action)
         total, last, steps = np.zeros(3), False, 0
-        while steps < (1 if fake else 3) and not last:
-            shown, more, _, ended, told = plain.step(action)
+        while steps < (1 if resetting else 3) and not last:
+            shown, more, _, ended, its_info = plain.step(action)
             total, last, steps = total + more, bool(ended.all()), steps + 1
         np.testing.assert_array_equal(obs, shown)
         np.testing.assert_array_equal(reward, total)
-        assert (over == last).all() and ("final_obs" in info) == ("final_obs" in told)
+        assert (over == last).all() and ("final_obs" in info) == ("final_obs" in its_info)
         assert (steps, last) in {(3, False), (1, True), (1, False)}  # 7 = 3 + 3 + 1
-        fake, ends = last and mode == "next_step", ends + last
+        resetting, ends = last and mode == "next_step", ends + last
         if last and mode == "disabled":
             begun = [env.reset(options={"reset_mask": over})[0] for env in (ours, plain)]
             np.testing.assert_array_equal(*begun)

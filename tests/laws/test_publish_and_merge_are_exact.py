@@ -69,7 +69,7 @@ def test_a_part_arrives_exactly_and_nothing_else_moves(part: str) -> None:
         assert torch.equal(reader.counts, counts)
 
 
-def test_a_copy_is_exact_and_stays_as_it_was() -> None:
+def test_a_snapshot_is_exact_and_stays_as_it_was() -> None:
     writer = agent(0).vector
     weights, bound = Weights(writer, "all"), Bound(writer)
     floats, counts = writer.floats.clone(), writer.counts.clone()

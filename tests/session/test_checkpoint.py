@@ -187,8 +187,8 @@ def test_a_failed_write_leaves_the_old_one_and_nothing_else(
 def test_too_little_room_is_noticed_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = checkpoint.shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: room)
+    full = checkpoint.shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: full)
     with pytest.raises(OSError, match="free"):
         write(tmp_path / "a", state())
     assert list(tmp_path.iterdir()) == []
