@@ -288,6 +288,7 @@ def test_the_agent_learns_to_repeat_what_it_sees(learner: str, name: str, fused:
     assert greedy_return(learned(name, agent, env_steps=16_000, rollout_length=16), name) > -1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lstm", [32, 0])
 def test_a_memory_recalls_the_cue_and_nothing_else_does(lstm: int) -> None:
     """Eight steps later one of four cues must be named: 1 with a memory, 1/4 without."""

@@ -194,7 +194,12 @@ def test_losses_and_gradients_are_the_papers(part: str, head: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "fused"), [("value", False), ("categorical", True), ("quantile", True)]
+    ("head", "fused"),
+    [
+        ("value", False),
+        ("categorical", True),
+        pytest.param("quantile", True, marks=pytest.mark.slow),
+    ],
 )
 def test_ten_updates_are_the_references_with_torchs_adam(head: str, fused: bool) -> None:
     parts = PARTS["everything"]

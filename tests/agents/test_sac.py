@@ -231,6 +231,7 @@ def test_a_column_of_rewards_is_refused() -> None:
         make().learn(wrong)
 
 
+@pytest.mark.slow
 @ADAMS
 def test_the_agent_learns_to_repeat_what_it_sees(fused: bool) -> None:
     agent = functools.partial(sac, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9)

@@ -218,6 +218,7 @@ def test_a_column_of_rewards_is_refused() -> None:
         make().learn(wrong)
 
 
+@pytest.mark.slow
 @ADAMS
 def test_the_agent_learns_to_name_what_it_sees(fused: bool) -> None:
     """IdentityDiscrete: the best return is 0, a uniform policy's is -7.5. A few seconds."""

@@ -273,6 +273,7 @@ def test_a_column_of_rewards_is_refused() -> None:
         make().learn(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fused", "options"), [(True, {}), (False, DDPG)], ids=["td3", "ddpg"])
 def test_the_agent_learns_to_repeat_what_it_sees(fused: bool, options: dict[str, Any]) -> None:
     agent = functools.partial(

@@ -119,6 +119,7 @@ def test_dropping_all_is_refused() -> None:
         make(**TQC, pessimism=0.5)
 
 
+@pytest.mark.slow
 @ADAMS
 def test_the_agent_learns_to_repeat_what_it_sees(fused: bool) -> None:
     agent = functools.partial(

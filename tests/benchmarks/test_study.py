@@ -16,6 +16,8 @@ from benchmarks import cells, store, study
 from benchmarks.studies import STUDIES, Cell, Study
 from conf import check
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import json, os, pathlib, signal, struct, sys, time
 given = dict(word.split("=", 1) for word in sys.argv[1:])

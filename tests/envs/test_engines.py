@@ -312,6 +312,7 @@ def test_an_engine_that_is_none_is_refused() -> None:
         make_env("CartPole-v1", engine="mujoco")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_gymnasium_runs_import_no_envpool() -> None:
     code = (
         "import sys; from envs.make import make_env; make_env('CartPole-v1').reset();"

@@ -223,6 +223,7 @@ def test_every_env_yaml_makes_its_env(subtests: pytest.Subtests) -> None:
             env.close()
 
 
+@pytest.mark.slow
 def test_making_envs_needs_no_torch() -> None:
     code = "import sys, envs.make; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == 0

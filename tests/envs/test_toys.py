@@ -200,6 +200,7 @@ def test_a_hang_never_returns(monkeypatch: pytest.MonkeyPatch) -> None:
         env.step([0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [("exit", 13), ("kill", -9)])
 def test_exit_and_kill_end_the_process(kind: str, status: int) -> None:
     code = f"from envs.counting import Fault; e = Fault({kind!r}); e.reset(seed=0); e.step([0.0])"

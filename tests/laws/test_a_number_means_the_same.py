@@ -47,6 +47,7 @@ def test_every_episode_counts_once_in_the_mean(name: str) -> None:
     assert gained == pytest.approx(sum(returns))
 
 
+@pytest.mark.slow
 def test_one_worker_logs_what_sequential_logs() -> None:
     (_, expected), *others = [followed(name) for name in PARADIGMS]
     for _, means in others:

@@ -50,7 +50,12 @@ class Shuffled(Order):
 
 
 @pytest.mark.parametrize(
-    ("kind", "order"), [("process", None), ("inline", None), ("inline", Shuffled())]
+    ("kind", "order"),
+    [
+        pytest.param("process", None, marks=pytest.mark.slow),
+        ("inline", None),
+        ("inline", Shuffled()),
+    ],
 )
 def test_a_run_is_repeated_from_its_journal(kind: str, order: Any, tmp_path: Path) -> None:
     first, again = tmp_path / "first.bin", tmp_path / "again.bin"

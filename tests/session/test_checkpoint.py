@@ -234,6 +234,7 @@ def kills(folder: Path, how: str) -> list[list[str]]:
 KILL = str(-signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Path) -> None:
     before_the_rename = 8  # one save_file, two write_text, four fsync, the rename itself
     ends = kills(tmp_path, "added")
@@ -241,6 +242,7 @@ def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Pat
     assert ends[before_the_rename : before_the_rename + 2] == [[KILL, "2"], ["0", "2"]]
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_replaced_the_old_or_the_new_one_is_left(
     tmp_path: Path,
 ) -> None:

@@ -215,6 +215,7 @@ def test_every_seconds_null_means_no_evaluation_while_training() -> None:
         assert not evaluator.due(in_a_row=1)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same_returns() -> None:
     with Evaluator(plan(), where="inline") as here:
         expected = here.measure(snapshot(0.25), 6)
@@ -228,6 +229,7 @@ def test_a_process_of_its_own_gives_the_same_returns() -> None:
     assert judged.returns.tolist() == evaluation.returns.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("idle", [True, False])
 def test_a_killed_evaluation_process_is_replaced_and_its_request_sent_again(idle: bool) -> None:
     heard: list[str] = []
@@ -248,6 +250,7 @@ def test_a_killed_evaluation_process_is_replaced_and_its_request_sent_again(idle
     assert words == "the evaluation process was killed by SIGKILL, and is replaced"
 
 
+@pytest.mark.slow
 def test_a_measurement_of_thousands_of_episodes_passes_through_the_pipe() -> None:
     with Evaluator(plan(slots=500)) as evaluator:
         played = evaluator.measure(snapshot(0.0), 20_000)
@@ -264,6 +267,7 @@ def test_weights_of_another_agent_are_refused(other: Snapshot) -> None:
         evaluator.submit(other)
 
 
+@pytest.mark.slow
 def test_a_policy_that_cannot_act_ends_the_run_with_its_traceback() -> None:
     with Evaluator(plan(Broken)) as evaluator:
         evaluator.submit(snapshot(0.0))

@@ -138,6 +138,7 @@ class Reader(Role):
         link.report({"reads": reads, "whole": whole, "last": last})
 
 
+@pytest.mark.slow
 def test_a_version_is_never_torn_however_fast_the_writer_is() -> None:
     """Two slots only: the writer comes round to the one that is read with every second version."""
     size, enough = 100_000, Shared(1, bool)
