@@ -1,4 +1,4 @@
-"""Small jobs on toy worlds, and what is left of a run: shared by the tests of laws and parts.
+"""Small jobs on toy envs, and what is left of a run: shared by the tests of laws and parts.
 
 Factories are plain functions and classes of importable modules, so that jobs can go to processes.
 """
@@ -142,7 +142,7 @@ def laid(agent: Agent) -> Agent:
 
 
 def world(name: str = "Identity", **options: Any) -> Callable[..., Any]:
-    """A factory of one of our toy worlds."""
+    """A factory of one of our toy envs."""
     return functools.partial(make_env, id=f"paceline/{name}-v0", **options)
 
 
@@ -195,7 +195,7 @@ def job(
 
 @dataclass(frozen=True)
 class Pupil:
-    """An agent as the laws try it: on which world, with which replay, and what its job changes."""
+    """An agent as the laws try it: on which env, with which replay, and what its job changes."""
 
     make: Callable[..., Agent]
     world: Callable[..., Any] = field(default_factory=world)
@@ -273,13 +273,15 @@ class Ended:
         return self.result.totals
 
     def stored(self) -> list[np.ndarray]:
-        """What the replay holds: packed rows of each stream, oldest first."""
+        """What the replay holds: transitions of each stream, oldest first."""
         extras = self.job.make_agent(self.job.spec, seed=0, device="cpu").extras
         row = Layout(
             self.job.spec.with_extras(extras), self.job.rollout_length, self.job.num_envs
         ).transition
-        streams = [np.asarray(rows).view(row)[:, 0] for rows in self.state["replay"]["transitions"]]
-        return [rows[:-1] for rows in streams]  # the last one is only the write head's obs
+        streams = [
+            np.asarray(packed).view(row)[:, 0] for packed in self.state["replay"]["transitions"]
+        ]
+        return [stream[:-1] for stream in streams]  # the last one is only the write head's obs
 
     def same_as(self, other: Ended) -> None:
         """Asserts that both runs ended with the same bits."""

@@ -27,7 +27,7 @@ def drawn() -> dict[str, str]:
     return parents
 
 
-def test_every_error_hangs_where_it_is_drawn() -> None:
+def test_every_error_is_drawn_under_its_base_class() -> None:
     here = {name: kind for name, kind in vars(errors).items() if inspect.isclass(kind)}
     classes = here | ELSEWHERE | {"BaseException": BaseException}
     parents = drawn()

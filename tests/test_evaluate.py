@@ -11,7 +11,7 @@ import pytest
 import evaluate
 from conf.compose import compose
 from conf.sentences import Wrong
-from tests.test_hostile_files import policy
+from tests.hostile import policy
 
 
 def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:

@@ -31,7 +31,7 @@ def test_a_resumed_run_is_the_unbroken_one(tmp_path: Path) -> None:
     assert weights(broken) == weights(tmp_path / "unbroken")
 
 
-def test_a_run_with_nothing_left_to_do_says_so(tmp_path: Path) -> None:
+def test_resuming_a_run_with_nothing_left_to_do_is_refused(tmp_path: Path) -> None:
     here(tmp_path / "run")
     with pytest.raises(Wrong, match=r"add budget\.env_steps="):
         here(tmp_path / "again", f"resume={tmp_path / 'run'}")
@@ -86,7 +86,7 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path: Path) -> None:
         ("budget", "budget.seconds=null", ["budget.seconds=1.5", "budget.env_steps=100000000"]),
     ],
 )
-def test_the_command_that_it_prints_goes_on(
+def test_the_printed_resume_command_goes_on(
     why: str, lifted: str, first: list[str], tmp_path: Path
 ) -> None:
     often = ["evaluation.every_seconds=0", "evaluation.confirm_episodes=5", "tensorboard=false"]

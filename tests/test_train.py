@@ -1,4 +1,4 @@
-"""From the command line to a run's folder: it ends well, stops when asked to, and goes on."""
+"""From the command line to a run's folder: it ends well, stops on a signal, and goes on."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def test_a_run_leaves_everything_in_its_folder(whole: tuple[Path, str]) -> None:
     assert "stopped because its budget was spent" in said.lower()
 
 
-def test_the_command_that_it_prints_plays_its_policy(whole: tuple[Path, str]) -> None:
+def test_the_printed_evaluation_command_plays_the_policy(whole: tuple[Path, str]) -> None:
     folder, said = whole
     (line,) = [line for line in said.splitlines() if "evaluate:" in line]
     words = line.split("evaluate:")[1].split()
     assert ("video=true" in words) == (importlib.util.find_spec("imageio_ffmpeg") is not None)
-    words = [word for word in words if word != "video=true"]  # this world draws no pictures
+    words = [word for word in words if word != "video=true"]  # this env draws no pictures
     assert words[:2] == ["python", "evaluate.py"]
     words[:2] = [sys.executable, str(ROOT / "evaluate.py")]
     run = subprocess.run(words, cwd=folder.parent, capture_output=True, text=True)
@@ -177,13 +177,13 @@ def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
     assert gone_on["updates"] > stopped["updates"]
     assert gone_on["seconds"] > stopped["seconds"]
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    told = [json.loads(line) for line in lines]
-    steps = [line["env_steps"] for line in told if line["kind"] == "metrics"]  # others come late
+    logged = [json.loads(line) for line in lines]
+    steps = [line["env_steps"] for line in logged if line["kind"] == "metrics"]  # others come late
     assert steps == sorted(steps)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_to_the_whole_group_saves_and_stops_too(
+def test_a_signal_to_the_whole_group_saves_and_stops_the_run(
     number: signal.Signals, tmp_path: Path
 ) -> None:
     long = [*SMALL, "paradigm=dcollect", "budget.env_steps=100000000", "tensorboard=false"]
@@ -227,7 +227,7 @@ def test_a_run_is_replayed_to_the_same_bits_or_refused(tmp_path: Path) -> None:
     assert (code, "was resumed" in said) == (2, True), said
 
 
-def test_a_run_goes_on_when_nobody_reads_what_it_says(tmp_path: Path) -> None:
+def test_a_run_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
     run = subprocess.Popen(
         command(*SMALL, "tensorboard=false", "hydra.run.dir=run"),
         cwd=tmp_path,
@@ -277,7 +277,7 @@ def test_a_better_final_policy_is_kept_as_the_best(tmp_path: Path) -> None:
     assert about["evaluated"] == there["final_return"]
 
 
-def test_it_stops_when_it_is_solved(tmp_path: Path) -> None:
+def test_a_run_stops_when_its_env_is_solved(tmp_path: Path) -> None:
     always = ["env.threshold=-1000", "evaluation.every_seconds=0", "stop_when_solved=true"]
     solved = here(tmp_path / "run", *always, "budget.env_steps=100000")
     assert (solved["stopped_by"], solved["solved"]) == ("solved", True)
@@ -287,7 +287,7 @@ def test_it_stops_when_it_is_solved(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "solving.safetensors").exists()
 
 
-def test_evaluation_takes_the_share_of_a_core_that_is_asked_for(tmp_path: Path) -> None:
+def test_evaluation_takes_the_given_share_of_a_core(tmp_path: Path) -> None:
     def evaluations(share: float) -> int:
         often = ["evaluation.every_seconds=0", f"evaluation.share={share}"]
         return here(tmp_path / f"{share}", *often)["extra"]["evaluations"]
@@ -296,13 +296,13 @@ def test_evaluation_takes_the_share_of_a_core_that_is_asked_for(tmp_path: Path) 
     assert evaluations(1e-9) == 1  # the second would wait for hours
 
 
-def test_it_stops_when_its_seconds_are_over(tmp_path: Path) -> None:
+def test_a_run_stops_when_its_seconds_are_over(tmp_path: Path) -> None:
     stopped = here(tmp_path / "run", "budget.seconds=0.5", "budget.env_steps=100000000")
     assert stopped["stopped_by"] == "budget"
     assert stopped["env_steps"] < 1_000_000
 
 
-def test_sequential_has_one_worker_whatever_is_asked_for(tmp_path: Path) -> None:
+def test_sequential_has_one_worker_whatever_the_number_given(tmp_path: Path) -> None:
     alone = here(tmp_path / "run", "paradigm=sequential", "workers=3")
     assert alone["workers"] == 1
     assert "1 worker x" in (tmp_path / "run" / "log.txt").read_text()

@@ -40,7 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_every_module_and_every_yaml_is_in_it(wheel: Path) -> None:
+def test_every_module_and_every_yaml_is_in_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         there = set(archive.namelist())
     folders = [ROOT / name for name in ("agents", "conf", "envs", "paradigms")]
@@ -51,7 +51,9 @@ def test_every_module_and_every_yaml_is_in_it(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in there)
 
 
-def test_its_commands_train_and_evaluate_from_another_folder(wheel: Path, tmp_path: Path) -> None:
+def test_the_wheels_commands_train_and_evaluate_from_another_folder(
+    wheel: Path, tmp_path: Path
+) -> None:
     """In an environment that has torch and the like, but not these sources."""
     venv.create(tmp_path / "env", with_pip=False)
     bin, here = tmp_path / "env" / "bin", tmp_path / "elsewhere"

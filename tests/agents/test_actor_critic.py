@@ -1,8 +1,9 @@
-"""Actor-critic against plain loops over each row's own future, its memory, and worlds to learn."""
+"""Actor-critic against plain loops over each transition's future, its memory, what it learns."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,23 +15,21 @@ from torch import Tensor
 from agents.actor_critic import RETURNS, ActorCritic
 from agents.base import Batch, Spec
 from agents.parts.optim import Local
-from envs.make import describe
-from tests.agents.test_ppo import (
+from tests.agents.reference import Still, wide
+from tests.agents.rollouts import (
     ADAMS,
     GAMMA,
+    KINDS,
     LAM,
-    WORLDS,
-    Still,
     density,
     garbled,
     greedy_return,
     learned,
     make,
-    net,
     played,
-    wide,
+    tanh_net,
 )
-from tests.jobs import laid, world
+from tests.covering import covering
 
 STEPS, LIMIT = 3, 1.3  # of the n-step return, and of V-trace's ratios
 
@@ -48,18 +47,18 @@ REINFORCE: dict[str, Any] = {"returns": "monte_carlo", "critic": False}
 
 
 def reference(agent: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, list[list[Tensor]]]:
-    """Both losses and their parameters, in float64; each row's target is summed on its own."""
+    """Both losses and their parameters, in float64; each step's target is summed on its own."""
     b = {k: v.double() if v.is_floating_point() else v for k, v in batch.items()}
     assert agent.critic is not None
     actor, critic = wide(agent.actor.tensors), wide(agent.critic.tensors)
     log_std = wide(agent.head.tensors)
-    logp, entropy = density(net(actor, b["obs"]), log_std, b)
-    value, next_value = (net(critic, b[key])[..., 0] for key in ("obs", "next_obs"))
+    logp, entropy = density(tanh_net(actor, b["obs"]), log_std, b)
+    value, next_value = (tanh_net(critic, b[key])[..., 0] for key in ("obs", "next_obs"))
     v, next_v = value.detach(), next_value.detach()
     ratio = (logp.detach() - b["logp"]).exp()
     target, advantage = torch.zeros_like(v), torch.zeros_like(v)
     for t, slot in np.argwhere(batch.valid.numpy()):
-        future = []  # the rows from here to the end of the episode or fragment
+        future = []  # the steps from here to the end of the episode or fragment
         for k in range(t, len(v)):
             future.append((k, slot))
             if b["terminated"][k, slot] or b["truncated"][k, slot]:
@@ -98,7 +97,7 @@ def trace(ratio: Tensor, future: list[Any], delta: list[Tensor]) -> float:
 
 
 @pytest.mark.parametrize("returns", RETURNS)
-@WORLDS
+@KINDS
 def test_losses_and_gradients_are_those_of_plain_sums(name: str, returns: str) -> None:
     agent = make(name, actor_critic, returns=returns, rho_bar=LIMIT, entropy=0.02)
     (batch,) = played(agent, name)
@@ -146,40 +145,48 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "memory": {"lstm": 8, "normalise": True},
     "reinforce": {**REINFORCE, "normalise_advantage": True},
 }
+PAIRED = pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("Counting", "gae"),
+        ("CountingDiscrete", "vtrace"),
+        ("Counting", "memory"),
+        ("CountingDiscrete", "memory"),
+        ("Counting", "reinforce"),
+    ],
+)
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@WORLDS
-def test_garbage_in_reset_steps_changes_nothing(name: str, options: dict[str, Any]) -> None:
+@PAIRED
+def test_garbage_in_reset_steps_changes_nothing(name: str, option: str) -> None:
     ends = []
     for change in (lambda batch: batch, garbled):
-        agent = make(name, actor_critic, **options)
+        agent = make(name, actor_critic, **OPTIONS[option])
         (batch,) = played(agent, name)
         agent.learn(change(batch))
         ends.append(agent.vector.floats.clone())
     assert torch.equal(*ends)
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@WORLDS
-def test_actor_and_learner_agree_without_lag(name: str, options: dict[str, Any]) -> None:
+@PAIRED
+def test_actor_and_learner_agree_without_policy_lag(name: str, option: str) -> None:
     """Also in a memory's later fragments, which begin and end within episodes: acting goes step by
     step, learning unrolls what was stored."""
-    agent = make(name, actor_critic, **options)
+    agent = make(name, actor_critic, **OPTIONS[option])
     batches = played(agent, name, 4)
     assert not bool(batches[1].is_first[0].all()) and bool(batches[1].is_first[1:].any())
     agent.optim = Still(agent)
     for batch in batches:
-        told = agent.learn(batch).metrics if agent.normal is None else told_of(agent, batch)
-        assert float(told["policy/log_ratio"].mean()) < 1e-4
+        metrics = agent.learn(batch).metrics if agent.normal is None else metrics_of(agent, batch)
+        assert float(metrics["policy/log_ratio"].mean()) < 1e-4
 
 
-def told_of(agent: Any, batch: Batch) -> dict[str, Tensor]:
-    """What an update tells, without the statistics that it moves."""
+def metrics_of(agent: Any, batch: Batch) -> dict[str, Tensor]:
+    """What an update logs, without the statistics that it moves."""
     before = agent.normal.sums.clone()
-    told: dict[str, Tensor] = agent.learn(batch).metrics
+    metrics: dict[str, Tensor] = agent.learn(batch).metrics
     agent.normal.sums.copy_(before)
-    return told
+    return metrics
 
 
 def test_a_fragment_without_its_stored_memory_is_another() -> None:
@@ -191,8 +198,8 @@ def test_a_fragment_without_its_stored_memory_is_another() -> None:
     assert float(agent.learn(batch).metrics["policy/log_ratio"].mean()) > 1e-3
 
 
-def test_next_values_are_read_with_the_memory_of_the_next_row() -> None:
-    """Within an episode what is seen at a row's successor is what is seen at the next row."""
+def test_next_values_are_read_with_the_memory_of_the_next_step() -> None:
+    """Within an episode the successor's features are those of the next step."""
     agent = make("Counting", actor_critic, lstm=8)
     (batch,) = played(agent, "Counting")
     seen, next_seen = (x.detach() for x in agent.seen(batch))
@@ -200,7 +207,7 @@ def test_next_values_are_read_with_the_memory_of_the_next_row() -> None:
     assert_allclose(next_seen[:-1][goes_on], seen[1:][goes_on], atol=1e-5)
 
 
-def test_reinforce_learns_from_rows_whose_end_is_known() -> None:
+def test_reinforce_learns_from_transitions_whose_end_is_known() -> None:
     agent = make("Counting", actor_critic, **REINFORCE)
     assert [*agent.groups] == ["actor"]
     (batch,) = played(agent, "Counting")
@@ -210,8 +217,8 @@ def test_reinforce_learns_from_rows_whose_end_is_known() -> None:
         known[t] = batch.valid[t] & ended[t:].any(0)
     assert not torch.equal(known, batch.valid)
     agent.optim = Still(agent)
-    told = agent.learn(batch).metrics
-    assert float(told["policy/learned_share"].mean()) == pytest.approx(float(known.float().mean()))
+    share = float(agent.learn(batch).metrics["policy/learned_share"].mean())
+    assert share == pytest.approx(float(known.float().mean()))
     before = agent.optim.grads["actor"]
     batch["reward"][batch.valid & ~known] += 100.0
     agent.learn(batch)
@@ -219,21 +226,13 @@ def test_reinforce_learns_from_rows_whose_end_is_known() -> None:
         assert torch.equal(one, two)
 
 
-def test_no_known_end_is_no_update() -> None:
-    agent = make("Counting", actor_critic, **REINFORCE)
-    (batch,) = played(agent, "Counting")
-    batch["terminated"] = batch["truncated"] = torch.zeros_like(batch.valid)
-    batch["weight"], batch["valid"] = torch.ones_like(batch.weight), torch.ones_like(batch.valid)
-    assert agent.learn(batch).updates == 0
-
-
 def test_what_reinforce_drops_is_counted() -> None:
     agent = make("Counting", actor_critic, **REINFORCE)
     (batch,) = played(agent, "Counting")
-    told = agent.learn(batch).metrics
-    lost = 1 - float(told["policy/learned_share"].sum() / batch.valid.sum())
-    assert 0 < lost < 1 and float(told["policy/dropped_share"]) == pytest.approx(lost)
-    assert float(told["policy/dropped_fragments"]) == 0.0
+    metrics = agent.learn(batch).metrics
+    lost = 1 - float(metrics["policy/learned_share"].sum() / batch.valid.sum())
+    assert 0 < lost < 1 and float(metrics["policy/dropped_share"]) == pytest.approx(lost)
+    assert float(metrics["policy/dropped_fragments"]) == 0.0
 
     for name in ("terminated", "truncated"):  # two of the three slots have no end
         batch[name] = batch[name].clone()
@@ -256,14 +255,13 @@ def test_with_a_critic_nothing_is_dropped() -> None:
 
 
 def test_wrong_choices_are_named() -> None:
-    spec = describe(world("Counting"))
     with pytest.raises(ValueError, match="choose monte_carlo, n_step, gae, vtrace"):
-        actor_critic(spec, 0, returns="retrace")
+        make("Counting", actor_critic, returns="retrace")
     with pytest.raises(ValueError, match=r"agent\.returns=gae needs agent\.critic=true"):
-        actor_critic(spec, 0, critic=False)
+        make("Counting", actor_critic, critic=False)
 
 
-def test_what_it_normalises_with_settles_as_its_rate_does() -> None:
+def test_the_statistics_of_observations_settle_as_the_learning_rate_does() -> None:
     agent = make("Counting", actor_critic, normalise=True)
     (batch,) = played(agent, "Counting")
     agent.learn(batch)
@@ -280,35 +278,23 @@ LEARNERS: dict[str, dict[str, Any]] = {
 }
 
 
-@ADAMS
-@pytest.mark.parametrize("options", LEARNERS.values(), ids=LEARNERS)
-@pytest.mark.parametrize("name", ["Identity", "IdentityDiscrete"])
-def test_it_learns_to_repeat_what_it_sees(name: str, options: dict[str, Any], fused: bool) -> None:
+@pytest.mark.parametrize(
+    ("learner", "name", "fused"),
+    covering(itertools.product(LEARNERS, ("Identity", "IdentityDiscrete"), (True, False))),
+)
+def test_the_agent_learns_to_repeat_what_it_sees(learner: str, name: str, fused: bool) -> None:
     """The best return is 0, a policy that answers 0 gets -3.3, a uniform one about -7."""
-    agent = functools.partial(actor_critic, fused=fused, gamma=0.5, **options)
+    agent = functools.partial(actor_critic, fused=fused, gamma=0.5, **LEARNERS[learner])
     assert greedy_return(learned(name, agent, env_steps=16_000, rollout_length=16), name) > -1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lstm", [32, 0])
 def test_a_memory_recalls_the_cue_and_nothing_else_does(lstm: int) -> None:
-    """Eight steps later one of four cues is asked for: 1 with a memory, 1/4 without."""
+    """Eight steps later one of four cues must be named: 1 with a memory, 1/4 without."""
     agent = functools.partial(
         actor_critic, lstm=lstm, hidden_sizes=(32,), gamma=0.95, lam=1.0, entropy=0.05
     )
     ended = learned("Recall", agent, env_steps=50_000, rollout_length=27)
     recalled = greedy_return(ended, "Recall", 128)
     assert recalled > 0.9 if lstm else recalled < 0.45
-
-
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_the_same_run_twice_ends_with_the_same_bits(options: dict[str, Any]) -> None:
-    agent = functools.partial(actor_critic, **options)
-    one, two = (learned("Counting", agent, env_steps=1200, rollout_length=16) for _ in range(2))
-    assert one.totals["updates"] == two.totals["updates"] >= 8
-    assert torch.equal(one.floats, two.floats)
-
-
-def test_all_processes_build_the_same_agent() -> None:
-    spec = describe(world("Counting"))
-    one, two, other = (laid(actor_critic(spec, s, lstm=4)).vector.floats for s in (0, 0, 1))
-    assert torch.equal(one, two) and not torch.equal(one, other)

@@ -1,9 +1,7 @@
-"""Projections and quantile losses: by hand, by loops, by what they keep, by others' code."""
+"""Projections and quantile losses: by hand, by loops, by what they keep."""
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from typing import Any
 
 import numpy as np
@@ -97,7 +95,7 @@ def test_atoms_on_the_support_stay_where_they_are(seed: int, size: int, dtype: t
     close(categorical_projection(probs, z.flip(0).repeat(3, 1), z), probs.flip(1))
 
 
-def test_a_terminated_row_becomes_its_reward() -> None:
+def test_the_target_of_a_terminal_transition_is_its_reward() -> None:
     z = torch.linspace(-10, 10, 51)
     reward, discount = torch.tensor([2.0, -99.0]), torch.zeros(2)
     atoms = reward[:, None] + discount[:, None] * z
@@ -180,76 +178,29 @@ def test_quantiles_of_a_sample_are_where_the_loss_of_small_kappa_is_least() -> N
     np.testing.assert_allclose(predicted.detach().numpy(), [[10, 50, 90]], atol=1)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_a_projection_refuses_shapes_that_would_broadcast() -> None:
+    for arguments, message in [
         ([(2, 3), (2, 4), (3,)], r"probs \(2, 3\) against atoms \(2, 4\)"),
         ([(2, 3), (2, 3), (4,)], r"support \(4,\) against probs \(2, 3\)"),
         ([(3,), (3,), (3,)], r"support \(3,\) against probs \(3,\)"),
-    ],
-)
-def test_a_projection_refuses_shapes_that_would_broadcast(arguments: Any, message: str) -> None:
-    with pytest.raises(AssertionError, match=message):
-        categorical_projection(*(torch.ones(shape) for shape in arguments))
+    ]:
+        with pytest.raises(AssertionError, match=message):
+            categorical_projection(*(torch.ones(shape) for shape in arguments))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
+def test_a_loss_refuses_shapes_that_would_broadcast() -> None:
+    for arguments, message in [
         ([(2, 3), (1, 4), (3,)], r"predicted \(2, 3\) against target \(1, 4\)"),
         ([(2, 3), (2,), (3,)], r"predicted \(2, 3\) against target \(2,\)"),
         ([(2, 3), (2, 4), (1,)], r"taus \(1,\) against predicted \(2, 3\)"),
-    ],
-)
-def test_a_loss_refuses_shapes_that_would_broadcast(arguments: Any, message: str) -> None:
-    with pytest.raises(AssertionError, match=message):
-        quantile_huber(*(torch.ones(shape) for shape in arguments))
+    ]:
+        with pytest.raises(AssertionError, match=message):
+            quantile_huber(*(torch.ones(shape) for shape in arguments))
 
 
 def test_a_kappa_of_zero_is_refused() -> None:
     with pytest.raises(AssertionError, match="kappa is 0: it must be above 0"):
         quantile_huber(torch.ones(2, 3), torch.ones(2, 4), torch.ones(3), kappa=0)
-
-
-def others(name: str) -> Any:
-    """A published implementation, where it is installed; its warnings are not ours."""
-    pytest.importorskip(name.split(".")[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return importlib.import_module(name)
-
-
-def test_the_quantile_loss_is_sb3_contribs() -> None:
-    theirs = others("sb3_contrib.common.utils").quantile_huber_loss
-    predicted, target = normal(0, 16, 7, dtype=torch.float32), normal(1, 16, 5, dtype=torch.float32)
-    taus = (torch.arange(7) + 0.5) / 7
-    mine = quantile_huber(predicted, 3 * target, taus)
-    close(mine.mean(), theirs(predicted, 3 * target))
-    close(mine.mean() / 7, theirs(predicted, 3 * target, sum_over_quantiles=False))
-
-
-def test_the_projection_is_pfrls() -> None:
-    theirs = others("pfrl.agents.categorical_dqn")._apply_categorical_projection
-    z = torch.linspace(-10, 10, 51)
-    probs, reward = normal(0, 16, 51, dtype=torch.float32).softmax(1), normal(1, 16, 1).float()
-    atoms = 5 * reward + 0.99 * z
-    close(categorical_projection(probs, atoms, z), theirs(atoms, probs, z))
-
-
-def test_both_are_rlaxs() -> None:
-    rlax = others("rlax")
-    z = torch.linspace(-10, 10, 51)
-    probs, reward = normal(0, 4, 51, dtype=torch.float32).softmax(1), normal(1, 4, 1).float()
-    atoms = 5 * reward + 0.99 * z
-    mine = categorical_projection(probs, atoms, z)
-    predicted, target = normal(2, 4, 7, dtype=torch.float32), normal(3, 4, 5, dtype=torch.float32)
-    taus = (torch.arange(7) + 0.5) / 7
-    loss = quantile_huber(predicted, 3 * target, taus)
-    for b in range(4):
-        one = rlax.categorical_l2_project(atoms[b].numpy(), probs[b].numpy(), z.numpy())
-        close(mine[b], one)
-        row = (predicted[b].numpy(), taus.numpy(), 3 * target[b].numpy())
-        close(loss[b], rlax.quantile_regression_loss(*row, huber_param=1.0))
 
 
 @pytest.mark.gpu

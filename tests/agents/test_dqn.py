@@ -1,4 +1,4 @@
-"""DQN against the papers' formulas written a second time, and on a world that it must learn.
+"""DQN against the papers' formulas written a second time, and on an env that it must learn.
 
 The reference below keeps its own float64 copies of the parameters and uses torch.nn.functional and
 plain loops, none of the agent's own parts.
@@ -6,30 +6,25 @@ plain loops, none of the agent's own parts.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 from torch.nn import functional as F
 
-from agents.base import Agent, Batch, Group, Spec
+from agents.base import Batch, Group, Spec
 from agents.dqn import DQN
-from agents.parts.explore import Warmup
-from agents.parts.heads import Categorical
 from agents.parts.optim import Local
 from envs.make import describe
-from paradigms.sequential import Sequential
-from tests.jobs import job, laid, run, world
+from tests.agents.reference import SIZE, Still, assert_gradients, assert_tensors
+from tests.jobs import laid, world
 
-WORLD = world("IdentityDiscrete", kwargs={"choices": 3})
-SPEC = describe(WORLD)
-SIZE, ACTIONS, ATOMS, V_MIN, V_MAX = 32, 3, 11, -4.0, 6.0
-ADAMS = pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
-HEADS = pytest.mark.parametrize("head", ["value", "categorical", "quantile"])
+ENV = world("IdentityDiscrete", kwargs={"choices": 3})
+SPEC = describe(ENV)
+ACTIONS, ATOMS, V_MIN, V_MAX = 3, 11, -4.0, 6.0
+HEADS = ("value", "categorical", "quantile")
 PARTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "double": {"double": True},
@@ -38,6 +33,9 @@ PARTS: dict[str, dict[str, Any]] = {
     "one hidden layer": {"hidden_sizes": (16,)},
     "everything": {"double": True, "dueling": True, "noisy": True, "layer_norm": True},
 }
+# every part with one head, nothing and everything with all of them
+CASES = [(part, "value") for part in PARTS]
+CASES += [(part, head) for part in ("plain", "everything") for head in HEADS[1:]]
 
 
 def dqn(spec: Spec, seed: int, device: str = "cpu", *, fused: bool = True, **options: Any) -> DQN:
@@ -64,22 +62,6 @@ def batch(seed: int = 0) -> Batch:
     columns["discount"] = 0.97 * (torch.rand(SIZE, generator=draws) < 0.8)
     columns["weight"] = torch.rand(SIZE, generator=draws) + 0.5
     return Batch(columns)
-
-
-class Still:
-    """An Optim that moves nothing and keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.lr_factor = 1.0
-        self.grads: list[Tensor] = []
-        self.followed = 0
-
-    def apply(self, group: Group) -> None:
-        self.grads = [grad.clone() for grad in group.grads]
-        group.count += 1
-
-    def follow(self, target: Tensor, source: Tensor, tau: float) -> None:
-        self.followed += 1
 
 
 class Reference:
@@ -193,11 +175,11 @@ def noises(agent: DQN, number: int) -> list[Tensor] | list[None]:
     return list(torch.randn(shape, generator=torch.Generator().manual_seed(number)))
 
 
-@HEADS
-@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
-def test_losses_and_gradients_are_the_papers(parts: dict[str, Any], head: str) -> None:
+@pytest.mark.parametrize(("part", "head"), CASES)
+def test_losses_and_gradients_are_the_papers(part: str, head: str) -> None:
+    parts = PARTS[part]
     agent = make(head=head, **parts)
-    agent.optim = still = Still()
+    agent.optim = still = Still(agent)
     reference = Reference(agent, head, **parts)
     data = batch()
     agent.rng.learn.manual_seed(7)
@@ -208,13 +190,17 @@ def test_losses_and_gradients_are_the_papers(parts: dict[str, Any], head: str) -
     assert float(learned.metrics["loss/q"]) == pytest.approx(float(loss.detach()), rel=1e-5)
     assert learned.priority is not None
     assert_allclose(learned.priority, error, rtol=1e-4, atol=1e-5)
-    grads = torch.autograd.grad(loss, reference.online)
-    for mine, theirs in zip(still.grads, grads, strict=True):
-        assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+    assert_gradients(still.grads, {"q": (loss, reference.online)})
 
 
-@ADAMS
-@HEADS
+@pytest.mark.parametrize(
+    ("head", "fused"),
+    [
+        ("value", False),
+        ("categorical", True),
+        pytest.param("quantile", True, marks=pytest.mark.slow),
+    ],
+)
 def test_ten_updates_are_the_references_with_torchs_adam(head: str, fused: bool) -> None:
     parts = PARTS["everything"]
     agent = make(head=head, tau=0.05, average=0.2, fused=fused, **parts)
@@ -233,20 +219,18 @@ def test_ten_updates_are_the_references_with_torchs_adam(head: str, fused: bool)
             ):
                 target.mul_(0.95).add_(0.05 * online)
                 mean.mul_(0.8).add_(0.2 * online)
-    for mine, theirs in (
+    assert_tensors(
         (agent.online.tensors, reference.online),
         (agent.target.tensors, reference.target),
         (agent.slow["average"], averaged),
-    ):
-        for one, two in zip(mine, theirs, strict=True):
-            assert_allclose(one.detach(), two.detach(), atol=1e-5)
+    )
 
 
 def test_double_values_the_online_choice_with_the_target() -> None:
     """Online prefers action 0, the target action 2: single takes the target's 3, double its 1."""
     for double, wanted in ((False, 3.0), (True, 1.0)):
         agent = make(double=double, hidden_sizes=(4,))
-        agent.optim = Still()
+        agent.optim = Still(agent)
         with torch.no_grad():
             for net, best in ((agent.online, [9.0, 0.0, 0.0]), (agent.target, [1.0, 2.0, 3.0])):
                 for tensor in net.tensors:
@@ -259,97 +243,13 @@ def test_double_values_the_online_choice_with_the_target() -> None:
         assert error is not None and error.unique().tolist() == [wanted]
 
 
-@HEADS
-def test_dueling_advantages_have_mean_zero(head: str) -> None:
-    agent = make(dueling=True, head=head)
-    z = agent.online(batch().obs)
-    value = agent.online.streams[0](agent.online.trunk(batch().obs))
-    assert z.shape == (SIZE, ACTIONS, agent.head.size)
-    assert_allclose(z.mean(1).detach(), value.detach(), atol=1e-5)
-    assert (z - value[:, None]).abs().max() > 0.01
-
-
-@HEADS
-@pytest.mark.parametrize("parts", PARTS.values(), ids=PARTS)
-def test_the_numpy_forward_is_the_torch_forward(parts: dict[str, Any], head: str) -> None:
-    agent, obs = make(head=head, **parts), batch().obs
-    noise = agent.online.draw(SIZE, torch.Generator().manual_seed(1))
-    for drawn in (None, noise):
-        z = agent.online(obs, drawn).detach()
-        fast = agent.online.forward_numpy(obs.numpy(), None if drawn is None else drawn.numpy())
-        assert_allclose(fast, z, atol=1e-5)
-        assert_allclose(agent.head.value_numpy(fast), agent.head.value(z), atol=1e-5)
-
-
-def test_noise_is_one_draw_a_row_or_one_for_all() -> None:
-    agent, obs = make(**PARTS["everything"]), batch().obs
-    noise = agent.online.draw(SIZE, torch.Generator().manual_seed(1))
-    assert noise is not None
-    every = agent.online(obs, noise)
-    for row in (0, 5):
-        alone = agent.online(obs, noise[row : row + 1])
-        assert_allclose(alone[row].detach(), every[row].detach(), atol=1e-5)
-    assert (alone[0] - every[0]).abs().max() > 1e-3
-
-
-def test_noisy_greedy_actions_are_still_and_exploring_rows_and_steps_differ() -> None:
-    agent = make(noisy=True, dueling=True)
-    obs = np.zeros((200, 3), np.float32)
-    before = agent.rng.act.get_state()
-    greedy = [agent.act(obs, {}, None).action for _ in range(2)]
-    assert len(np.unique(greedy)) == 1
-    assert torch.equal(agent.rng.act.get_state(), before), "a greedy action draws nothing"
-    one, two = (agent.act(obs, {}, 0.0).action for _ in range(2))
-    assert len(np.unique(one)) > 1 and len(np.unique(two)) > 1
-    assert (one != two).any()
-
-
-def test_an_update_draws_three_noises(monkeypatch: pytest.MonkeyPatch) -> None:
-    """D5: for online(s), online(s') and target(s') it must not be the same one."""
-    agent, seen = make(**PARTS["everything"]), []
-    call = type(agent.online).__call__
-
-    def spy(net: Any, obs: Tensor, noise: Tensor | None = None) -> Tensor:
-        assert noise is not None
-        seen.append((net is agent.target, noise))
-        return call(net, obs, noise)
-
-    monkeypatch.setattr(type(agent.online), "__call__", spy)
-    agent.learn(batch())
-    assert [target for target, _ in seen] == [True, False, False]
-    assert len({float(noise[0, 0]) for _, noise in seen}) == 3
-
-
-@pytest.mark.parametrize("noisy", [False, True])
-def test_acting_follows_weights_that_have_moved_to_other_storage(noisy: bool) -> None:
-    """Hogwild binds an agent that may have acted already to one shared vector."""
-    agent, obs = make(noisy=noisy, dueling=True), batch().obs
-    noise = agent.online.draw(SIZE, torch.Generator().manual_seed(1))
-    drawn = None if noise is None else noise.numpy()
-    before = agent.online.forward_numpy(obs.numpy(), drawn)
-    agent.vector.bind(2 * agent.vector.floats, agent.vector.counts.clone())
-    after = agent.online.forward_numpy(obs.numpy(), drawn)
-    assert_allclose(after, agent.online(obs, noise).detach(), atol=1e-4)
-    assert np.abs(after - before).max() > 0.1
-
-
-def test_epsilon_may_differ_from_env_to_env() -> None:
-    agent, obs = make(), batch().obs[:1].repeat(9000, 1).numpy()
-    explore = np.repeat(np.array([0.0, 0.3, 1.0], np.float32), 3000)
-    action = agent.act(obs, {}, explore).action
-    best = agent.act(obs[:1], {}, None).action[0]
-    share = (action == best).reshape(3, 3000).mean(1)
-    assert_allclose(share, [1.0, 0.8, 1 / 3], atol=0.03)
-    assert action.dtype == np.int64
-
-
-@pytest.mark.parametrize("period", [1, 4])
-def test_a_hard_target_is_copied_every_period(period: int) -> None:
-    agent = make(period=period)
-    for number in range(1, 13):
-        agent.learn(batch(number))
-        same = torch.equal(agent.vector.flat("target"), agent.vector.flat("q"))
-        assert same == (number % period == 0)
+def test_a_hard_target_is_copied_every_period() -> None:
+    for period in [1, 4]:
+        agent = make(period=period)
+        for number in range(1, 13):
+            agent.learn(batch(number))
+            same = torch.equal(agent.vector.flat("target"), agent.vector.flat("q"))
+            assert same == (number % period == 0)
 
 
 def test_a_shared_count_that_jumps_past_a_multiple_still_copies() -> None:
@@ -370,21 +270,11 @@ def test_a_shared_count_that_jumps_past_a_multiple_still_copies() -> None:
 
 def test_targets_carry_no_gradient() -> None:
     agent = make(average=0.1)
-    agent.optim = still = Still()
+    agent.optim = still = Still(agent)
     before = agent.vector.floats.clone()
     agent.learn(batch())
     assert torch.equal(agent.vector.floats, before) and still.followed == 2
     assert not any(t.requires_grad for name in agent.slow for t in agent.slow[name])
-
-
-def test_an_evaluator_uses_the_average_where_there_is_one() -> None:
-    agent, plain = make(average=0.1), make()
-    for each in (agent, plain):
-        each.learn(batch())
-        before = each.vector.flat("q").clone()
-        each.use_average()
-        assert torch.equal(each.vector.flat("q"), before) == (each is plain)
-    assert torch.equal(agent.vector.flat("q"), agent.vector.flat("average"))
 
 
 def test_a_column_of_rewards_is_refused() -> None:
@@ -393,77 +283,3 @@ def test_a_column_of_rewards_is_refused() -> None:
     wrong["reward"] = wrong["reward"][:, None]
     with pytest.raises(AssertionError, match=r"reward \(32, 1\) is not \[B\]"):
         make().learn(wrong)
-
-
-@pytest.mark.parametrize(
-    ("wrong", "sentence"),
-    [
-        ({"head": "mean"}, "choose value, categorical or quantile"),
-        ({"head": "categorical", "v_min": 3.0, "v_max": 3.0}, "agent.v_min=3 must be below"),
-        ({"hidden_sizes": ()}, "agent.hidden_sizes"),
-    ],
-)
-def test_what_cannot_be_is_refused(wrong: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError, match=sentence):
-        dqn(SPEC, 0, **wrong)
-
-
-def learner(env_steps: int = 600, **options: Any) -> Any:
-    return job(
-        WORLD,
-        functools.partial(dqn, **{"lr": 3e-3, "gamma": 0.0, **options}),
-        explore=Warmup(200, min_random=0.1),
-        env_steps=env_steps,
-        warmup=100,
-        num_envs=4,
-        batch_size=32,
-    )
-
-
-LEARNING: dict[str, dict[str, Any]] = {
-    "value": {},
-    "plain Adam": {"fused": False},
-    "hard target": {"period": 20},
-    "quantile": {"head": "quantile"},
-    "everything, plain Adam": {"head": "categorical", "fused": False, **PARTS["everything"]},
-}
-
-
-@pytest.mark.parametrize("options", LEARNING.values(), ids=LEARNING)
-def test_it_learns_to_name_what_it_sees(options: dict[str, Any]) -> None:
-    """Discrete identity: the best return is 0. A second or two."""
-    ended = run(Sequential(), learner(**options))
-    learned: Agent = laid(ended.job.make_agent(ended.job.spec, seed=0, device="cpu"))
-    learned.vector.load("all", ended.floats)
-    answers = learned.act(np.eye(3, dtype=np.float32), {}, None).action
-    assert answers.tolist() == [0, 1, 2]
-
-
-def test_the_same_seed_gives_the_same_bits() -> None:
-    """Law 1, with everything switched on."""
-    plan = learner(250, head="categorical", gamma=0.9, n_step=3, period=7, **PARTS["everything"])
-    one, two = (run(Sequential(), plan) for _ in range(2))
-    assert one.totals["updates"] > 100
-    one.same_as(two)
-
-
-@pytest.mark.parametrize(
-    ("v_min", "v_max", "reward", "atoms", "share"),
-    [(0.0, 100.0, -1.0, 1, 1.0), (-100.0, 0.0, -1.0, 0, 0.0), (-1.0, 1.0, -9.0, 11, 1.0)],
-    ids=["one atom holds it all", "the support covers the returns", "every atom"],
-)
-def test_what_a_support_that_misses_the_returns_clips_is_counted(
-    v_min: float, v_max: float, reward: float, atoms: int, share: float
-) -> None:
-    """Eleven atoms, all probability on a next value of 0, a discount of 0.95."""
-    head = Categorical(11, v_min, v_max)
-    z = torch.where(head.support.abs() < 1e-6, 30.0, -30.0).expand(4, -1)
-    metrics = head.loss(z, z, torch.full((4,), reward), torch.full((4,), 0.95)).metrics
-    assert_allclose(metrics["q/clipped_atoms"], [atoms] * 4)
-    assert_allclose(metrics["q/clipped_share"], [share] * 4, atol=1e-6)
-
-
-def test_the_agent_tells_what_its_support_clips_and_other_heads_do_not() -> None:
-    told = {head: make(head=head).learn(batch()).metrics for head in ("categorical", "quantile")}
-    assert told["categorical"]["q/clipped_share"].shape == (SIZE,)
-    assert "q/clipped_share" not in told["quantile"]

@@ -19,6 +19,7 @@ def test_keys_never_change() -> None:
     assert key(-1, "learn", 3, 1 << 40) == 11541088794903589355
 
 
+@pytest.mark.slow
 def test_another_process_has_the_same_keys() -> None:
     """Python's own hash of a string would not do."""
     words = (7, "sample", 3, 12345)

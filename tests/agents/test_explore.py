@@ -17,7 +17,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_warm_up_explores_fully_and_then_as_told() -> None:
+def test_warm_up_explores_fully_and_then_as_configured() -> None:
     explore = Warmup(100, min_random=0.1)
     assert [explore(steps, 0, 4) for steps in (0, 99, 100, 1000)] == [1.0, 1.0, 0.1, 0.1]
 
@@ -34,13 +34,13 @@ def rolled(
     return np.array(actions)
 
 
-@pytest.mark.parametrize("hold", [1, 4, 16])
-def test_random_actions_are_held_for_so_many_steps(hold: int) -> None:
-    actions = rolled(HeldActions(2, hold), 1.0, 5 * hold).reshape(5, hold, 3, 2)
-    assert_array_equal(actions, np.repeat(actions[:, :1], hold, axis=1))
-    starts = actions[:, 0].reshape(-1)
-    assert len(np.unique(starts)) == starts.size  # other actions each time, slot and dimension
-    assert (np.abs(starts) <= 1).all()
+def test_random_actions_are_held_for_so_many_steps() -> None:
+    for hold in [1, 4, 16]:
+        actions = rolled(HeldActions(2, hold), 1.0, 5 * hold).reshape(5, hold, 3, 2)
+        assert_array_equal(actions, np.repeat(actions[:, :1], hold, axis=1))
+        starts = actions[:, 0].reshape(-1)
+        assert len(np.unique(starts)) == starts.size  # other actions each time, slot and dimension
+        assert (np.abs(starts) <= 1).all()
 
 
 def test_random_actions_are_uniform() -> None:
@@ -58,7 +58,7 @@ def test_without_exploration_the_policys_action_passes_and_nothing_is_held_on() 
     assert (action == 9).all() and not state["held_left"].any()
 
 
-def test_a_random_action_begins_with_the_probability_asked_for_each_env() -> None:
+def test_a_random_action_begins_with_the_probability_given_for_each_env() -> None:
     hold, steps = 4, 4000
     actions = rolled(HeldActions(1, hold), np.array([0.0, 0.1, 0.5]), steps)[:, :, 0]
     for slot, p in enumerate((0.0, 0.1, 0.5)):  # of 1/p steps until it begins, `hold` are random
@@ -81,15 +81,15 @@ def series(noise: Noise, steps: int, slots: int) -> np.ndarray:
     return np.array(out)
 
 
-@pytest.mark.parametrize("kind", [White, Pink])
-def test_noise_is_standard_normal_at_every_step(kind: type[White | Pink]) -> None:
-    drawn = series(kind(2), 300, 500)
-    assert drawn.shape == (300, 500, 2) and drawn.dtype == np.float32
-    for at in (0, 1, 10, 299):
-        assert drawn[at].mean() == pytest.approx(0, abs=4 / math.sqrt(1000))
-        assert drawn[at].var() == pytest.approx(1, abs=4 * math.sqrt(2 / 1000))
-    assert np.mean(drawn**4) / np.mean(drawn**2) ** 2 == pytest.approx(3, abs=0.2)
-    assert abs(np.mean(drawn[:, :, 0] * drawn[:, :, 1])) < 0.05  # dimensions are independent
+def test_noise_is_standard_normal_at_every_step() -> None:
+    for kind in [White, Pink]:
+        drawn = series(kind(2), 300, 500)
+        assert drawn.shape == (300, 500, 2) and drawn.dtype == np.float32
+        for at in (0, 1, 10, 299):
+            assert drawn[at].mean() == pytest.approx(0, abs=4 / math.sqrt(1000))
+            assert drawn[at].var() == pytest.approx(1, abs=4 * math.sqrt(2 / 1000))
+        assert np.mean(drawn**4) / np.mean(drawn**2) ** 2 == pytest.approx(3, abs=0.2)
+        assert abs(np.mean(drawn[:, :, 0] * drawn[:, :, 1])) < 0.05  # dimensions are independent
 
 
 def slope(drawn: np.ndarray) -> float:
@@ -128,14 +128,14 @@ def test_an_unknown_noise_is_refused_with_the_choices() -> None:
 
 def test_epsilon_falls_along_a_line_after_the_warm_up() -> None:
     epsilon = Epsilon(warmup=100, steps=200, start=0.9, final=0.1)
-    told = [epsilon(steps, 0, 1) for steps in (0, 99, 100, 200, 300, 10**6)]
-    assert told == pytest.approx([1, 1, 0.9, 0.5, 0.1, 0.1])
+    found = [epsilon(steps, 0, 1) for steps in (0, 99, 100, 200, 300, 10**6)]
+    assert found == pytest.approx([1, 1, 0.9, 0.5, 0.1, 0.1])
     assert Epsilon(warmup=0, steps=0, final=0.3)(0, 0, 1) == pytest.approx(0.3)
 
 
 def test_the_ladder_gives_every_env_its_own_and_does_not_shrink_with_few() -> None:
     ladder = Epsilon(warmup=0, steps=0, start=0.4, final=0.4, epsilon_spread=7.0)
-    told = [ladder(0, index, 8) for index in range(8)]
-    assert told == pytest.approx([0.4 ** (1 + index) for index in range(8)])
+    found = [ladder(0, index, 8) for index in range(8)]
+    assert found == pytest.approx([0.4 ** (1 + index) for index in range(8)])
     assert [ladder(0, index, 2) for index in range(2)] == pytest.approx([0.4, 0.4**8])
     assert ladder(0, 0, 1) == pytest.approx(0.4)

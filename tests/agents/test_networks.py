@@ -36,36 +36,45 @@ def reference(net: MLP, member: int | None = None) -> nn.Sequential:
     return nn.Sequential(*layers[: -2 if net.layer_norm else -1])
 
 
-@pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("sizes", [(3, 32, 24, 4), (3, 32, 24, 1), (5, 2)])
-def test_it_is_what_torchs_layers_compute(sizes: tuple[int, ...], options: Any) -> None:
-    net, x = make(*sizes, **options), inputs(7, sizes[0])
-    assert_allclose(net(x).detach(), reference(net)(x).detach(), atol=1e-5)
+def test_a_perceptron_is_what_torchs_layers_compute(
+    sizes: tuple[int, ...], subtests: pytest.Subtests
+) -> None:
+    for options in SHAPES.values():
+        with subtests.test(str(options)):
+            net, x = make(*sizes, **options), inputs(7, sizes[0])
+            assert_allclose(net(x).detach(), reference(net)(x).detach(), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("out", [1, 3])
-def test_each_member_of_an_ensemble_is_a_network_of_its_own(out: int, options: Any) -> None:
-    net, x = make(3, 16, 16, out, members=2, **options), inputs(7, 3)
-    both = net(x)
-    assert both.shape == (2, 7, out)
-    for member in (0, 1):
-        assert_allclose(both[member].detach(), reference(net, member)(x).detach(), atol=1e-5)
-    first = torch.autograd.grad(both[0].sum(), net.tensors)
-    assert all(not grad[1].any() for grad in first) and all(grad[0].any() for grad in first)
-    assert not torch.equal(net.weights[0][0], net.weights[0][1])
+def test_each_member_of_an_ensemble_is_a_network_of_its_own(
+    out: int, subtests: pytest.Subtests
+) -> None:
+    for options in SHAPES.values():
+        with subtests.test(str(options)):
+            net, x = make(3, 16, 16, out, members=2, **options), inputs(7, 3)
+            both = net(x)
+            assert both.shape == (2, 7, out)
+            for member in (0, 1):
+                assert_allclose(
+                    both[member].detach(), reference(net, member)(x).detach(), atol=1e-5
+                )
+            first = torch.autograd.grad(both[0].sum(), net.tensors)
+            assert all(not grad[1].any() for grad in first) and all(grad[0].any() for grad in first)
+            assert not torch.equal(net.weights[0][0], net.weights[0][1])
 
 
-@pytest.mark.parametrize("options", SHAPES.values(), ids=SHAPES)
-@pytest.mark.parametrize("rows", [1, 2, 8, 64])
 @pytest.mark.parametrize("sizes", [(3, 32, 24, 4), (24, 256, 256, 8), (2, 16, 1)])
 def test_the_numpy_forward_is_the_torch_forward(
-    sizes: tuple[int, ...], rows: int, options: Any
+    sizes: tuple[int, ...], subtests: pytest.Subtests
 ) -> None:
-    net, x = make(*sizes, **options), inputs(rows, sizes[0])
-    given = x.numpy().copy()
-    assert_allclose(net.forward_numpy(given), net(x).detach(), atol=1e-5)
-    assert_allclose(given, x)
+    for options in SHAPES.values():
+        for rows in [1, 2, 8, 64]:
+            with subtests.test(rows=rows, options=str(options)):
+                net, x = make(*sizes, **options), inputs(rows, sizes[0])
+                given = x.numpy().copy()
+                assert_allclose(net.forward_numpy(given), net(x).detach(), atol=1e-5)
+                assert_allclose(given, x)
 
 
 def test_the_numpy_forward_sees_weights_that_are_changed_in_place_or_moved() -> None:

@@ -1,4 +1,4 @@
-"""Running statistics against NumPy's of all rows at once, also where two are merged."""
+"""Running statistics against NumPy's of all samples at once, also where two are merged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from agents.parts.normal import Normal, ReturnScale, standardised
 
 
-def rows(n: int, *, mean: float = 0.0, seed: int = 0) -> torch.Tensor:
+def samples(n: int, *, mean: float = 0.0, seed: int = 0) -> torch.Tensor:
     spread = torch.tensor([1.0, 5.0, 0.1])
     return mean + spread * torch.randn((n, 3), generator=torch.Generator().manual_seed(seed))
 
@@ -29,15 +29,15 @@ def same(normal: Normal, seen: torch.Tensor, *, rtol: float = 1e-5) -> None:
     assert_allclose(std, wide.std(0), rtol=rtol)
 
 
-def test_moments_are_those_of_all_rows_whatever_the_batches() -> None:
-    batches = [rows(n, mean=2.0, seed=n) for n in (1, 700, 30)]
+def test_moments_are_those_of_all_samples_whatever_the_batches() -> None:
+    batches = [samples(n, mean=2.0, seed=n) for n in (1, 700, 30)]
     same(fed(*batches), torch.cat(batches))
 
 
 def test_variances_far_from_zero_keep_their_digits() -> None:
     """float32 has 7 digits, of which the square of a mean of 3000 leaves none to a deviation of
     0.1: the remainders in the second row have them."""
-    batches = [rows(100, mean=3000.0, seed=n) for n in range(50)]
+    batches = [samples(100, mean=3000.0, seed=n) for n in range(50)]
     normal = fed(*batches)
     same(normal, torch.cat(batches), rtol=1e-3)
     normal.sums[1].zero_()
@@ -45,23 +45,23 @@ def test_variances_far_from_zero_keep_their_digits() -> None:
         same(normal, torch.cat(batches), rtol=1e-3)
 
 
-def test_a_row_may_be_half_a_sample_or_none() -> None:
-    first, news = rows(40), rows(20, mean=5.0, seed=1)
+def test_a_sample_of_weight_one_half_or_zero_counts_so_much() -> None:
+    first, news = samples(40), samples(20, mean=5.0, seed=1)
     normal = fed(first)
     normal.update(torch.cat((news, news)), 0.5)
     same(normal, torch.cat((first, news)))
-    normal.update(rows(20, mean=100.0), 0.0)
+    normal.update(samples(20, mean=100.0), 0.0)
     same(normal, torch.cat((first, news)))
 
 
 def test_nothing_seen_changes_nothing() -> None:
-    x = rows(5)
+    x = samples(5)
     assert_array_equal(Normal(3)(x), x)
     assert_array_equal(Normal(3, bound=0.5).normalise_numpy(x.numpy()), x.clamp(-0.5, 0.5))
 
 
 def test_acting_and_learning_see_the_same_numbers() -> None:
-    normal, x = fed(rows(400, mean=7.0)), rows(50, mean=9.0, seed=1)
+    normal, x = fed(samples(400, mean=7.0)), samples(50, mean=9.0, seed=1)
     before = normal.sums.clone()
     assert_allclose(normal.normalise_numpy(x.numpy()), normal(x), atol=1e-6)
     assert (
@@ -73,7 +73,7 @@ def test_acting_and_learning_see_the_same_numbers() -> None:
 
 def test_merging_by_delta_joins_the_samples() -> None:
     """Two workers of one base, c + (w - b) each: the rule of paradigms/weights/merge.py, a = 1."""
-    shared, one, two = rows(40), rows(10, mean=3.0, seed=1), rows(500, mean=-2.0, seed=2)
+    shared, one, two = samples(40), samples(10, mean=3.0, seed=1), samples(500, mean=-2.0, seed=2)
     base, first, second = fed(shared), fed(shared, one), fed(shared, two)
     merged = Normal(3)
     merged.sums += base.sums + (first.sums - base.sums) + (second.sums - base.sums)
@@ -81,7 +81,7 @@ def test_merging_by_delta_joins_the_samples() -> None:
 
 
 def test_a_lerp_of_two_weighs_them_by_their_counts() -> None:
-    one, two = rows(100, mean=3.0, seed=1), rows(300, mean=-2.0, seed=2)
+    one, two = samples(100, mean=3.0, seed=1), samples(300, mean=-2.0, seed=2)
     merged = Normal(3)
     merged.sums += torch.lerp(fed(one).sums, fed(two).sums, 0.5)
     same(merged, torch.cat((one, two)), rtol=1e-4)
@@ -108,7 +108,7 @@ def test_rewards_are_divided_by_the_deviation_of_their_running_return(shift: flo
 
 
 def test_standardised() -> None:
-    x = standardised(rows(50)[:, 1])
+    x = standardised(samples(50)[:, 1])
     assert float(x.mean()) == pytest.approx(0, abs=1e-6)
     assert float(x.square().mean()) == pytest.approx(1, rel=1e-5)
     assert standardised(torch.ones(1)).tolist() == [0.0]

@@ -60,27 +60,31 @@ ADAM = {
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("options", ADAM.values(), ids=ADAM)
-def test_it_is_torchs_adam_with_torchs_clipping(options: dict[str, Any], fused: bool) -> None:
-    net = Net(**options)
-    net.optim = Local(fused=fused)
-    twins = [t.detach().clone().requires_grad_() for t in net.tensors]
-    plain = torch.optim.Adam(
-        twins, lr=0.01, betas=options.get("betas", (0.9, 0.999)), eps=options.get("eps", 1e-8)
-    )
-    twin = copy.copy(net)
-    twin.tensors = twins
-    for step in range(20):
-        net.descend("net", net.loss(step))
-        plain.zero_grad()
-        twin.loss(step).backward()
-        if "clip" in options:
-            torch.nn.utils.clip_grad_norm_(twins, options["clip"])
-        plain.step()
-    for mine, theirs in zip(net.tensors, twins, strict=True):
-        assert_allclose(mine.detach(), theirs.detach(), atol=1e-6)
-    assert float(net.groups["net"].step) == 20
-    assert net.vector.counts.tolist() == [20]
+def test_a_step_is_torchs_adam_with_torchs_clipping(fused: bool, subtests: pytest.Subtests) -> None:
+    for options in ADAM.values():
+        with subtests.test(str(options)):
+            net = Net(**options)
+            net.optim = Local(fused=fused)
+            twins = [t.detach().clone().requires_grad_() for t in net.tensors]
+            plain = torch.optim.Adam(
+                twins,
+                lr=0.01,
+                betas=options.get("betas", (0.9, 0.999)),
+                eps=options.get("eps", 1e-8),
+            )
+            twin = copy.copy(net)
+            twin.tensors = twins
+            for step in range(20):
+                net.descend("net", net.loss(step))
+                plain.zero_grad()
+                twin.loss(step).backward()
+                if "clip" in options:
+                    torch.nn.utils.clip_grad_norm_(twins, options["clip"])
+                plain.step()
+            for mine, theirs in zip(net.tensors, twins, strict=True):
+                assert_allclose(mine.detach(), theirs.detach(), atol=1e-6)
+            assert float(net.groups["net"].step) == 20
+            assert net.vector.counts.tolist() == [20]
 
 
 def test_a_gradient_is_clipped_to_the_norm_and_a_small_one_is_left() -> None:
@@ -106,14 +110,14 @@ def test_scale_multiplies_the_learning_rate() -> None:
     assert_allclose(moved[0.25], 0.25 * moved[1.0], atol=1e-6)
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_only_the_group_that_descends_is_moved(fused: bool) -> None:
-    net = Net()
-    net.optim = Local(fused=fused)
-    before = net.vector.flat("target").clone()
-    net.descend("net", net.loss() + (net.slow["target"][0] * net.tensors[0]).sum())
-    assert torch.equal(net.vector.flat("target"), before)
-    assert all(t.grad is None for t in net.tensors)
+def test_only_the_group_that_descends_is_moved() -> None:
+    for fused in [True, False]:
+        net = Net()
+        net.optim = Local(fused=fused)
+        before = net.vector.flat("target").clone()
+        net.descend("net", net.loss() + (net.slow["target"][0] * net.tensors[0]).sum())
+        assert torch.equal(net.vector.flat("target"), before)
+        assert all(t.grad is None for t in net.tensors)
 
 
 def test_a_target_follows_by_its_rate() -> None:
@@ -149,20 +153,20 @@ class Noted:
         self.notes.append("freed")
 
 
-def test_turn_comes_before_every_step_and_outside_of_the_lock() -> None:
+def test_before_step_is_called_before_every_step_and_outside_of_the_lock() -> None:
     lock, net, plain = Noted(), Net(), Net()
-    net.optim = Locked(Local(), lock, before_step=lambda: lock.notes.append("turn"))
+    net.optim = Locked(Local(), lock, before_step=lambda: lock.notes.append("before"))
     net.descend("net", net.loss())
-    assert lock.notes == ["turn", "taken", "freed"]
+    assert lock.notes == ["before", "taken", "freed"]
     net.follow("target")
     assert lock.notes[3:] == ["taken", "freed"]
     assert not lock.lock.locked()
 
-    turns: list[str] = []
-    plain.optim = Local(before_step=lambda: turns.append("turn"))
+    calls: list[str] = []
+    plain.optim = Local(before_step=lambda: calls.append("before"))
     plain.descend("net", plain.loss())
     plain.follow("target")
-    assert turns == ["turn"]
+    assert calls == ["before"]
     assert torch.equal(net.vector.floats, plain.vector.floats)
 
 

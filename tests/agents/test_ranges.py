@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,6 @@ from envs.make import describe
 from paradigms.experience.prioritized import Prioritized
 from tests.jobs import DISCRETE, SMALL, world
 
-ROOT = Path(__file__).resolve().parents[2]
 BOX, CHOICES = describe(world()), describe(DISCRETE)
 SPECS = {SAC: BOX, TD3: BOX, PPO: BOX, ActorCritic: BOX, DQN: CHOICES, DiscreteSAC: CHOICES}
 
@@ -143,72 +140,63 @@ def built(kind: Any, **options: Any) -> Agent:
     return agent
 
 
-def named(cases: list[Any]) -> list[str]:
-    return [f"{case[0].__name__}: {case[-1]}" for case in cases]
-
-
-CASES = [(kind, *case) for kind, cases in REFUSED.items() for case in cases]
-
-
-@pytest.mark.parametrize(("kind", "options", "said"), CASES, ids=named(CASES))
+@pytest.mark.parametrize("kind", REFUSED, ids=lambda kind: kind.__name__)
 def test_an_agent_refuses_what_is_out_of_range(
-    kind: type[Agent], options: dict[str, Any], said: str
+    kind: type[Agent], subtests: pytest.Subtests
 ) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        built(kind, **options)
+    for options, said in REFUSED[kind]:
+        with subtests.test(said), pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+            built(kind, **options)
 
 
-@pytest.mark.parametrize(("make", "options", "said"), OTHERS, ids=named(OTHERS))
-def test_exploration_refuses_what_is_out_of_range(
-    make: Callable[..., Any], options: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        make(**options)
+def test_exploration_refuses_what_is_out_of_range(subtests: pytest.Subtests) -> None:
+    for make, options, said in OTHERS:
+        with subtests.test(said):
+            with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+                make(**options)
 
 
-@pytest.mark.parametrize(("options", "said"), REPLAYS)
-def test_a_prioritized_replay_refuses_what_is_out_of_range(
-    options: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        Prioritized(BOX, capacity=100, writers=1, num_envs=1, rollout_length=4, **options)
+def test_a_prioritized_replay_refuses_what_is_out_of_range(subtests: pytest.Subtests) -> None:
+    for options, said in REPLAYS:
+        with subtests.test(said):
+            with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+                Prioritized(BOX, capacity=100, writers=1, num_envs=1, rollout_length=4, **options)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        (SAC, {"gamma": 0.0, "tau": 0.0, "average": 1.0, "critics": 1, "temperature": 1e-9}),
-        (SAC, {"lr": 0.0, "betas": [0.0, 0.0], "clip": None, "quantiles": 1, "drop": 0}),
-        (DiscreteSAC, {"gamma": 1.0, "tau": 1.0, "temperature": 5}),
-        (TD3, {"tau": 1.0, "delay": 1, "smoothing_clip": 0.0, "noise_std": 0.0, "action_hold": 1}),
-        (DQN, {"period": 1, "head": "categorical", "atoms": 2}),
-        (DQN, {"period": None, "head": "quantile", "atoms": 1, "huber": 1e-9}),
-        (PPO, {"gamma": 1.0, "entropy": 0.0, "clip_reward": Geometric(1.0, 1e-9)}),
-        (PPO, {"lam": 0.0, "epochs": 1, "minibatches": 1, "target_kl": None, "clip": None}),
-        (ActorCritic, {"lam": 1.0, "n": 1, "rho_bar": 1e-9, "lstm": 0}),
-    ],
-)
-def test_the_ends_of_the_ranges_are_allowed(kind: type[Agent], options: dict[str, Any]) -> None:
-    built(kind, **options)
+ALLOWED = [
+    (SAC, {"gamma": 0.0, "tau": 0.0, "average": 1.0, "critics": 1, "temperature": 1e-9}),
+    (SAC, {"lr": 0.0, "betas": [0.0, 0.0], "clip": None, "quantiles": 1, "drop": 0}),
+    (DiscreteSAC, {"gamma": 1.0, "tau": 1.0, "temperature": 5}),
+    (TD3, {"tau": 1.0, "delay": 1, "smoothing_clip": 0.0, "noise_std": 0.0, "action_hold": 1}),
+    (DQN, {"period": 1, "head": "categorical", "atoms": 2}),
+    (DQN, {"period": None, "head": "quantile", "atoms": 1, "huber": 1e-9}),
+    (PPO, {"gamma": 1.0, "entropy": 0.0, "clip_reward": Geometric(1.0, 1e-9)}),
+    (PPO, {"lam": 0.0, "epochs": 1, "minibatches": 1, "target_kl": None, "clip": None}),
+    (ActorCritic, {"lam": 1.0, "n": 1, "rho_bar": 1e-9, "lstm": 0}),
+]
 
 
-@pytest.mark.parametrize(
-    ("kind", "group"),
-    [
-        (SAC, "actor"),
-        (SAC, "critic"),
-        (SAC, "temperature"),
-        (TD3, "actor"),
-        (TD3, "critic"),
-        (PPO, "critic"),
-        (ActorCritic, "critic"),
-    ],
-)
-def test_a_rate_of_its_own_may_be_0_and_null_is_lr(kind: type[Agent], group: str) -> None:
-    def rate(own: float | None) -> float:
-        return built(kind, lr=0.5, **{f"{group}_lr": own}).groups[group].lr
+def test_the_ends_of_the_ranges_are_allowed(subtests: pytest.Subtests) -> None:
+    for kind, options in ALLOWED:
+        with subtests.test(kind=kind.__name__, **options):
+            built(kind, **options)
 
-    assert [rate(own) for own in (0.0, 0.25, None)] == [0.0, 0.25, 0.5]
+
+RATES = [
+    (SAC, "actor"),
+    (SAC, "critic"),
+    (SAC, "temperature"),
+    (TD3, "actor"),
+    (TD3, "critic"),
+    (PPO, "critic"),
+    (ActorCritic, "critic"),
+]
+
+
+def test_a_rate_of_its_own_may_be_0_and_null_is_lr() -> None:
+    for kind, group in RATES:
+        for own, rate in ((0.0, 0.0), (0.25, 0.25), (None, 0.5)):
+            assert built(kind, lr=0.5, **{f"{group}_lr": own}).groups[group].lr == rate
 
 
 def test_an_agent_of_the_users_own_is_checked_as_its_vector_is_laid_out() -> None:
@@ -246,27 +234,19 @@ TYPED = [
 ]
 
 
-@pytest.mark.parametrize(("typed", "said"), TYPED)
 def test_what_was_typed_is_refused_before_anything_is_started(
-    typed: str, said: str, tmp_path: Path
+    tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
-    setup = compose([*typed.split(), "crew=inline"])
-    with pytest.raises(Wrong) as caught:
-        check.values(setup)
-        train.build(setup, tmp_path, 0.0, first=False)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
+    for typed, said in TYPED:
+        with subtests.test(typed):
+            setup = compose([*typed.split(), "crew=inline"])
+            with pytest.raises(Wrong) as caught:
+                check.values(setup)
+                train.build(setup, tmp_path, 0.0, first=False)
+            assert said in str(caught.value)
+            assert "\n" not in str(caught.value)
 
 
 def test_what_is_wrong_within_a_constructor_keeps_its_traceback() -> None:
     with pytest.raises(TypeError, match="unsupported type"):
         made({"_target_": "datetime.timedelta", "days": "many"})
-
-
-@pytest.mark.slow
-def test_the_refusal_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    typed = ["agent=dqn", "env=cartpole", "explore.final=2", "hydra.run.dir=run"]
-    command = [sys.executable, str(ROOT / "train.py"), *typed]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "explore.final=2 must be a number in [0, 1]\n"

@@ -1,4 +1,4 @@
-"""Discrete SAC against the paper's formulas written as loops, and on a world that it must learn."""
+"""Discrete SAC against the paper's formulas written as loops, and on an env that it must learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 from torch.distributions import Categorical
-from torch.nn import functional as F
 
 from agents.base import Batch
 from agents.parts.explore import Warmup
@@ -20,8 +19,18 @@ from agents.parts.optim import Local
 from agents.sac_discrete import DiscreteSAC
 from envs.make import describe
 from paradigms.sequential import Sequential
-from tests.agents.test_sac import ADAMS, SIZE, Still
-from tests.jobs import PARADIGMS, job, laid, run, world
+from tests.agents.reference import (
+    ADAMS,
+    SIZE,
+    Still,
+    assert_gradients,
+    assert_tensors,
+    descend,
+    doubled,
+    net,
+    wide,
+)
+from tests.jobs import job, laid, run, world
 
 CHOICES = 4
 WORLD = world("IdentityDiscrete")
@@ -60,27 +69,17 @@ class Reference:
 
     def __init__(self, agent: DiscreteSAC, *, layer_norm: bool = False, share: float = 0.5) -> None:
         nets = (agent.actor, agent.critic, agent.target)
-        self.actor, self.critic, self.target = (
-            [t.detach().double().clone().requires_grad_() for t in net.tensors] for net in nets
-        )
-        self.log_alpha = agent.log_alpha.detach().double().clone().requires_grad_()
+        self.actor, self.critic, self.target = (wide(each.tensors) for each in nets)
+        (self.log_alpha,) = wide([agent.log_alpha])
         self.layer_norm, self.entropy = layer_norm, share * math.log(CHOICES)
-
-    def net(self, tensors: list[Tensor], x: Tensor, *, norm: bool = False) -> Tensor:
-        layers = list(zip(tensors[::2], tensors[1::2], strict=True))
-        for i, (w, b) in enumerate(layers):
-            x = x @ w + b
-            if i < len(layers) - 1:
-                x = F.relu(F.layer_norm(x, x.shape[-1:]) if norm else x)
-        return x
 
     def q(self, critic: list[Tensor], obs: Tensor) -> list[Tensor]:
         """Each critic's [B, A]."""
-        return [self.net([t[i] for t in critic], obs, norm=self.layer_norm) for i in (0, 1)]
+        return [net([t[i] for t in critic], obs, norm=self.layer_norm) for i in (0, 1)]
 
     def critic_loss(self, data: dict[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            policy = Categorical(logits=self.net(self.actor, data["next_obs"]))
+            policy = Categorical(logits=net(self.actor, data["next_obs"]))
             least = torch.minimum(*self.q(self.target, data["next_obs"]))
             value = self.log_alpha.exp() * policy.entropy()
             for action in range(CHOICES):
@@ -92,7 +91,7 @@ class Reference:
         return losses[0] + losses[1]
 
     def actor_loss(self, data: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        policy = Categorical(logits=self.net(self.actor, data["obs"]))
+        policy = Categorical(logits=net(self.actor, data["obs"]))
         least = torch.minimum(*self.q(self.critic, data["obs"])).detach()
         mean = (policy.probs * least).sum(1)
         loss = (-self.log_alpha.exp().detach() * policy.entropy() - mean).mean()
@@ -100,10 +99,6 @@ class Reference:
 
     def temperature_loss(self, entropy: Tensor) -> Tensor:
         return (self.log_alpha * (entropy - self.entropy)).mean()
-
-
-def doubled(data: Batch) -> dict[str, Tensor]:
-    return {name: column.double() for name, column in data.items()}
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -133,18 +128,14 @@ def test_losses_and_gradients_are_the_papers(options: dict[str, Any]) -> None:
         "actor": (actor_loss, reference.actor),
         "temperature": (reference.temperature_loss(entropy), [reference.log_alpha]),
     }
-    assert {*still.grads} == {*losses}
-    for name, (loss, tensors) in losses.items():
-        for mine, theirs in zip(still.grads[name], torch.autograd.grad(loss, tensors), strict=True):
-            assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5, err_msg=name)
+    assert_gradients(still.grads, losses)
     assert_allclose(learned.metrics["policy/entropy"], entropy, rtol=1e-5)
     assert learned.priority is not None
     expected = torch.stack(reference.td).abs().mean(0).detach()
     assert_allclose(learned.priority, expected, atol=1e-5)
 
 
-@ADAMS
-@pytest.mark.parametrize("automatic", [True, False])
+@pytest.mark.parametrize(("automatic", "fused"), [(True, True), (True, False), (False, True)])
 def test_ten_updates_are_the_references_with_torchs_adam(automatic: bool, fused: bool) -> None:
     agent = make(temperature="auto" if automatic else 0.3, fused=fused)
     reference = Reference(agent)
@@ -155,43 +146,35 @@ def test_ten_updates_are_the_references_with_torchs_adam(automatic: bool, fused:
     }
     adams = {name: torch.optim.Adam(tensors, lr=1e-3) for name, tensors in moved.items()}
 
-    def descend(name: str, loss: Tensor) -> None:
-        for adam in adams.values():
-            adam.zero_grad()
-        loss.backward()
-        adams[name].step()
-
     for number in range(10):
         data = batch(number)
         agent.learn(data)
-        descend("critic", reference.critic_loss(doubled(data)))
+        descend(adams, "critic", reference.critic_loss(doubled(data)))
         actor_loss, entropy = reference.actor_loss(doubled(data))
-        descend("actor", actor_loss)
+        descend(adams, "actor", actor_loss)
         if automatic:
-            descend("temperature", reference.temperature_loss(entropy))
+            descend(adams, "temperature", reference.temperature_loss(entropy))
         with torch.no_grad():
             for target, source in zip(reference.target, reference.critic, strict=True):
                 target.mul_(0.95).add_(0.05 * source)
 
-    for mine, theirs in (
+    assert_tensors(
         (agent.critic.tensors, reference.critic),
         (agent.actor.tensors, reference.actor),
         (agent.target.tensors, reference.target),
         ([agent.log_alpha], [reference.log_alpha]),
-    ):
-        for one, two in zip(mine, theirs, strict=True):
-            assert_allclose(one.detach(), two.detach(), atol=1e-5)
+    )
 
 
-@pytest.mark.parametrize("chance", [0.0, 0.6, 1.0])
-def test_actions_are_drawn_from_the_policy_mixed_with_uniform_ones(chance: float) -> None:
-    agent, n = make(), 40_000
-    obs = batch().obs[:1].repeat(n, 1)
-    probs = agent.actor(obs[:1]).softmax(-1).detach()[0].numpy()
-    assert probs.max() > 0.4
-    action = agent.act(obs.numpy(), agent.initial_state(n), chance).action
-    shares = np.bincount(action, minlength=CHOICES) / n
-    assert_allclose(shares, (1 - chance) * probs + chance / CHOICES, atol=0.012)
+def test_actions_are_drawn_from_the_policy_mixed_with_uniform_ones() -> None:
+    for chance in [0.0, 0.6, 1.0]:
+        agent, n = make(), 40_000
+        obs = batch().obs[:1].repeat(n, 1)
+        probs = agent.actor(obs[:1]).softmax(-1).detach()[0].numpy()
+        assert probs.max() > 0.4
+        action = agent.act(obs.numpy(), agent.initial_state(n), chance).action
+        shares = np.bincount(action, minlength=CHOICES) / n
+        assert_allclose(shares, (1 - chance) * probs + chance / CHOICES, atol=0.012)
 
 
 def test_every_slot_has_its_own_chance() -> None:
@@ -235,15 +218,9 @@ def test_a_column_of_rewards_is_refused() -> None:
         make().learn(wrong)
 
 
-def test_sequential_twice_and_dcollect_are_identical() -> None:
-    one, two = (run(PARADIGMS["sequential"], job(WORLD, discrete)) for _ in range(2))
-    one.same_as(two)
-    one.same_as(run(PARADIGMS["dcollect"], job(WORLD, discrete)))
-    assert one.totals["updates"] > 64
-
-
+@pytest.mark.slow
 @ADAMS
-def test_it_learns_to_name_what_it_sees(fused: bool) -> None:
+def test_the_agent_learns_to_name_what_it_sees(fused: bool) -> None:
     """IdentityDiscrete: the best return is 0, a uniform policy's is -7.5. A few seconds."""
     agent = functools.partial(discrete, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9)
     small = job(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -21,25 +20,26 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("schedule", "points"), VALUES, ids=[repr(s) for s, _ in VALUES])
-def test_values_are_those_computed_by_hand(schedule: Any, points: dict[float, float]) -> None:
-    for progress, value in points.items():
-        assert schedule(progress) == pytest.approx(value, abs=1e-12), progress
+def test_values_are_those_computed_by_hand(subtests: pytest.Subtests) -> None:
+    for schedule, points in VALUES:
+        with subtests.test(repr(schedule)):
+            for progress, value in points.items():
+                assert schedule(progress) == pytest.approx(value, abs=1e-12), progress
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_schedule_that_ends_where_it_starts_is_a_constant(kind: Any) -> None:
-    assert {kind(start=0.5, end=0.5)(progress) for progress in (0.0, 0.3, 1.0)} == {0.5}
+def test_a_schedule_that_ends_where_it_starts_is_a_constant() -> None:
+    for kind in KINDS:
+        assert {kind(start=0.5, end=0.5)(progress) for progress in (0.0, 0.3, 1.0)} == {0.5}
 
 
-def test_the_learning_rates_factor_is_1_unless_it_is_told_otherwise() -> None:
+def test_the_learning_rates_factor_is_1_by_default() -> None:
     assert {Factor()(progress) for progress in (0.0, 0.5, 1.0)} == {1.0}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_jump_is_a_schedule_that_holds_until_it_ends(kind: Any) -> None:
-    jump = kind(start=0.25, end=0.75, hold=0.5, until=0.5)
-    assert jump(0.5) == 0.25 and jump(0.5 + 1e-6) == pytest.approx(0.75)
+def test_a_jump_is_a_schedule_that_holds_until_it_ends() -> None:
+    for kind in KINDS:
+        jump = kind(start=0.25, end=0.75, hold=0.5, until=0.5)
+        assert jump(0.5) == 0.25 and jump(0.5 + 1e-6) == pytest.approx(0.75)
 
 
 def test_the_horizon_does_not_jump_at_the_first_step() -> None:
@@ -72,12 +72,11 @@ REFUSED += [
 ]
 
 
-@pytest.mark.parametrize(("kind", "options", "said"), REFUSED)
-def test_ends_and_shares_out_of_bounds_are_refused(
-    kind: Any, options: dict[str, float], said: str
-) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
-        kind(**options)
+def test_ends_and_shares_out_of_bounds_are_refused(subtests: pytest.Subtests) -> None:
+    for kind, options, said in REFUSED:
+        with subtests.test(said):
+            with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+                kind(**options)
 
 
 def test_a_number_is_the_same_at_any_progress_and_a_schedule_is_called() -> None:

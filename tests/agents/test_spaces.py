@@ -41,27 +41,34 @@ NEEDS: dict[type[Agent], str] = {
 }
 
 
-@pytest.mark.parametrize("taken", SEVERAL, ids=str)
 @pytest.mark.parametrize("kind", NEEDS, ids=lambda kind: kind.__name__)
 def test_actions_that_an_agent_cannot_choose_are_refused_in_one_sentence(
-    kind: Any, taken: spaces.Space
+    kind: Any, subtests: pytest.Subtests
 ) -> None:
-    said = re.escape(f"{NEEDS[kind]}, but the env has {taken}; choose an env.id with such actions")
-    with pytest.raises(ValueError, match=f"^{said}[^\n]*$"):
-        kind(Spec(POINT, taken), 0, **SMALL)
+    for taken in SEVERAL:
+        with subtests.test(str(taken)):
+            said = re.escape(
+                f"{NEEDS[kind]}, but the env has {taken}; choose an env.id with such actions"
+            )
+            with pytest.raises(ValueError, match=f"^{said}[^\n]*$"):
+                kind(Spec(POINT, taken), 0, **SMALL)
 
 
-@pytest.mark.parametrize("kind", NEEDS, ids=lambda kind: kind.__name__)
-def test_observations_that_are_no_vectors_are_refused_in_one_sentence(kind: Any) -> None:
-    discrete = kind in (DQN, DiscreteSAC)
-    taken = spaces.Discrete(2) if discrete else POINT
-    said = r"^\w+ needs vectors as observations, but the env has Box\(0, 255, \(8, 8\), uint8\);"
-    with pytest.raises(ValueError, match=said):
-        kind(Spec(spaces.Box(0, 255, (8, 8), np.uint8), taken), 0, **SMALL)
+def test_observations_that_are_no_vectors_are_refused_in_one_sentence(
+    subtests: pytest.Subtests,
+) -> None:
+    for kind in NEEDS:
+        with subtests.test(kind.__name__):
+            discrete = kind in (DQN, DiscreteSAC)
+            taken = spaces.Discrete(2) if discrete else POINT
+            shown = spaces.Box(0, 255, (8, 8), np.uint8)
+            said = re.escape(f"needs vectors as observations, but the env has {shown};")
+            with pytest.raises(ValueError, match=rf"^\w+ {said}"):
+                kind(Spec(shown, taken), 0, **SMALL)
 
 
 class Downhill(gym.Env):
-    """Discrete(3, start=-1): -1 is worth 1, other actions nothing. Notes what it was given."""
+    """Discrete(3, start=-1): action -1 is rewarded by 1, others by 0. Notes what it is given."""
 
     given: set[int] = set()  # noqa: RUF012
 

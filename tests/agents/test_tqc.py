@@ -5,18 +5,24 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
 
 from agents.parts.critics import Truncated
-from agents.parts.explore import Warmup
 from agents.sac import SAC
-from paradigms.sequential import Sequential
-from tests.agents.test_sac import ADAMS, SIZE, Reference, Still, batch, make, noises
-from tests.jobs import PARADIGMS, job, laid, run, sac
+from tests.agents.reference import (
+    ADAMS,
+    SIZE,
+    Still,
+    assert_gradients,
+    assert_it_learns_identity,
+    batch,
+    net,
+)
+from tests.agents.test_sac import Reference, make, noises
+from tests.jobs import sac
 
 TQC: dict[str, Any] = {"critics": 3, "quantiles": 5, "drop": 2}
 
@@ -31,7 +37,7 @@ class TruncatedReference(Reference):
     def z(self, critic: list[Tensor], obs: Tensor, action: Tensor) -> list[Tensor]:
         """Each critic's quantiles, [B, K]."""
         x = torch.cat([obs, action], 1)
-        return [self.net([t[i] for t in critic], x) for i in range(self.members)]
+        return [net([t[i] for t in critic], x) for i in range(self.members)]
 
     def critic_loss(self, b: Any, noise: Tensor) -> Tensor:
         with torch.no_grad():
@@ -73,11 +79,12 @@ def test_losses_and_gradients_are_the_papers(options: dict[str, Any]) -> None:
         "critic": (reference.critic_loss(wide, next_noise), reference.critic),
         "actor": (reference.actor_loss(wide, noise)[0], reference.actor),
     }
-    for name, (loss, tensors) in losses.items():
-        for mine, theirs in zip(still.grads[name], torch.autograd.grad(loss, tensors), strict=True):
-            assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5, err_msg=name)
-        told = learned.metrics[f"loss/{name}"]
-        assert float(told) == pytest.approx(float(loss.detach()), rel=1e-5, abs=1e-6)
+    del still.grads["temperature"]
+    assert_gradients(still.grads, losses)
+    for name, (loss, _) in losses.items():
+        assert float(learned.metrics[f"loss/{name}"]) == pytest.approx(
+            float(loss.detach()), rel=1e-5, abs=1e-6
+        )
     assert learned.priority is not None
     expected = torch.stack(reference.td).abs().mean(0).detach()
     assert_allclose(learned.priority, expected, atol=1e-5)
@@ -112,27 +119,10 @@ def test_dropping_all_is_refused() -> None:
         make(**TQC, pessimism=0.5)
 
 
-def test_sequential_twice_and_dcollect_are_identical() -> None:
-    agent = functools.partial(sac, **TQC)
-    one, two = (run(PARADIGMS["sequential"], job(agent=agent)) for _ in range(2))
-    one.same_as(two)
-    one.same_as(run(PARADIGMS["dcollect"], job(agent=agent)))
-    assert one.totals["updates"] > 64
-
-
+@pytest.mark.slow
 @ADAMS
-def test_it_learns_to_repeat_what_it_sees(fused: bool) -> None:
-    """Identity: the best return is 0, a uniform policy's is -6.7. A few seconds."""
+def test_the_agent_learns_to_repeat_what_it_sees(fused: bool) -> None:
     agent = functools.partial(
         sac, fused=fused, hidden_sizes=(32, 32), lr=3e-3, gamma=0.9, **{**TQC, "drop": 1}
     )
-    small = job(
-        agent=agent, explore=Warmup(200), env_steps=1500, warmup=200, num_envs=4, batch_size=64
-    )
-    ended = run(Sequential(), small)
-    assert ended.totals["updates"] >= 1300
-    learned = laid(agent(ended.job.spec, 0))
-    learned.vector.load("all", ended.floats)
-    targets = np.linspace(-0.9, 0.9, 64, dtype=np.float32)[:, None]
-    answers = learned.act(targets, learned.initial_state(64), None).action
-    assert -10 * np.mean((answers - targets) ** 2) > -0.2
+    assert_it_learns_identity(agent)

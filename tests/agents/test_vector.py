@@ -55,61 +55,63 @@ def everything(agent: Agent) -> dict[str, torch.Tensor]:
     return named
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_every_tensor_is_a_view_at_a_multiple_of_16_of_its_own(options: Any) -> None:
-    agent = make(**options)
-    floats = agent.vector.floats
-    taken = np.zeros(len(floats), int)
-    for tensor in everything(agent).values():
-        assert tensor.untyped_storage().data_ptr() == floats.untyped_storage().data_ptr()
-        assert tensor.storage_offset() % 16 == 0
-        assert tensor.is_contiguous() and tensor.dtype == torch.float32
-        taken[tensor.storage_offset() : tensor.storage_offset() + tensor.numel()] += 1
-    assert taken.max() == 1
-    assert not floats[torch.from_numpy(taken == 0)].any()
-    assert len(floats) % 16 == 0
-    for group in agent.groups.values():
-        for tensor, grad in zip(group.tensors, group.grads, strict=True):
-            at = tensor.storage_offset() - group.flat.storage_offset()
-            assert grad.shape == tensor.shape and grad.storage_offset() == at
+def test_every_tensor_is_a_view_at_a_multiple_of_16_of_its_own() -> None:
+    for options in OPTIONS.values():
+        agent = make(**options)
+        floats = agent.vector.floats
+        taken = np.zeros(len(floats), int)
+        for tensor in everything(agent).values():
+            assert tensor.untyped_storage().data_ptr() == floats.untyped_storage().data_ptr()
+            assert tensor.storage_offset() % 16 == 0
+            assert tensor.is_contiguous() and tensor.dtype == torch.float32
+            taken[tensor.storage_offset() : tensor.storage_offset() + tensor.numel()] += 1
+        assert taken.max() == 1
+        assert not floats[torch.from_numpy(taken == 0)].any()
+        assert len(floats) % 16 == 0
+        for group in agent.groups.values():
+            for tensor, grad in zip(group.tensors, group.grads, strict=True):
+                at = tensor.storage_offset() - group.flat.storage_offset()
+                assert grad.shape == tensor.shape and grad.storage_offset() == at
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_laying_out_changes_no_value(options: Any) -> None:
-    loose, agent = sac(SPEC, 0, **options), make(**options)
-    for name, group in loose.groups.items():
-        for before, after in zip(group.tensors, agent.groups[name].tensors, strict=True):
-            assert torch.equal(before, after)
+def test_laying_out_changes_no_value() -> None:
+    for options in OPTIONS.values():
+        loose, agent = sac(SPEC, 0, **options), make(**options)
+        for name, group in loose.groups.items():
+            for before, after in zip(group.tensors, agent.groups[name].tensors, strict=True):
+                assert torch.equal(before, after)
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_every_part_is_a_prefix_and_acting_comes_first(options: Any) -> None:
-    agent = make(**options)
-    vector = agent.vector
-    assert vector.span("actor").start == 0
-    assert vector.size("act") == vector.span("actor").stop
-    last = "average" if "average" in options else "actor"
-    assert vector.size("evaluate") == vector.span(last).stop
-    assert vector.size("all") == len(vector.floats)
-    assert vector.size("act") <= vector.size("evaluate") < vector.size("all")
+def test_every_part_is_a_prefix_and_acting_comes_first() -> None:
+    for options in OPTIONS.values():
+        agent = make(**options)
+        vector = agent.vector
+        assert vector.span("actor").start == 0
+        assert vector.size("act") == vector.span("actor").stop
+        last = "average" if "average" in options else "actor"
+        assert vector.size("evaluate") == vector.span(last).stop
+        assert vector.size("all") == len(vector.floats)
+        assert vector.size("act") <= vector.size("evaluate") < vector.size("all")
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_saving_and_loading_is_exact(options: Any) -> None:
+def test_saving_and_loading_is_exact() -> None:
     """Not only are the numbers the same: both act and learn on alike."""
-    one, other = learned(make(0, **options)), make(1, **options)
-    other.vector.load("all", one.vector.floats.clone(), one.vector.counts.clone())
-    obs = batch().obs.numpy()
-    for explore in (None, 0.0, 1.0):
-        for agent in (one, other):
-            agent.rng.act.manual_seed(5)
-        acted = [agent.act(obs, agent.initial_state(16), explore).action for agent in (one, other)]
-        assert_array_equal(*acted)
-    learned(one)
-    learned(other)
-    assert torch.equal(one.vector.floats, other.vector.floats)
-    assert torch.equal(one.vector.counts, other.vector.counts)
-    assert one.vector.counts.tolist() == [6] * len(one.groups)
+    for options in OPTIONS.values():
+        one, other = learned(make(0, **options)), make(1, **options)
+        other.vector.load("all", one.vector.floats.clone(), one.vector.counts.clone())
+        obs = batch().obs.numpy()
+        for explore in (None, 0.0, 1.0):
+            for agent in (one, other):
+                agent.rng.act.manual_seed(5)
+            acted = [
+                agent.act(obs, agent.initial_state(16), explore).action for agent in (one, other)
+            ]
+            assert_array_equal(*acted)
+        learned(one)
+        learned(other)
+        assert torch.equal(one.vector.floats, other.vector.floats)
+        assert torch.equal(one.vector.counts, other.vector.counts)
+        assert one.vector.counts.tolist() == [6] * len(one.groups)
 
 
 def test_loading_a_part_leaves_the_rest() -> None:

@@ -42,7 +42,7 @@ def test_states_count_where_the_return_is_not_cut_off() -> None:
     assert overestimation.horizon(GAMMA) == 2
     found = overestimation.whole(terminated, valid, GAMMA)
     assert found.T.tolist() == [
-        [True, True, True, False, False],  # two rows follow
+        [True, True, True, False, False],  # two steps follow
         [True, True, False, False, False],  # it ended
         [True, True, False, False, False],  # it was truncated
     ]

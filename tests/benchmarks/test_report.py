@@ -121,7 +121,7 @@ def test_speed_of_averaging_is_in_rounds_of_parallel_updates() -> None:
     assert found["`damped_4`"][-2:] == ["4.00", "0.50"]
 
 
-def test_medians_count_the_unsolved_runs_of_a_row() -> None:
+def test_medians_count_the_unsolved_runs_of_a_variant() -> None:
     study = replace(STUDY, table="solved")
     runs = [solved("dcollect", seed, 10 * seed, 100 * seed, 5.0) for seed in (1, 2)]
     found = cells(tables.table(study, [*runs, unsolved("dcollect", 3, 900, 5.0)], []))
@@ -185,7 +185,7 @@ def test_only_what_stands_between_markers_is_rewritten(tmp_path: Path) -> None:
     assert report.table("bench/updates", tmp_path) == footnote([])
 
 
-def test_a_bench_table_has_a_row_a_side(tmp_path: Path) -> None:
+def test_a_bench_table_has_a_line_a_side(tmp_path: Path) -> None:
     sides = [
         {"name": "sb3", "rate": 100.0, "ratio": 1.0, "rounds": 5},
         {"name": "sequential", "rate": 250.0, "ratio": 2.5, "rounds": 5},
@@ -198,7 +198,7 @@ def test_a_bench_table_has_a_row_a_side(tmp_path: Path) -> None:
     assert "| `sequential` | 250.0 | 2.50 | 5 |" in table
 
 
-def test_a_figure_has_the_rows_of_the_study(tmp_path: Path) -> None:
+def test_a_figure_has_the_variants_of_the_study(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     file = tmp_path / "figures" / "toy.png"
     report.draw(RECORDS, file, {"seconds": 2})

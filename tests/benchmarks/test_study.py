@@ -16,6 +16,8 @@ from benchmarks import cells, store, study
 from benchmarks.studies import STUDIES, Cell, Study
 from conf import check
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import json, os, pathlib, signal, struct, sys, time
 given = dict(word.split("=", 1) for word in sys.argv[1:])
@@ -92,7 +94,7 @@ def test_the_hash_of_a_configuration_leaves_the_seed_out(tmp_path: Path) -> None
     assert a1["config_hash"] == a2["config_hash"] != b1["config_hash"]
 
 
-def test_every_row_has_its_first_seed_before_any_has_a_second(tmp_path: Path) -> None:
+def test_every_variant_has_its_first_seed_before_any_has_a_second(tmp_path: Path) -> None:
     names = [cell.name for cell in make_study(tmp_path, "a", "b").cells("toy")]
     assert names == ["a_1", "b_1", "a_2", "b_2"]
 
@@ -169,15 +171,16 @@ def test_every_study_has_distinct_cells_and_no_tuning_seed() -> None:
         assert all(cell.seed >= 100 for cell in found)
 
 
-@pytest.mark.parametrize("name", [n for n, s in STUDIES.items() if s.program == ("train.py",)])
-def test_train_accepts_every_override_of_a_study(name: str) -> None:
+def test_train_accepts_every_override_of_a_study(subtests: pytest.Subtests) -> None:
     """Where EnvPool is not installed, so would it be with Gymnasium's engine."""
-    lacking, seen = find_spec("envpool") is None, set[str]()
-    for cell in STUDIES[name].cells(name, seeds=[100]):
-        words = {w for w in cell.overrides if not (lacking and w == "env.engine=envpool")}
-        if not words <= seen:
-            assert check.command_line(sorted(words))
-        seen |= words
+    for name in [n for n, s in STUDIES.items() if s.program == ("train.py",)]:
+        with subtests.test(name):
+            lacking, seen = find_spec("envpool") is None, set[str]()
+            for cell in STUDIES[name].cells(name, seeds=[100]):
+                words = {w for w in cell.overrides if not (lacking and w == "env.engine=envpool")}
+                if not words <= seen:
+                    assert check.command_line(sorted(words))
+                seen |= words
 
 
 def _alive(pid: int) -> bool:

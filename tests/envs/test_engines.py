@@ -1,11 +1,12 @@
 """EnvPool behind the same vector env as Gymnasium: against a stand-in, and the real one if there.
 
-The stand-in steps Gymnasium's own worlds and has EnvPool's manners, so that bits can be compared.
+The stand-in steps Gymnasium's own envs as EnvPool does, so that bits can be compared.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import subprocess
 import sys
 import types
@@ -24,6 +25,7 @@ from conf.compose import compose
 from conf.sentences import Wrong
 from envs import engines
 from envs.make import describe, make_env, spread
+from tests.covering import covering
 
 ROOT = Path(__file__).parents[2]
 MODES = ("next_step", "same_step", "disabled")
@@ -32,8 +34,8 @@ KNOWN = ["CartPole-v0", "CartPole-v1", "LunarLanderContinuous-v3", "Pendulum-v1"
 LANDER = {"id": "LunarLander-v3", "kwargs": {"continuous": True}}
 
 
-class Manners:
-    """What `envpool.make` of version 1.2.5 returns, over Gymnasium's worlds."""
+class PoolStandIn:
+    """What `envpool.make` of version 1.2.5 returns, over Gymnasium's envs."""
 
     def __init__(self, id: str, env_type: str, num_threads: int, **config: Any) -> None:
         if unknown := config.keys() - {"num_envs", "seed", "max_episode_steps"}:
@@ -42,29 +44,29 @@ class Manners:
         self.seeds = dict(enumerate(config["seed"]))
         self.threads, self.closed = num_threads, False
         limit = config.get("max_episode_steps")
-        self.worlds = [gym.make(id, max_episode_steps=limit) for _ in self.seeds]
-        shown, self.action_space = self.worlds[0].observation_space, self.worlds[0].action_space
+        self.envs = [gym.make(id, max_episode_steps=limit) for _ in self.seeds]
+        shown, self.action_space = self.envs[0].observation_space, self.envs[0].action_space
         if isinstance(shown, gym.spaces.Box):  # wrong, as they are for lunar lander
             shown = gym.spaces.Box(1.2e-38, np.inf, shown.shape, shown.dtype)
         self.observation_space = shown
-        self.over = np.zeros(len(self.worlds), bool)
+        self.over = np.zeros(len(self.envs), bool)
 
     def _start(self, slot: int) -> Any:
         self.over[slot] = False
-        return self.worlds[slot].reset(seed=self.seeds.pop(slot, None))[0]
+        return self.envs[slot].reset(seed=self.seeds.pop(slot, None))[0]
 
     def reset(self, env_id: np.ndarray | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        slots = range(len(self.worlds)) if env_id is None else env_id
+        slots = range(len(self.envs)) if env_id is None else env_id
         return np.stack([self._start(slot) for slot in slots]), {"env_id": slots}
 
     def step(self, actions: np.ndarray, env_id: np.ndarray | None = None) -> tuple[Any, ...]:
         rows = []
-        slots = range(len(self.worlds)) if env_id is None else env_id
+        slots = range(len(self.envs)) if env_id is None else env_id
         for action, slot in zip(actions, slots, strict=True):
             if self.over[slot]:
                 rows.append((self._start(slot), 0.0, False, False))
                 continue
-            obs, reward, terminated, truncated, _ = self.worlds[slot].step(action)
+            obs, reward, terminated, truncated, _ = self.envs[slot].step(action)
             rows.append((obs, reward, terminated and not truncated, truncated))
             self.over[slot] = terminated or truncated
         obs, reward, terminated, truncated = map(np.array, zip(*rows, strict=True))
@@ -78,7 +80,7 @@ class Manners:
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     module: Any = types.ModuleType("envpool")
     module.__spec__ = importlib.util.spec_from_loader("envpool", None)
-    module.make, module.list_all_envs = Manners, lambda: KNOWN
+    module.make, module.list_all_envs = PoolStandIn, lambda: KNOWN
     monkeypatch.setitem(sys.modules, "envpool", module)
 
 
@@ -110,10 +112,11 @@ def actions_for(env: gym.vector.VectorEnv, steps: int) -> np.ndarray:
 
 
 @pytest.mark.usefixtures("stand_in")
-@pytest.mark.parametrize("repeat", [1, 3])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("id", ["Pendulum-v1", "CartPole-v1"])
-def test_the_same_worlds_give_the_same_steps_through_either_engine(
+@pytest.mark.parametrize(
+    ("id", "mode", "repeat"),
+    covering(itertools.product(("Pendulum-v1", "CartPole-v1"), MODES, (1, 3))),
+)
+def test_the_same_envs_give_the_same_steps_through_either_engine(
     id: str, mode: str, repeat: int
 ) -> None:
     options: dict[str, Any] = {"num_envs": 3, "seed": 4, "rank": 2, "max_episode_steps": 13}
@@ -203,7 +206,7 @@ def test_a_pool_looks_like_gymnasiums_vector_env(pools: str) -> None:
         assert env.closed
 
 
-def test_actions_in_the_unit_box_reach_the_worlds_own_bounds(pools: str) -> None:
+def test_actions_in_the_unit_box_reach_the_envs_own_bounds(pools: str) -> None:
     """A torque of 2 adds 3 * 2 * 0.05 to the pendulum's speed; more is clipped."""
     env = pool(num_envs=4, seed=1)
     obs = env.reset()[0]
@@ -236,7 +239,7 @@ def test_a_seed_given_to_reset_wins(pools: str) -> None:
     assert own.seeds == [9, int(spread(2, 0, 2)[1, 0])]
 
 
-def test_one_thread_steps_a_pool_unless_more_are_asked_for(stand_in: None) -> None:
+def test_one_thread_steps_a_pool_by_default(stand_in: None) -> None:
     assert pool().pool.threads == 1
     assert pool(threads=3).pool.threads == 3
 
@@ -252,30 +255,31 @@ def test_the_reference_env_is_gymnasiums_whatever_the_engine(
         make(num_envs=2, rank=0)
 
 
+NOT_POOLS = [
+    ({"id": "paceline/Identity-v0"}, ["has no paceline/Identity-v0", "engine=gymnasium"]),
+    ({"id": "CliffWalking-v1"}, ["has no CliffWalking-v1"]),
+    ({"id": "LunarLander-v3"}, ["it has LunarLanderContinuous-v3"]),
+    ({"id": "CartPole-v1", "kwargs": {"sutton_barto_reward": True}}, ["sutton_barto_reward"]),
+    ({"id": "FrozenLake-v1"}, ["no vectors of Discrete(16)"]),
+]
+
+
 @pytest.mark.usefixtures("stand_in")
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"id": "paceline/Identity-v0"}, ["has no paceline/Identity-v0", "engine=gymnasium"]),
-        ({"id": "CliffWalking-v1"}, ["has no CliffWalking-v1"]),
-        ({"id": "LunarLander-v3"}, ["it has LunarLanderContinuous-v3"]),
-        ({"id": "CartPole-v1", "kwargs": {"sutton_barto_reward": True}}, ["sutton_barto_reward"]),
-        ({"id": "FrozenLake-v1"}, ["no vectors of Discrete(16)"]),
-    ],
-)
-def test_what_a_pool_cannot_be_is_said_in_one_sentence(options: dict, words: list[str]) -> None:
-    with pytest.raises(ValueError) as caught:
-        pool(**options)
-    message = str(caught.value)
-    assert all(word in message for word in [*words, "env.engine=envpool"]), message
-    assert "\n" not in message and len(message) < 200
+def test_what_a_pool_cannot_be_is_said_in_one_sentence(subtests: pytest.Subtests) -> None:
+    for options, words in NOT_POOLS:
+        with subtests.test(str(options)):
+            with pytest.raises(ValueError) as caught:
+                pool(**options)
+            message = str(caught.value)
+            assert all(word in message for word in [*words, "env.engine=envpool"]), message
+            assert "\n" not in message and len(message) < 200
 
 
-def test_a_world_of_another_shape_is_refused(
+def test_an_env_of_another_shape_is_refused(
     stand_in: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        sys.modules["envpool"], "make", lambda id, **config: Manners("CartPole-v1", **config)
+        sys.modules["envpool"], "make", lambda id, **config: PoolStandIn("CartPole-v1", **config)
     )
     with pytest.raises(ValueError, match=r"shows Box\(4,\) and takes Discrete\(2\), not Box\(3,\)"):
         pool("Pendulum-v1")
@@ -308,6 +312,7 @@ def test_an_engine_that_is_none_is_refused() -> None:
         make_env("CartPole-v1", engine="mujoco")  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_gymnasium_runs_import_no_envpool() -> None:
     code = (
         "import sys; from envs.make import make_env; make_env('CartPole-v1').reset();"

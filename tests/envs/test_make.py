@@ -49,30 +49,30 @@ def test_an_env_equals_gymnasiums_sync_vector_env_step_for_step(mode: str) -> No
             plain.reset(options={"reset_mask": over})
 
 
-@pytest.mark.parametrize("copy", [True, False])
 @pytest.mark.parametrize("mode", MODES)
-def test_counting_shows_its_law_through_every_autoreset_mode(mode: str, copy: bool) -> None:
-    env = make_env("paceline/Counting-v0", num_envs=4, autoreset=mode, copy=copy)
-    obs, fake = env.reset()[0].copy(), np.zeros(4, bool)
-    seen = []
-    for action in some_actions(env, 60):
-        shown, reward, terminated, truncated, info = env.step(action)
-        over, valid = terminated | truncated, ~fake
-        next_obs = shown.copy()
-        for slot in np.flatnonzero(over) if mode == "same_step" else ():
-            next_obs[slot] = info["final_obs"][slot]
-        expected = Counting.follow(obs, action)
-        for have, law in zip((reward, next_obs, terminated, truncated), expected, strict=True):
-            np.testing.assert_array_equal(have[valid], law[valid])
-        seen.append(obs[valid][:, [2, 0, 1]])
-        if mode == "next_step":
-            fake = over
-        elif mode == "disabled" and over.any():
-            shown = env.reset(options={"reset_mask": over})[0]
-        obs = shown.copy()
-    rows = np.concatenate(seen)
-    assert len(np.unique(rows, axis=0)) == len(rows)
-    assert len(np.unique(rows[:, 0])) == 4
+def test_counting_shows_its_law_through_every_autoreset_mode(mode: str) -> None:
+    for copy in [True, False]:
+        env = make_env("paceline/Counting-v0", num_envs=4, autoreset=mode, copy=copy)
+        obs, resetting = env.reset()[0].copy(), np.zeros(4, bool)
+        seen = []
+        for action in some_actions(env, 60):
+            shown, reward, terminated, truncated, info = env.step(action)
+            over, valid = terminated | truncated, ~resetting
+            next_obs = shown.copy()
+            for slot in np.flatnonzero(over) if mode == "same_step" else ():
+                next_obs[slot] = info["final_obs"][slot]
+            expected = Counting.follow(obs, action)
+            for have, law in zip((reward, next_obs, terminated, truncated), expected, strict=True):
+                np.testing.assert_array_equal(have[valid], law[valid])
+            seen.append(obs[valid][:, [2, 0, 1]])
+            if mode == "next_step":
+                resetting = over
+            elif mode == "disabled" and over.any():
+                shown = env.reset(options={"reset_mask": over})[0]
+            obs = shown.copy()
+        rows = np.concatenate(seen)
+        assert len(np.unique(rows, axis=0)) == len(rows)
+        assert len(np.unique(rows[:, 0])) == 4
 
 
 def test_a_plain_reset_uses_the_seeds_and_the_next_one_goes_on() -> None:
@@ -108,7 +108,7 @@ def test_spaces_are_seeded_apart_from_the_envs() -> None:
     assert env.envs[0].action_space.sample() != env.envs[1].action_space.sample()
 
 
-def test_workers_get_their_own_world_and_the_reference_env_none() -> None:
+def test_workers_get_keyword_arguments_of_their_own_and_the_reference_env_none() -> None:
     worlds = [{}, {"gravity": -8.0}, {"gravity": -6.0, "enable_wind": True}]
     make = partial(
         make_env, "LunarLander-v3", kwargs={"continuous": True, "gravity": -9.0}, per_worker=worlds
@@ -134,18 +134,18 @@ def test_a_repeated_action_is_as_many_steps_and_the_sum_of_their_rewards(mode: s
     ours = make_env("Pendulum-v1", action_repeat=3, **options)
     plain = make_env("Pendulum-v1", **options)
     np.testing.assert_array_equal(ours.reset()[0], plain.reset()[0])
-    fake, ends = False, 0
+    resetting, ends = False, 0
     for action in some_actions(ours, 20):
         obs, reward, _, over, info = ours.step(action)
         total, last, steps = np.zeros(3), False, 0
-        while steps < (1 if fake else 3) and not last:
-            shown, more, _, ended, told = plain.step(action)
+        while steps < (1 if resetting else 3) and not last:
+            shown, more, _, ended, its_info = plain.step(action)
             total, last, steps = total + more, bool(ended.all()), steps + 1
         np.testing.assert_array_equal(obs, shown)
         np.testing.assert_array_equal(reward, total)
-        assert (over == last).all() and ("final_obs" in info) == ("final_obs" in told)
+        assert (over == last).all() and ("final_obs" in info) == ("final_obs" in its_info)
         assert (steps, last) in {(3, False), (1, True), (1, False)}  # 7 = 3 + 3 + 1
-        fake, ends = last and mode == "next_step", ends + last
+        resetting, ends = last and mode == "next_step", ends + last
         if last and mode == "disabled":
             begun = [env.reset(options={"reset_mask": over})[0] for env in (ours, plain)]
             np.testing.assert_array_equal(*begun)
@@ -174,27 +174,28 @@ def test_an_id_may_name_its_module(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     del gym.registry["elsewhere/Loop-v0"]
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"id": "LunarLander-v2"}, ["'LunarLander-v2'", "LunarLander-v3"]),
-        ({"id": "pendulum"}, ["did you mean Pendulum-v1"]),
-        ({"id": "nothing like it"}, ["module:EnvId"]),
-        ({"id": "no_such_module:Env-v0"}, ["'no_such_module'", "install"]),
-        ({"id": "LunarLander-v3", "kwargs": {"wnd": 1}}, ["'wnd'", "enable_wind"]),
-        ({"id": "LunarLander-v3", "kwargs": {"gravity": 3}}, ["-12 and 0"]),
-        ({"id": "paceline/Fault-v0", "kwargs": {"kind": "rust"}}, ["'rust'", "hang"]),
-        ({"id": "CartPole-v1", "autoreset": "never"}, ["never", "same_step"]),
-        ({"id": "CartPole-v1", "num_envs": 0}, ["num_envs=0"]),
-        ({"id": "CartPole-v1", "action_repeat": 0}, ["env.action_repeat=0", "at least 1"]),
-    ],
-)
-def test_what_does_not_work_is_said_in_one_sentence(options: dict, words: list[str]) -> None:
-    with pytest.raises(ValueError) as caught:
-        make_env(**options)
-    message = str(caught.value)
-    assert all(word in message for word in words), message
-    assert "\n" not in message and len(message) < 300
+WRONG = [
+    ({"id": "LunarLander-v2"}, ["'LunarLander-v2'", "LunarLander-v3"]),
+    ({"id": "pendulum"}, ["did you mean Pendulum-v1"]),
+    ({"id": "nothing like it"}, ["module:EnvId"]),
+    ({"id": "no_such_module:Env-v0"}, ["'no_such_module'", "install"]),
+    ({"id": "LunarLander-v3", "kwargs": {"wnd": 1}}, ["'wnd'", "enable_wind"]),
+    ({"id": "LunarLander-v3", "kwargs": {"gravity": 3}}, ["-12 and 0"]),
+    ({"id": "paceline/Fault-v0", "kwargs": {"kind": "rust"}}, ["'rust'", "hang"]),
+    ({"id": "CartPole-v1", "autoreset": "never"}, ["never", "same_step"]),
+    ({"id": "CartPole-v1", "num_envs": 0}, ["num_envs=0"]),
+    ({"id": "CartPole-v1", "action_repeat": 0}, ["env.action_repeat=0", "at least 1"]),
+]
+
+
+def test_what_does_not_work_is_said_in_one_sentence(subtests: pytest.Subtests) -> None:
+    for options, words in WRONG:
+        with subtests.test(str(options)):
+            with pytest.raises(ValueError) as caught:
+                make_env(**options)
+            message = str(caught.value)
+            assert all(word in message for word in words), message
+            assert "\n" not in message and len(message) < 300
 
 
 def test_a_missing_package_is_named() -> None:
@@ -207,20 +208,22 @@ def test_a_missing_package_is_named() -> None:
     del gym.registry["test/Heavy-v0"]
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_env_yaml_makes_its_env(path: Path) -> None:
-    id = ["env.id=Acrobot-v1"] if path.stem == "gym" else []
-    node = compose([f"env={path.stem}", "env.action_repeat=3", *id]).values["env"]
-    make = made(node["make"])
-    spec = describe(make, threshold=node["threshold"])
-    env = make(num_envs=2, seed=3, rank=1)
-    assert env.single_observation_space == spec.observation_space
-    assert spec.action_repeat == env.metadata["action_repeat"] == 3
-    assert node["name"] == path.stem
-    assert node["threshold"] is None or node["threshold"] > node["random_return"]
-    env.close()
+def test_every_env_yaml_makes_its_env(subtests: pytest.Subtests) -> None:
+    for path in sorted(CONF.glob("*.yaml")):
+        with subtests.test(path.stem):
+            id = ["env.id=Acrobot-v1"] if path.stem == "gym" else []
+            node = compose([f"env={path.stem}", "env.action_repeat=3", *id]).values["env"]
+            make = made(node["make"])
+            spec = describe(make, threshold=node["threshold"])
+            env = make(num_envs=2, seed=3, rank=1)
+            assert env.single_observation_space == spec.observation_space
+            assert spec.action_repeat == env.metadata["action_repeat"] == 3
+            assert node["name"] == path.stem
+            assert node["threshold"] is None or node["threshold"] > node["random_return"]
+            env.close()
 
 
+@pytest.mark.slow
 def test_making_envs_needs_no_torch() -> None:
     code = "import sys, envs.make; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=50).returncode == 0

@@ -29,42 +29,45 @@ def play(env: gym.Env, policy, seed: int | None = 0) -> tuple[list[np.ndarray], 
             return obs, rewards, "terminated" if terminated else "truncated"
 
 
-@pytest.mark.parametrize("toy", TOYS)
 @pytest.mark.filterwarnings("ignore:.*WARN")
-def test_a_toy_is_a_proper_gymnasium_env(toy: str) -> None:
-    check_env(make(toy), skip_render_check=True)
+def test_a_toy_is_a_proper_gymnasium_env(subtests: pytest.Subtests) -> None:
+    for toy in TOYS:
+        with subtests.test(toy):
+            check_env(make(toy), skip_render_check=True)
 
 
-@pytest.mark.parametrize("toy", TOYS)
-def test_a_toy_is_deterministic_given_its_seed(toy: str) -> None:
-    def three_episodes() -> list:
+def test_a_toy_is_deterministic_given_its_seed(subtests: pytest.Subtests) -> None:
+    def three_episodes(toy: str) -> list:
         env = make(toy)
         env.action_space.seed(1)
         return [play(env, lambda _: env.action_space.sample(), s) for s in (7, None, None)]
 
-    for one, other in zip(three_episodes(), three_episodes(), strict=True):
-        np.testing.assert_array_equal(one[0], other[0])
-        assert one[1:] == other[1:]
+    for toy in TOYS:
+        with subtests.test(toy):
+            for one, other in zip(three_episodes(toy), three_episodes(toy), strict=True):
+                np.testing.assert_array_equal(one[0], other[0])
+                assert one[1:] == other[1:]
 
 
-@pytest.mark.parametrize(
-    ("toy", "kwargs", "policy", "best"),
-    [
-        ("Identity", {"dims": 3}, lambda obs: obs[-1], 0.0),
-        ("Identity", {"length": 1}, lambda obs: obs[-1], 0.0),
-        ("IdentityDiscrete", {}, lambda obs: obs[-1].argmax(), 0.0),
-        ("Corridor", {"length": 5}, lambda _: 1, 1.0),
-        ("Chain", {"length": 3}, lambda _: 1, 12.0),
-        ("Chain", {"length": 50}, lambda _: 1, 12.0),
-        ("Recall", {"delay": 12}, lambda obs: obs[0][:-1].argmax(), 1.0),
-        ("Recall", {"delay": 0}, lambda obs: obs[0][:-1].argmax(), 1.0),
-        ("Loop", {"reward": 0.5, "limit": 6}, lambda _: [0.3], 3.0),
-        ("Quadratic", {"dims": 3}, lambda _: [-0.5, 0.0, 0.5], 0.0),
-    ],
-)
-def test_the_optimal_policy_gets_the_documented_return(toy, kwargs, policy, best) -> None:
-    for seed in range(5):
-        assert sum(play(make(toy, **kwargs), policy, seed)[1]) == best
+BEST = [
+    ("Identity", {"dims": 3}, lambda obs: obs[-1], 0.0),
+    ("Identity", {"length": 1}, lambda obs: obs[-1], 0.0),
+    ("IdentityDiscrete", {}, lambda obs: obs[-1].argmax(), 0.0),
+    ("Corridor", {"length": 5}, lambda _: 1, 1.0),
+    ("Chain", {"length": 3}, lambda _: 1, 12.0),
+    ("Chain", {"length": 50}, lambda _: 1, 12.0),
+    ("Recall", {"delay": 12}, lambda obs: obs[0][:-1].argmax(), 1.0),
+    ("Recall", {"delay": 0}, lambda obs: obs[0][:-1].argmax(), 1.0),
+    ("Loop", {"reward": 0.5, "limit": 6}, lambda _: [0.3], 3.0),
+    ("Quadratic", {"dims": 3}, lambda _: [-0.5, 0.0, 0.5], 0.0),
+]
+
+
+def test_the_optimal_policy_gets_the_documented_return(subtests: pytest.Subtests) -> None:
+    for toy, kwargs, policy, best in BEST:
+        with subtests.test(toy, **kwargs):
+            for seed in range(5):
+                assert sum(play(make(toy, **kwargs), policy, seed)[1]) == best
 
 
 def test_identity_charges_for_the_distance_to_what_is_shown() -> None:
@@ -139,7 +142,7 @@ def test_recall_shows_the_cue_once_and_flags_the_question() -> None:
 
 
 @pytest.mark.parametrize("terminates", [True, False])
-def test_loop_ends_as_asked_where_the_loop_closes(terminates: bool) -> None:
+def test_a_loop_ends_as_configured_where_the_loop_closes(terminates: bool) -> None:
     env = make("Loop", terminates=terminates, choices=2)
     obs, rewards, ending = play(env, lambda _: 1)
     assert rewards == [1.0, 1.0]
@@ -197,6 +200,7 @@ def test_a_hang_never_returns(monkeypatch: pytest.MonkeyPatch) -> None:
         env.step([0.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "status"), [("exit", 13), ("kill", -9)])
 def test_exit_and_kill_end_the_process(kind: str, status: int) -> None:
     code = f"from envs.counting import Fault; e = Fault({kind!r}); e.reset(seed=0); e.step([0.0])"

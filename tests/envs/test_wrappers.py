@@ -41,26 +41,28 @@ DISCRETE = spaces.Discrete(3)
 POINT = spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 
-@pytest.mark.parametrize(
-    ("shown", "size"),
-    [
-        (spaces.Box(-2.0, 2.0, (5,), np.float64), 5),
-        (spaces.Box(-1.0, 1.0, (3, 4), np.float32), 12),
-        (spaces.Box(0, 9, (4,), np.int64), 4),
-        (spaces.Box(0, 255, (128,), np.uint8), 128),
-        (spaces.Discrete(6), 6),
-        (spaces.MultiDiscrete([2, 3]), 5),
-        (spaces.MultiBinary(4), 4),
-        (spaces.Dict(a=spaces.Discrete(2), b=spaces.Box(0.0, 1.0, (3,), np.float64)), 5),
-        (spaces.Tuple([spaces.Discrete(2), spaces.Discrete(3)]), 5),
-    ],
-    ids=str,
-)
-def test_observations_become_a_float32_vector(shown: spaces.Space, size: int) -> None:
-    env = float_observations(Echo(shown, DISCRETE))
-    assert env.observation_space.shape == (size,) and env.observation_space.dtype == np.float32
-    for obs in (env.reset(seed=0)[0], env.step(0)[0]):
-        assert obs.dtype == np.float32 and env.observation_space.contains(obs)
+SHOWN = [
+    (spaces.Box(-2.0, 2.0, (5,), np.float64), 5),
+    (spaces.Box(-1.0, 1.0, (3, 4), np.float32), 12),
+    (spaces.Box(0, 9, (4,), np.int64), 4),
+    (spaces.Box(0, 255, (128,), np.uint8), 128),
+    (spaces.Discrete(6), 6),
+    (spaces.MultiDiscrete([2, 3]), 5),
+    (spaces.MultiBinary(4), 4),
+    (spaces.Dict(a=spaces.Discrete(2), b=spaces.Box(0.0, 1.0, (3,), np.float64)), 5),
+    (spaces.Tuple([spaces.Discrete(2), spaces.Discrete(3)]), 5),
+]
+
+
+def test_observations_become_a_float32_vector(subtests: pytest.Subtests) -> None:
+    for shown, size in SHOWN:
+        with subtests.test(str(shown)):
+            env = float_observations(Echo(shown, DISCRETE))
+            assert (
+                env.observation_space.shape == (size,) and env.observation_space.dtype == np.float32
+            )
+            for obs in (env.reset(seed=0)[0], env.step(0)[0]):
+                assert obs.dtype == np.float32 and env.observation_space.contains(obs)
 
 
 def test_infinite_bounds_stay_infinite_and_huge_ones_finite() -> None:
@@ -70,10 +72,10 @@ def test_infinite_bounds_stay_infinite_and_huge_ones_finite() -> None:
     np.testing.assert_array_equal(np.isinf(box.high), [False, False, True])
 
 
-@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 3), (4, 8, 8)])
-def test_images_are_left_alone(shape: tuple[int, ...]) -> None:
-    env = Echo(spaces.Box(0, 255, shape, np.uint8), DISCRETE)
-    assert standard(env) is env and is_image(env.observation_space)
+def test_images_are_left_alone() -> None:
+    for shape in [(8, 8), (8, 8, 3), (4, 8, 8)]:
+        env = Echo(spaces.Box(0, 255, shape, np.uint8), DISCRETE)
+        assert standard(env) is env and is_image(env.observation_space)
 
 
 def test_what_already_fits_is_not_wrapped() -> None:
@@ -119,15 +121,15 @@ def test_a_nan_action_is_not_hidden() -> None:
     assert np.isnan(env.unwrapped.action[0])
 
 
-@pytest.mark.parametrize("start", [-1, 5])
-def test_discrete_actions_are_counted_from_0_and_shifted_to_the_envs_start(start: int) -> None:
-    taken = spaces.Discrete(3, start=start)
-    env = standard(Echo(POINT, taken))
-    assert env.action_space == spaces.Discrete(3)
-    for action in (0, 1, np.int64(2)):
-        env.step(action)
-    assert env.unwrapped.actions == [start, start + 1, start + 2]
-    assert all(taken.contains(action) for action in env.unwrapped.actions)
+def test_discrete_actions_are_counted_from_0_and_shifted_to_the_envs_start() -> None:
+    for start in [-1, 5]:
+        taken = spaces.Discrete(3, start=start)
+        env = standard(Echo(POINT, taken))
+        assert env.action_space == spaces.Discrete(3)
+        for action in (0, 1, np.int64(2)):
+            env.step(action)
+        assert env.unwrapped.actions == [start, start + 1, start + 2]
+        assert all(taken.contains(action) for action in env.unwrapped.actions)
 
 
 def test_discrete_actions_that_start_at_0_pass_unchanged() -> None:
@@ -135,17 +137,17 @@ def test_discrete_actions_that_start_at_0_pass_unchanged() -> None:
     assert plain_actions(env) is env
 
 
-@pytest.mark.parametrize(
-    ("shown", "taken"),
-    [
-        (spaces.Sequence(DISCRETE), DISCRETE),
-        (Mission(), DISCRETE),
-        (spaces.Dict(a=POINT, mission=Mission()), DISCRETE),
-        (POINT, spaces.Box(-np.inf, np.inf, (2,), np.float32)),
-        (POINT, spaces.Box(0, 4, (2,), np.int64)),
-    ],
-    ids=["sequence", "a space of its own", "a dict with one", "unbounded", "integer"],
-)
-def test_spaces_no_agent_could_use_are_refused(shown: spaces.Space, taken: spaces.Space) -> None:
-    with pytest.raises(ValueError, match=r"Echo (shows|takes).*choose an env\.id"):
-        standard(Echo(shown, taken))
+USELESS = [
+    (spaces.Sequence(DISCRETE), DISCRETE),
+    (Mission(), DISCRETE),
+    (spaces.Dict(a=POINT, mission=Mission()), DISCRETE),
+    (POINT, spaces.Box(-np.inf, np.inf, (2,), np.float32)),
+    (POINT, spaces.Box(0, 4, (2,), np.int64)),
+]
+
+
+def test_spaces_no_agent_could_use_are_refused(subtests: pytest.Subtests) -> None:
+    for shown, taken in USELESS:
+        with subtests.test(f"{shown} {taken}"):
+            with pytest.raises(ValueError, match=r"Echo (shows|takes).*choose an env\.id"):
+                standard(Echo(shown, taken))

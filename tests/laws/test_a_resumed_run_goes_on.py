@@ -1,11 +1,12 @@
-"""A run resumed in the middle, or with other settings, keeps the laws of one that was not broken.
+"""Law 20: a run resumed in the middle, or with other settings, keeps the laws of an unbroken one.
 
-(That a sequential one gives the same bits is in test_exact_resume.py.)
+(That a sequential run gives the same bits is in test_exact_resume.py.)
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from numpy.testing import assert_array_equal
 
 from paradigms.loop.ledger import COUNTS
 from tests.counting import Counter
+from tests.covering import covering
 from tests.jobs import AGENTS, PARADIGMS, Ended, job, run, world
 
 EVERYWHERE = pytest.mark.parametrize("name", PARADIGMS)
@@ -34,42 +36,39 @@ def saved_in_the_middle(name: str, max_ahead: int, least: int = 20) -> dict[str,
 
 
 @EVERYWHERE
-def test_counters_and_weights_of_a_checkpoint_belong_together(name: str) -> None:
-    state = saved_in_the_middle(name, 64)
-    made = state["ledger"]["counts"][:, COUNTS.index("updates")].sum()
-    assert state["counts"][0] == made >= 20
-
-
-@EVERYWHERE
-def test_a_resumed_run_counts_its_lag_from_where_it_goes_on(name: str) -> None:
+def test_a_resumed_run_counts_its_policy_lag_from_where_it_goes_on(name: str) -> None:
     state = saved_in_the_middle(name, 0, least=100)
     ended = counted(name, max_ahead=0, env_steps=512, resume=state)
-    assert ended.totals["policy_lag_max"] <= 2 * 16, "a worker's turns of two rounds at most"
+    assert ended.totals["policy_lag_max"] <= 2 * 16, "two rollouts of each worker at most"
 
 
 @EVERYWHERE
 @pytest.mark.parametrize("max_ahead", [0, 64])
-def test_what_was_saved_in_the_middle_is_gone_on_with(name: str, max_ahead: int) -> None:
-    """`Counter` checks what is fed; episodes that were open end where they stood."""
+def test_a_run_saved_in_the_middle_is_resumed_from_there(name: str, max_ahead: int) -> None:
+    """`Counter` checks every batch; episodes that were open end where they stood."""
     state = saved_in_the_middle(name, max_ahead)
+    made = state["ledger"]["counts"][:, COUNTS.index("updates")].sum()
+    assert state["counts"][0] == made >= 20, "the ledger's updates are the weights' own"
     ended = counted(name, max_ahead=max_ahead, env_steps=256, resume=state)
     assert 256 <= ended.totals["env_steps"] < 256 + 4 * 16
     assert ended.totals["env_steps"] - 32 - ended.totals["updates"] in (0, 1)
     held = zip(ended.stored(), state["replay"]["transitions"], strict=True)
-    for rows, before in held:
-        ends = rows["terminated"] | rows["truncated"]
-        assert ends[:-1][rows["is_first"][1:]].all()
-        assert len({*rows["obs"][:, 2]}) == 2
-        assert_array_equal(rows["obs"][: len(before) - 1, 1], rows["age"][: len(before) - 1])
+    for stream, before in held:
+        ends = stream["terminated"] | stream["truncated"]
+        assert ends[:-1][stream["is_first"][1:]].all()
+        assert len({*stream["obs"][:, 2]}) == 2
+        old = slice(len(before) - 1)
+        assert_array_equal(stream["obs"][old, 1], stream["age"][old])
 
 
-@EVERYWHERE
-@pytest.mark.parametrize("max_ahead", [0, 64])
-@pytest.mark.parametrize("agent", ["reinforce", "reinforce, fifo"])
-def test_rows_that_are_handed_out_once_are_gone_on_with(
+@pytest.mark.parametrize(
+    ("name", "agent", "max_ahead"),
+    covering(itertools.product(PARADIGMS, ("reinforce", "reinforce, fifo"), (0, 64))),
+)
+def test_transitions_that_are_consumed_once_are_learned_from_after_a_resume(
     name: str, agent: str, max_ahead: int
 ) -> None:
-    """Wherever it is broken off: every sample that is whole from there on is learned from."""
+    """Wherever the run is broken off: every sample that is whole from there on is consumed."""
     changes = {"workers": 1 if name == "sequential" else 3, "max_ahead": max_ahead}
     first = AGENTS[agent].job(**changes)
     broken = [p.save() for p in PARADIGMS[name].run(first)]

@@ -7,7 +7,7 @@ the whole way from the env through Actor and Replay to the Batch.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import itertools
 
 import numpy as np
 import pytest
@@ -16,13 +16,14 @@ import torch
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
 from agents.parts.optim import Local
 from paradigms.sequential import Sequential
+from tests.covering import covering
 from tests.jobs import job, run, world
 
 GAMMA, REWARD, LIMIT = 0.5, 3.0, 2
 
 
 class Table(Agent):
-    """One value a state, set to the mean target of the batch's rows of that state."""
+    """One value a state, set to the mean target of the batch's transitions from that state."""
 
     def __init__(self, spec: Spec, seed: int, device: str = "cpu", *, n_step: int) -> None:
         super().__init__(spec, seed, device)
@@ -45,27 +46,25 @@ class Table(Agent):
         return Learned(1, {})
 
 
-@pytest.mark.parametrize("n_step", [1, 3])
-@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+VALUES = {
+    "truncated": [REWARD / (1 - GAMMA), REWARD / (1 - GAMMA)],
+    "terminated": [REWARD * (1 + GAMMA), REWARD],
+}
+MODES = ("next_step", "same_step", "disabled")
+
+
 @pytest.mark.parametrize(
-    ("terminates", "values"),
-    [
-        (False, [REWARD / (1 - GAMMA), REWARD / (1 - GAMMA)]),
-        (True, [REWARD * (1 + GAMMA), REWARD]),
-    ],
-    ids=["truncated", "terminated"],
+    ("ending", "mode", "n_step"), covering(itertools.product(VALUES, MODES, (1, 3)))
 )
-def test_the_value_learned_in_a_loop(
-    terminates: bool, values: Sequence[float], mode: str, n_step: int
-) -> None:
+def test_the_value_learned_in_a_loop(ending: str, mode: str, n_step: int) -> None:
     loop = world(
         "Loop",
-        kwargs={"reward": REWARD, "limit": LIMIT, "terminates": terminates},
+        kwargs={"reward": REWARD, "limit": LIMIT, "terminates": ending == "terminated"},
         autoreset=mode,
     )
     ended = run(Sequential(), job(loop, functools.partial(Table, n_step=n_step), env_steps=96))
     assert ended.totals["updates"] >= 60
-    assert torch.allclose(ended.floats[:2], torch.tensor(values), rtol=1e-6)
+    assert torch.allclose(ended.floats[:2], torch.tensor(VALUES[ending]), rtol=1e-6)
 
 
 def test_gymnasiums_time_limit_is_a_truncation() -> None:

@@ -12,6 +12,7 @@ from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
 from paradigms.sequential import Sequential
+from tests.covering import covering
 from tests.jobs import AGENTS, laid, run
 
 VARIANTS: dict[str, Any] = {
@@ -22,25 +23,36 @@ VARIANTS: dict[str, Any] = {
     "dupdate damped": DUpdate(merge="damped"),
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate mean": DUpdate(merge="mean"),
-    "dupdate own rows": DUpdate(sample_from="own"),
-    "dupdate the learner's samples": DUpdate(sample_from="learner"),
+    "dupdate, own transitions": DUpdate(sample_from="own"),
+    "dupdate, the learner's samples": DUpdate(sample_from="learner"),
     "dupdate, tasks by shares": DUpdate(merge="damped", tasks="by_shares"),
     "hogwild": Hogwild(),
-    "hogwild own rows": Hogwild(sample_from="own"),
+    "hogwild, own transitions": Hogwild(sample_from="own"),
     "locked": Hogwild(locked=True),
 }
 
 
-PAIRS = [
-    (name, agent, max_ahead)
-    for name, agent in itertools.product(VARIANTS, AGENTS)
-    for max_ahead in ((0, 32) if agent in ("sac", "reinforce") else (32,))
-    if AGENTS[agent].changes.get("updates_per_env_step", 1)  # else transitions are consumed once
-    or not ("shares" in name or "samples" in name)
+def consumed_once(agent: str) -> bool:
+    return AGENTS[agent].changes.get("updates_per_env_step", 1) is None
+
+
+def shows(case: tuple[str, str, int]) -> set[tuple]:
+    """The pairs that must occur: each paradigm with each agent, each variant with what is special
+    to some agents or both values of max_ahead."""
+    variant, agent, max_ahead = case
+    paradigm = "locked" if variant == "locked" else VARIANTS[variant].name
+    once = consumed_once(agent)
+    return {(paradigm, agent), (variant, "once", once), (variant, max_ahead), (agent, max_ahead)}
+
+
+CASES = [
+    (variant, agent, max_ahead)
+    for variant, agent, max_ahead in itertools.product(VARIANTS, AGENTS, (0, 32))
+    if not (consumed_once(agent) and ("shares" in variant or "samples" in variant))
 ]
 
 
-@pytest.mark.parametrize(("name", "agent", "max_ahead"), PAIRS)
+@pytest.mark.parametrize(("name", "agent", "max_ahead"), covering(CASES, shows))
 def test_every_pair_makes_eight_updates_within_64_steps(
     name: str, agent: str, max_ahead: int
 ) -> None:

@@ -1,4 +1,4 @@
-"""A run that is saved at a checkpoint's moment and resumed gives the bits of the unbroken run."""
+"""Law 19: a sequential run that is saved and resumed ends with the bits of the unbroken run."""
 
 from __future__ import annotations
 

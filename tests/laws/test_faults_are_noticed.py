@@ -1,8 +1,8 @@
 """Law 11: a role that raises, dies or hangs in a real process is noticed, with its traceback; a
-killed collector of dcollect is replaced; nothing is left behind, neither process nor shared memory.
+killed worker of dcollect is replaced; nothing is left behind, neither process nor shared memory.
 
 Each paradigm with workers has one crash, one kill and one hang here; the other ways in which a
-process can end are in tests/parts/test_crew.py.
+process can end are in tests/runtime/test_crew.py.
 """
 
 from __future__ import annotations
@@ -106,11 +106,11 @@ def test_dcollect_replaces_a_worker_and_goes_on(
     assert words.startswith("worker-1 ")
     assert words.endswith("and is replaced")
     assert ended.totals["updates"] > 0
-    for stream, rows in enumerate(ended.stored()):
-        ends = rows["terminated"] | rows["truncated"]
-        assert ends[:-1][rows["is_first"][1:]].all()
-        lives = len({*rows["obs"][:, 2]})
-        assert lives == (1 if stream < ENVS else 2)
+    for number, stream in enumerate(ended.stored()):
+        ends = stream["terminated"] | stream["truncated"]
+        assert ends[:-1][stream["is_first"][1:]].all()
+        lives = len({*stream["obs"][:, 2]})
+        assert lives == (1 if number < ENVS else 2)
 
 
 def test_a_learner_that_fails_takes_the_run_with_it() -> None:

@@ -1,4 +1,4 @@
-"""The same wirings with the learner's tensors on a CUDA device."""
+"""Law 12 with the learner's tensors on a CUDA device."""
 
 from __future__ import annotations
 

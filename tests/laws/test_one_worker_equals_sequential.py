@@ -1,5 +1,5 @@
-"""Laws 1 to 3: with one worker in lockstep every wiring of the parts is the sequential loop, bit
-for bit: all floats, counts, and everything that the replay holds."""
+"""Laws 1 to 3: with one worker in lockstep every paradigm is the sequential loop, bit for bit: all
+floats, counts, and everything that the replay holds."""
 
 from __future__ import annotations
 
@@ -27,14 +27,22 @@ TAKEN_WHOLE = {
 }
 
 
+@pytest.mark.parametrize("agent", [name for name in AGENTS if "plain Adam" not in name])
+def test_one_worker_equals_sequential_and_sequential_itself(agent: str) -> None:
+    """(Hogwild brings its own Adam, so the plain one is left out.)"""
+    few = AGENTS[agent].job(env_steps=80)
+    sequential = run(PARADIGMS["sequential"], few)
+    assert sequential.totals["updates"] > 8
+    sequential.same_as(run(PARADIGMS["sequential"], few))
+    for paradigm in (*WIRINGS.values(), TAKEN_WHOLE["delta of scale 1"]):
+        sequential.same_as(run(paradigm, few))
+
+
 @pytest.fixture(scope="module")
 def sequential() -> Ended:
-    return run(PARADIGMS["sequential"], job())
-
-
-def test_sequential_twice_is_identical(sequential: Ended) -> None:
-    assert sequential.totals["updates"] > 64
-    sequential.same_as(run(PARADIGMS["sequential"], job()))
+    ended = run(PARADIGMS["sequential"], job())
+    assert ended.totals["updates"] > 64
+    return ended
 
 
 def test_another_seed_is_another_run(sequential: Ended) -> None:
@@ -42,43 +50,49 @@ def test_another_seed_is_another_run(sequential: Ended) -> None:
     assert not torch.equal(other.floats, sequential.floats)
 
 
-@pytest.mark.parametrize("name", WIRINGS)
-def test_one_worker_equals_sequential(name: str, sequential: Ended) -> None:
-    sequential.same_as(run(WIRINGS[name], job()))
+def test_one_worker_whose_work_is_taken_whole_equals_sequential(sequential: Ended) -> None:
+    for paradigm in TAKEN_WHOLE.values():
+        sequential.same_as(run(paradigm, job()))
 
 
-@pytest.mark.parametrize("name", TAKEN_WHOLE)
-def test_one_worker_whose_work_is_taken_whole_equals_sequential(
-    name: str, sequential: Ended
-) -> None:
-    sequential.same_as(run(TAKEN_WHOLE[name], job()))
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dcollect", "hogwild", "locked", "dupdate"])
-def test_in_processes_too(name: str, sequential: Ended) -> None:
+def test_one_worker_in_a_process_equals_sequential(name: str, sequential: Ended) -> None:
     paradigm = {**WIRINGS, "dupdate": TAKEN_WHOLE["delta of scale 1"]}[name]
     sequential.same_as(run(paradigm, job(crew="process")))
 
 
-@pytest.mark.parametrize("rows", ["all", "own"])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_locked_equals_hogwild_where_nobody_interferes(workers: int, rows: str) -> None:
+@pytest.mark.parametrize("sample_from", ["all", "own"])
+def test_locked_equals_hogwild_where_nobody_interferes(sample_from: str) -> None:
     """Inline a step is never interrupted, so the lock changes nothing."""
     hogwild, locked = (
-        run(Hogwild(locked=locked, sample_from=rows), job(workers=workers))
+        run(Hogwild(locked=locked, sample_from=sample_from), job(workers=2))
         for locked in (False, True)
     )
     hogwild.same_as(locked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "paradigm",
-    [DCollect(), DUpdate(), DUpdate(merge="elastic")],
-    ids=["dcollect", "dupdate delta", "dupdate elastic"],
+    ("paradigm", "agent"),
+    [
+        (DCollect(), "sac"),
+        (DCollect(), "sac, prioritized"),
+        (DCollect(), "sac, elite"),
+        (DCollect(), "reinforce, fifo"),
+        (DUpdate(), "sac, prioritized"),
+        (DUpdate(), "sac, elite"),
+        (DUpdate(), "reinforce"),
+        (DUpdate(merge="elastic"), "sac"),
+        (DUpdate(merge="elastic"), "reinforce, fifo"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
 )
-def test_lockstep_leaves_nothing_to_timing(paradigm: Any) -> None:
-    """So that two workers in processes give the bits of two that take turns."""
-    inline, processes = (run(paradigm, job(workers=2, crew=crew)) for crew in ("inline", "process"))
+def test_lockstep_in_processes_gives_the_bits_of_lockstep_inline(paradigm: Any, agent: str) -> None:
+    inline, processes = (
+        run(paradigm, AGENTS[agent].job(workers=3, crew=crew)) for crew in ("inline", "process")
+    )
+    assert inline.totals["updates"] > 8
     inline.same_as(processes)
 
 
@@ -93,42 +107,19 @@ def test_options_that_change_the_agent_change_nothing_in_the_law() -> None:
         sequential.same_as(run(paradigm, job(agent=options, updates_per_env_step=0.5)))
 
 
-@pytest.mark.parametrize("agent", [name for name in AGENTS if "plain Adam" not in name])
-def test_so_it_is_for_every_agent(agent: str) -> None:
-    """(Hogwild brings its own Adam, so the plain one is left out.)"""
-    few = AGENTS[agent].job(env_steps=80)
-    sequential = run(PARADIGMS["sequential"], few)
-    assert sequential.totals["updates"] > 8
-    sequential.same_as(run(PARADIGMS["sequential"], few))
-    for paradigm in (*WIRINGS.values(), TAKEN_WHOLE["delta of scale 1"]):
-        sequential.same_as(run(paradigm, few))
-
-
-@pytest.mark.parametrize(
-    "agent", ["sac, prioritized", "sac, elite", "reinforce", "reinforce, fifo"]
-)
-@pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda p: p.name)
-def test_so_it_does_with_every_replay(paradigm: Any, agent: str) -> None:
-    inline, processes = (
-        run(paradigm, AGENTS[agent].job(workers=3, crew=crew)) for crew in ("inline", "process")
-    )
-    assert inline.totals["updates"] > 8
-    inline.same_as(processes)
-
-
-def test_rows_that_are_sent_are_those_that_would_be_drawn() -> None:
+def test_samples_of_the_learner_are_those_that_workers_would_draw() -> None:
     for agent in ("sac", "sac, elite"):
         shared, sent = (
-            run(DUpdate(sample_from=rows), AGENTS[agent].job(workers=3))
-            for rows in ("all", "learner")
+            run(DUpdate(sample_from=sample_from), AGENTS[agent].job(workers=3))
+            for sample_from in ("all", "learner")
         )
         assert shared.totals["updates"] > 8
         shared.same_as(sent)
 
 
-@pytest.mark.parametrize("crew", ["inline", "process"])
-def test_the_learner_hears_how_much_the_rows_that_it_sent_surprised(crew: str) -> None:
-    """Sequential draws with the priorities of all earlier batches: so does a task of one."""
+@pytest.mark.parametrize("crew", ["inline", pytest.param("process", marks=pytest.mark.slow)])
+def test_the_td_errors_of_its_samples_come_back_to_the_learner(crew: str) -> None:
+    """Sequential draws with the priorities of all earlier batches, as do tasks of one update."""
     few = AGENTS["sac, prioritized"].job(env_steps=160, crew=crew)
     sequential = run(PARADIGMS["sequential"], few)
     assert sequential.totals["updates"] > 64
@@ -160,15 +151,15 @@ class PoisonedOnce(Poisoned):
         return super().learn(batch) if self.calls == 3 else SAC.learn(self, batch)
 
 
-@pytest.mark.parametrize("damping", [0.0, 0.8, 1.0])
-def test_a_nan_moves_nothing_and_is_counted(damping: float) -> None:
-    ended = run(DUpdate(merge="damped", damping=damping), job(agent=Poisoned))
-    assert torch.equal(ended.floats, laid(Poisoned(ended.job.spec, 0)).vector.floats)
-    assert ended.totals["lost"] == ended.totals["merges"] > 4
-    assert ended.totals["updates"] == 0, "refused ones do not count"
+def test_a_nan_moves_nothing_and_is_counted() -> None:
+    for damping in (0.0, 0.8, 1.0):
+        ended = run(DUpdate(merge="damped", damping=damping), job(agent=Poisoned))
+        assert torch.equal(ended.floats, laid(Poisoned(ended.job.spec, 0)).vector.floats)
+        assert ended.totals["lost"] == ended.totals["merges"] > 4
+        assert ended.totals["updates"] == 0, "refused updates do not count"
 
 
-def test_nothing_is_heard_of_batches_whose_updates_were_refused() -> None:
+def test_batches_whose_updates_were_refused_change_no_priority() -> None:
     poisoned = replace(AGENTS["sac, prioritized"].job(workers=2), make_agent=Poisoned)
     ended = run(DUpdate(sample_from="learner"), poisoned)
     assert ended.totals["lost"] == ended.totals["merges"] > 4

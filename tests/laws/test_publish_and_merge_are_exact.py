@@ -69,7 +69,7 @@ def test_a_part_arrives_exactly_and_nothing_else_moves(part: str) -> None:
         assert torch.equal(reader.counts, counts)
 
 
-def test_a_copy_is_exact_and_stays_as_it_was() -> None:
+def test_a_snapshot_is_exact_and_stays_as_it_was() -> None:
     writer = agent(0).vector
     weights, bound = Weights(writer, "all"), Bound(writer)
     floats, counts = writer.floats.clone(), writer.counts.clone()
@@ -98,20 +98,14 @@ def test_binding_takes_the_shared_values_on_exactly() -> None:
         assert torch.equal(mine, theirs + 1)
 
 
-@pytest.mark.parametrize("alone", [True, False])
 @pytest.mark.parametrize("name", RULES)
-def test_merging_equal_vectors_changes_nothing(name: str, alone: bool) -> None:
+def test_merging_equal_vectors_changes_nothing_and_others_do(name: str) -> None:
     learner: Vector = agent().vector
     before = learner.floats.clone()
-    base, own = before.clone(), before.clone()
-    rule(name)(learner, base, own, made=0, alone=alone)
-    assert torch.equal(learner.floats, before)
-    assert torch.equal(own, before)
-
-
-@pytest.mark.parametrize("name", RULES)
-def test_the_test_notices_when_something_is_merged(name: str) -> None:
-    learner: Vector = agent().vector
-    before = learner.floats.clone()
-    rule(name)(learner, before, agent(1).vector.floats, made=3, alone=False)
+    for alone in (True, False):
+        base, own = before.clone(), before.clone()
+        rule(name)(learner, base, own, made=0, alone=alone)
+        assert torch.equal(learner.floats, before)
+        assert torch.equal(own, before)
+    rule(name)(learner, before.clone(), agent(1).vector.floats, made=3, alone=False)
     assert torch.equal(learner.floats, before) == (name == "damped by 1")

@@ -17,9 +17,10 @@ from paradigms.base import Progress
 from paradigms.loop import build
 from paradigms.loop.ledger import Ledger
 from paradigms.loop.pace import Pace
+from tests.covering import covering
 from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
-FRAGMENT = 16  # env steps: a turn of 8 with 2 envs
+FRAGMENT = 16  # env steps: a rollout of 8 with 2 envs
 MANY = ("dcollect", "dupdate", "hogwild", "locked")
 
 
@@ -58,20 +59,26 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     assert len(updates) > 8
 
 
-@pytest.mark.parametrize("max_ahead", [0, 1, 40])
-@pytest.mark.parametrize(("updates_per_env_step", "warmup"), [(1.0, 32), (0.25, 0), (3.0, 50)])
-@pytest.mark.parametrize(("name", "workers"), [("sequential", 1), *itertools.product(MANY, [2, 3])])
+PACES = ((1.0, 32), (0.25, 0), (3.0, 50))  # updates_per_env_step, warmup
+PACED = covering(
+    case
+    for case in itertools.product(PARADIGMS, (1, 2, 3), PACES, (0, 1, 40))
+    if (case[0] == "sequential") == (case[1] == 1)
+)
+
+
+@pytest.mark.parametrize(("name", "workers", "pace", "max_ahead"), PACED)
 def test_updates_are_owed_and_few_are_outstanding(
-    name: str,
-    workers: int,
-    updates_per_env_step: float,
-    warmup: int,
-    max_ahead: int,
-    seen: list[int],
+    name: str, workers: int, pace: tuple[float, int], max_ahead: int, seen: list[int]
 ) -> None:
-    pace = {"updates_per_env_step": updates_per_env_step, "warmup": warmup, "max_ahead": max_ahead}
+    updates_per_env_step, warmup = pace
+    changes = {
+        "updates_per_env_step": updates_per_env_step,
+        "warmup": warmup,
+        "max_ahead": max_ahead,
+    }
     ended = run(
-        PARADIGMS[name], job(agent=Idler, workers=workers, batch_size=2, env_steps=160, **pace)
+        PARADIGMS[name], job(agent=Idler, workers=workers, batch_size=2, env_steps=160, **changes)
     )
     owed = updates_per_env_step * (ended.totals["env_steps"] - warmup)
     assert owed - workers < ended.totals["updates"] == seen[-1]
@@ -81,7 +88,7 @@ def test_updates_are_owed_and_few_are_outstanding(
 def test_a_repeated_action_counts_as_many_env_steps(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Twice the env steps of everything, and half the updates an env step: the same rows."""
+    """Twice the env steps of everything, and half the updates an env step: the same transitions."""
     ended, paces, explored = [], counters(monkeypatch), list[list[int]]()
     for action_repeat in (1, 2):
         explored.append([])
@@ -90,24 +97,24 @@ def test_a_repeated_action_counts_as_many_env_steps(
             explored[-1].append(steps)
             return 1.0
 
-        asked = {
+        doubled = {
             "updates_per_env_step": 1 / action_repeat,
             "warmup": 32 * action_repeat,
             "env_steps": 128 * action_repeat,
         }
         worlds = world(action_repeat=action_repeat, kwargs={"length": 12 * action_repeat})
-        ended.append(run(PARADIGMS[name], job(worlds, Idler, explore=explore, **asked)))
+        ended.append(run(PARADIGMS[name], job(worlds, Idler, explore=explore, **doubled)))
     one, two = ended
     assert two.totals["env_steps"] == 2 * one.totals["env_steps"] >= 256
     assert two.totals["updates"] == one.totals["updates"] >= 96
-    assert [len(rows) for rows in two.stored()] == [len(rows) for rows in one.stored()]
+    assert [*map(len, two.stored())] == [*map(len, one.stored())]
     assert explored[1] == [2 * steps for steps in explored[0]]
     lengths = [p.ledger.total("length") / p.ledger.total("episodes") for p in paces]
     assert lengths == [12, 24]
 
 
 @pytest.mark.parametrize("name", PARADIGMS)
-def test_so_it_does_where_the_replay_sets_the_pace(name: str) -> None:
+def test_a_repeated_action_counts_as_many_where_the_replay_sets_the_pace(name: str) -> None:
     ended = []
     for action_repeat in (1, 2):
         worlds = world(action_repeat=action_repeat, kwargs={"length": 12 * action_repeat})
@@ -130,8 +137,9 @@ def test_updates_per_env_step_are_the_same_in_every_paradigm_where_the_replay_se
     assert min(ratios.values()) > 0.9 * max(ratios.values()), ratios
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
-def test_so_it_is_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pace_is_held_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = counters(monkeypatch)
 
     def look(progress: Progress) -> None:
@@ -150,22 +158,22 @@ def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> N
     agent = functools.partial(sac, action_hold=hold)
     changes = {"workers": 3, "warmup": 300, "env_steps": 3 * 2 * 120, "updates_per_env_step": 0.1}
     streams = run(PARADIGMS[name], job(agent=agent, **changes)).stored()
-    firsts = [rows["action"][:100, 0] for rows in streams]
+    firsts = [stream["action"][:100, 0] for stream in streams]
     assert len(firsts) == 6 and {len(actions) for actions in firsts} == {100}
     for one, other in itertools.combinations(firsts, 2):
         assert not np.isin(one, other).any()
 
 
 @pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
-def test_no_two_workers_see_the_same_world(name: str) -> None:
+def test_no_two_workers_see_the_same_env(name: str) -> None:
     streams = run(PARADIGMS[name], job(agent=Idler, workers=3, env_steps=400)).stored()
-    shown = [rows["obs"][:40, 0] for rows in streams]
+    shown = [stream["obs"][:40, 0] for stream in streams]
     for one, other in itertools.combinations(shown, 2):
         assert not np.isin(one, other).any()
 
 
 @pytest.mark.parametrize("name", MANY)
-def test_lockstep_ends_for_all_where_some_have_more_made_up_steps(name: str) -> None:
+def test_lockstep_ends_for_all_where_some_have_more_reset_steps(name: str) -> None:
     unlike = world(per_worker=[{"length": 2}, {"length": 50}])
     ended = run(PARADIGMS[name], job(unlike, Idler, workers=2, batch_size=2, env_steps=160))
     assert 160 <= ended.totals["env_steps"] < 160 + 2 * FRAGMENT

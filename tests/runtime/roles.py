@@ -35,18 +35,18 @@ class Work(Role):
     """Goes on until it is stopped; reports all messages so far whenever it gets one."""
 
     def __init__(self) -> None:
-        self.told: list[Any] = []
+        self.messages: list[Any] = []
 
     def run(self, link: Link) -> None:
-        told = 0
+        reported = 0
         while link.go():
-            if len(self.told) > told:
-                told = len(self.told)
-                link.report({"told": self.told})
+            if len(self.messages) > reported:
+                reported = len(self.messages)
+                link.report({"messages": self.messages})
             link.wait("nothing", bool, timeout=0.001)
 
     def tell(self, message: Any) -> None:
-        self.told.append(message)
+        self.messages.append(message)
 
 
 class Fail(Role):
@@ -138,7 +138,7 @@ class Wait(Role):
 
 
 class Maker(Role):
-    """Pulls a version, makes a number of it, puts it into its ring: a worker without a world."""
+    """Pulls a version, makes a number of it, puts it into its ring: a worker without an env."""
 
     def __init__(self, board: Board, rank: int, pause: float) -> None:
         self.board, self.rank, self.pause = board, rank, pause
@@ -153,7 +153,7 @@ class Maker(Role):
                 event.read = int(board.version.array[0])
             if self.pause:
                 time.sleep(self.pause * rng.random())
-            if not link.wait("room", lambda: board.put.array[rank] - board.got.array[rank] < 4):
+            if not link.wait("space", lambda: board.put.array[rank] - board.got.array[rank] < 4):
                 break
             made = int(board.put.array[rank])
             board.ring.array[rank, made % 4] = 1000 * event.read + 10 * made + rank

@@ -179,10 +179,10 @@ def test_messages_arrive_in_the_order_sent(kind: str) -> None:
         for report in run:
             if report.kind == "metrics":
                 assert report.name == "a"
-                told = report.data["told"]
-                if len(told) == 3:
+                messages = report.data["messages"]
+                if len(messages) == 3:
                     crew.stop()
-    assert told == ["one", {"two": [2]}, None]
+    assert messages == ["one", {"two": [2]}, None]
 
 
 def test_a_message_is_small() -> None:

@@ -68,7 +68,7 @@ def test_roles_go_round_in_the_order_added() -> None:
     assert said_by(Crew("inline"), 3) == list("abcabcabc")
 
 
-def test_roles_take_turns_inside_their_work_too() -> None:
+def test_roles_give_way_to_each_other_within_their_work() -> None:
     crew, said = Crew("inline"), list[str]()
     crew.add("a", Say, said, 2, 1)
     crew.add("b", Say, said, 2, 1)
@@ -176,7 +176,7 @@ def test_stop_is_seen_at_the_next_go() -> None:
     assert len(said) < 40
 
 
-def test_the_parent_gets_its_turn_at_the_same_moments_every_time() -> None:
+def test_the_parent_runs_at_the_same_moments_every_time() -> None:
     def moments() -> list[int]:
         crew, said = Crew("inline"), list[str]()
         for name in "abc":

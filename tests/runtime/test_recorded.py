@@ -50,7 +50,12 @@ class Shuffled(Order):
 
 
 @pytest.mark.parametrize(
-    ("kind", "order"), [("process", None), ("inline", None), ("inline", Shuffled())]
+    ("kind", "order"),
+    [
+        pytest.param("process", None, marks=pytest.mark.slow),
+        ("inline", None),
+        ("inline", Shuffled()),
+    ],
 )
 def test_a_run_is_repeated_from_its_journal(kind: str, order: Any, tmp_path: Path) -> None:
     first, again = tmp_path / "first.bin", tmp_path / "again.bin"
@@ -63,7 +68,7 @@ def test_a_run_is_repeated_from_its_journal(kind: str, order: Any, tmp_path: Pat
 
 
 class Script(Role):
-    """Does events as it is told, and notes each in a list that all roles share."""
+    """Does the given events, and notes each in a list that all roles share."""
 
     def __init__(self, log: list[str], *events: tuple[str, dict[str, int]]) -> None:
         self.log, self.events = log, events
@@ -129,7 +134,7 @@ def test_writers_of_one_version_line_go_in_its_order(tmp_path: Path) -> None:
     assert log.index("b apply 3") < log.index("c pull 3") < log.index("a apply 4")
 
 
-def test_weights_told_apart_by_worker_have_versions_of_their_own(tmp_path: Path) -> None:
+def test_weights_of_each_worker_have_versions_of_their_own(tmp_path: Path) -> None:
     scripts = {
         "s0": publishes(1, 2, worker=0),
         "s1": publishes(1, 2, worker=1),

@@ -120,7 +120,7 @@ def test_the_running_script_is_imported_by_children_only_if_they_need_it(
 def test_an_interrupt_from_the_keyboard_is_the_parents_business(
     printed: dict[str, list[str]],
 ) -> None:
-    assert printed["interrupted"] == ["{'told': ['still there']}"]
+    assert printed["interrupted"] == ["{'messages': ['still there']}"]
 
 
 def test_a_script_that_forgets_to_close_ends_all_the_same(printed: dict[str, list[str]]) -> None:

@@ -187,8 +187,8 @@ def test_a_failed_write_leaves_the_old_one_and_nothing_else(
 def test_too_little_room_is_noticed_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room = checkpoint.shutil.disk_usage(tmp_path)._replace(free=100)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: room)
+    full = checkpoint.shutil.disk_usage(tmp_path)._replace(free=100)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: full)
     with pytest.raises(OSError, match="free"):
         write(tmp_path / "a", state())
     assert list(tmp_path.iterdir()) == []
@@ -234,6 +234,7 @@ def kills(folder: Path, how: str) -> list[list[str]]:
 KILL = str(-signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Path) -> None:
     before_the_rename = 8  # one save_file, two write_text, four fsync, the rename itself
     ends = kills(tmp_path, "added")
@@ -241,6 +242,7 @@ def test_killed_at_any_moment_of_a_save_a_whole_checkpoint_is_left(tmp_path: Pat
     assert ends[before_the_rename : before_the_rename + 2] == [[KILL, "2"], ["0", "2"]]
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_replaced_the_old_or_the_new_one_is_left(
     tmp_path: Path,
 ) -> None:

@@ -109,7 +109,7 @@ def test_no_two_evaluations_share_a_seed_and_none_shares_the_measurements() -> N
     assert all(0 <= seed < 2**31 for seed in flat)
 
 
-def test_the_weights_of_the_copy_are_judged_whatever_part_it_holds() -> None:
+def test_the_weights_of_the_snapshot_are_evaluated_whatever_part_it_holds() -> None:
     with Evaluator(plan(world="Quadratic"), where="inline") as evaluator:
         whole = [evaluator.measure(snapshot(a), 4).returns.mean() for a in (-1.0, 0.3)]
         parts = [part_of(snapshot(a)) for a in (-1.0, 0.3)]
@@ -118,7 +118,7 @@ def test_the_weights_of_the_copy_are_judged_whatever_part_it_holds() -> None:
     assert whole[0] < whole[1]
 
 
-def test_the_raw_policy_is_judged_unless_the_averaged_one_is_asked_for() -> None:
+def test_the_raw_policy_is_evaluated_unless_the_averaged_one_is_requested() -> None:
     with Evaluator(plan(Averaging), where="inline") as evaluator:
         both = torch.zeros(2 * size())
         both[0], both[size()] = 0.9, 0.1
@@ -131,7 +131,7 @@ def test_the_raw_policy_is_judged_unless_the_averaged_one_is_asked_for() -> None
         assert averaged.returns.tolist() == evaluator.measure(snapshot(0.1), 8).returns.tolist()
 
 
-def test_an_evaluation_comes_back_with_the_copy_it_judged() -> None:
+def test_an_evaluation_comes_back_with_its_snapshot() -> None:
     with Evaluator(plan(), where="inline") as evaluator:
         assert evaluator.poll() == []
         submitted = snapshot(0.5, updates=77)
@@ -143,7 +143,7 @@ def test_an_evaluation_comes_back_with_the_copy_it_judged() -> None:
     assert evaluation.mean == pytest.approx(evaluation.returns.mean())
 
 
-def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeeded(
+def test_the_next_evaluation_waits_for_its_share_of_a_core_unless_one_succeeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 100.0
@@ -166,7 +166,9 @@ def test_the_next_one_waits_until_it_takes_a_share_of_a_core_unless_one_succeede
         assert not evaluator.due()
 
 
-def test_with_a_core_of_its_own_it_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_core_of_its_own_the_evaluator_goes_on_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
     options = {"every_seconds": 0.0, "share": 1.0}
     with Evaluator(plan(**options), where="inline") as evaluator:
@@ -208,11 +210,12 @@ def test_all_rounds_of_a_confirmation_count_for_the_share_of_a_core(
         assert evaluator.due()
 
 
-def test_null_means_none_while_training() -> None:
+def test_every_seconds_null_means_no_evaluation_while_training() -> None:
     with Evaluator(plan(every_seconds=None), where="inline") as evaluator:
         assert not evaluator.due(in_a_row=1)
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_gives_the_same_returns() -> None:
     with Evaluator(plan(), where="inline") as here:
         expected = here.measure(snapshot(0.25), 6)
@@ -226,6 +229,7 @@ def test_a_process_of_its_own_gives_the_same_returns() -> None:
     assert judged.returns.tolist() == evaluation.returns.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("idle", [True, False])
 def test_a_killed_evaluation_process_is_replaced_and_its_request_sent_again(idle: bool) -> None:
     heard: list[str] = []
@@ -246,6 +250,7 @@ def test_a_killed_evaluation_process_is_replaced_and_its_request_sent_again(idle
     assert words == "the evaluation process was killed by SIGKILL, and is replaced"
 
 
+@pytest.mark.slow
 def test_a_measurement_of_thousands_of_episodes_passes_through_the_pipe() -> None:
     with Evaluator(plan(slots=500)) as evaluator:
         played = evaluator.measure(snapshot(0.0), 20_000)
@@ -262,6 +267,7 @@ def test_weights_of_another_agent_are_refused(other: Snapshot) -> None:
         evaluator.submit(other)
 
 
+@pytest.mark.slow
 def test_a_policy_that_cannot_act_ends_the_run_with_its_traceback() -> None:
     with Evaluator(plan(Broken)) as evaluator:
         evaluator.submit(snapshot(0.0))

@@ -27,11 +27,14 @@ def test_the_choices_of_a_run_are_found_again(tmp_path: Path) -> None:
     ).keys()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"choices": 3}', "[" * 100_000, "\xff"])
-def test_a_damaged_run_json_is_refused_in_a_sentence(text: str, tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(Damaged, match=r"run\.json is damaged"):
-        choices_of(tmp_path)
+def test_a_damaged_run_json_is_refused_in_a_sentence(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    for text in ["", "{", "[]", "{}", '{"choices": 3}', "[" * 100_000, "\xff"]:
+        with subtests.test(text[:9]):
+            (tmp_path / "run.json").write_bytes(text.encode("latin-1"))
+            with pytest.raises(Damaged, match=r"run\.json is damaged"):
+                choices_of(tmp_path)
 
 
 def test_a_policy_is_kept_with_what_rebuilds_it(tmp_path: Path) -> None:

@@ -16,17 +16,17 @@ from paradigms.session import origin as record
 from tests.jobs import job
 
 
-@pytest.mark.parametrize(
-    ("kind", "capacity"), [(Uniform, 10_000), (Prioritized, 10_000), (Rollout, 4)]
-)
-def test_the_size_of_a_full_replay_is_about_what_it_takes(kind: Any, capacity: int) -> None:
-    j = job(make_replay=functools.partial(kind, capacity=capacity), workers=2)
-    agent = j.make_agent(j.spec, seed=0, device="cpu")
-    Vector(agent)
-    spec = j.spec.with_extras(agent.extras)
-    replay = j.make_replay(spec, writers=2, num_envs=j.num_envs, rollout_length=j.rollout_length)
-    transitions = replay.nbytes if kind is Rollout else replay.ring.nbytes
-    assert record.replay_bytes(j, agent) == pytest.approx(transitions, rel=0.02)
+def test_the_size_of_a_full_replay_is_about_what_it_takes() -> None:
+    for kind, capacity in [(Uniform, 10_000), (Prioritized, 10_000), (Rollout, 4)]:
+        j = job(make_replay=functools.partial(kind, capacity=capacity), workers=2)
+        agent = j.make_agent(j.spec, seed=0, device="cpu")
+        Vector(agent)
+        spec = j.spec.with_extras(agent.extras)
+        replay = j.make_replay(
+            spec, writers=2, num_envs=j.num_envs, rollout_length=j.rollout_length
+        )
+        transitions = replay.nbytes if kind is Rollout else replay.ring.nbytes
+        assert record.replay_bytes(j, agent) == pytest.approx(transitions, rel=0.02)
 
 
 def test_the_header_builds_no_replay() -> None:

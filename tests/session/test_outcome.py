@@ -84,18 +84,18 @@ def test_an_unconfirmed_policy_gives_way_to_the_next_that_began_three_in_a_row()
     assert result["share_above_threshold"] == pytest.approx(3 / 4)
 
 
-def test_a_run_that_asks_while_it_trains_goes_on_until_a_policy_is_confirmed() -> None:
+def test_a_run_that_confirms_while_it_trains_goes_on_until_a_policy_is_confirmed() -> None:
     outcome = followed([110, 110, 110])
-    asked = outcome.unconfirmed()
-    assert asked is not None
-    assert not outcome.confirm(replace(evaluation(99, asked.version), confirming=True))
+    pending = outcome.unconfirmed()
+    assert pending is not None
+    assert not outcome.confirm(replace(evaluation(99, pending.version), confirming=True))
     assert outcome.unconfirmed() is None, "the next one needs three in a row of its own"
     for at in (3, 4, 5):
         outcome.add(evaluation(110, at))
-    asked = outcome.unconfirmed()
-    assert asked is not None
-    assert asked.version == 3
-    assert outcome.confirm(replace(evaluation(120, asked.version), confirming=True))
+    pending = outcome.unconfirmed()
+    assert pending is not None
+    assert pending.version == 3
+    assert outcome.confirm(replace(evaluation(120, pending.version), confirming=True))
     assert outcome.unconfirmed() is None
     ask = measuring({1: 125.0, 5: 130.0})
     outcome.measure(evaluation(0, 5).snapshot, 100, ask)
@@ -114,7 +114,7 @@ def test_a_run_that_ends_before_a_policy_is_confirmed_is_not_solved() -> None:
         assert not result["solved"]
         assert result["seconds_to_threshold"] is None
         assert result["confirmed_return"] == 99
-        assert after.unconfirmed() is None, "what was refuted is not asked again"
+        assert after.unconfirmed() is None, "what was refuted is not confirmed again"
 
 
 def test_a_run_that_ends_when_a_later_policy_is_confirmed_says_which() -> None:
@@ -196,15 +196,15 @@ def test_without_a_threshold_nothing_is_solved() -> None:
     assert result["best_return"] == 1e9
 
 
-@pytest.mark.parametrize(
-    ("final", "best", "random", "share"),
-    [(90, 100, 0, 0.9), (-20, -10, -110, 0.9), (5, 5, 10, None), (5, 5, None, None)],
-)
-def test_retention(final: float, best: float, random: float | None, share: float | None) -> None:
-    assert retention(final, best, random) == (None if share is None else pytest.approx(share))
+RETENTIONS = [(90, 100, 0, 0.9), (-20, -10, -110, 0.9), (5, 5, 10, None), (5, 5, None, None)]
 
 
-def test_it_goes_on_after_a_checkpoint_as_if_nothing_had_been(tmp_path: Path) -> None:
+def test_retention_is_the_final_share_of_the_best_return_above_random() -> None:
+    for final, best, random, share in RETENTIONS:
+        assert retention(final, best, random) == (None if share is None else pytest.approx(share))
+
+
+def test_the_outcome_goes_on_after_a_checkpoint_as_before(tmp_path: Path) -> None:
     means = [90, 110, 120, 130, 60, 140, 150, 160.0]
     whole = followed(means)
     for cut in range(len(means)):

@@ -73,28 +73,32 @@ def test_a_policy_of_format_1_has_no_digest_and_is_read(tmp_path: Path) -> None:
     assert load_policy(path)[0].version == 5
 
 
-@pytest.mark.parametrize(
-    ("other", "words"),
-    [
-        ({"floats": torch.full((3,), torch.nan)}, "not a finite vector"),
-        ({"floats": torch.zeros(2, 2)}, "not a finite vector"),
-        ({"part": "all"}, "the part all"),
-    ],
-)
-def test_what_is_no_policy_is_refused(other: dict[str, Any], words: str, tmp_path: Path) -> None:
-    path = tmp_path / "best.safetensors"
-    save_policy(path, policy(**other), {})
-    with pytest.raises(Damaged, match=words):
-        load_policy(path)
+NO_POLICIES = [
+    ({"floats": torch.full((3,), torch.nan)}, "not a finite vector"),
+    ({"floats": torch.zeros(2, 2)}, "not a finite vector"),
+    ({"part": "all"}, "the part all"),
+]
 
 
-@pytest.mark.parametrize("text", ["{}", "[]", "null", "[" * 100_000, '{"format": 2}', "\xff"])
-def test_a_json_that_describes_no_policy_is_refused(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "best.safetensors"
-    save_policy(path, policy(), {})
-    path.with_suffix(".json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(Damaged, match="cannot be read as a policy"):
-        load_policy(path)
+def test_what_is_no_policy_is_refused(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for other, words in NO_POLICIES:
+        with subtests.test(words):
+            path = tmp_path / "best.safetensors"
+            save_policy(path, policy(**other), {})
+            with pytest.raises(Damaged, match=words):
+                load_policy(path)
+
+
+def test_a_json_that_describes_no_policy_is_refused(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    for text in ["{}", "[]", "null", "[" * 100_000, '{"format": 2}', "\xff"]:
+        with subtests.test(text[:9]):
+            path = tmp_path / "best.safetensors"
+            save_policy(path, policy(), {})
+            path.with_suffix(".json").write_bytes(text.encode("latin-1"))
+            with pytest.raises(Damaged, match="cannot be read as a policy"):
+                load_policy(path)
 
 
 def test_a_policy_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run is asked to stop once, for the first reason that holds."""
+"""A run is stopped once, for the first reason that holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_run_with_no_other_limit_stops_when_its_env_steps_are_spent() -> None:
     assert (stop.reason, stop.error) == ("budget", "")
 
 
-def test_a_run_is_asked_to_stop_once() -> None:
+def test_a_run_is_stopped_once_for_the_first_reason() -> None:
     stop = reason(2.0)
     assert [stop.due(seconds, solved=False) for seconds in (1.9, 2.0, 2.1)] == [False, True, False]
     assert stop.reason == "budget"

@@ -147,12 +147,12 @@ def test_what_a_lone_worker_did_is_taken_over_whole(rule: Damped | Delta) -> Non
 
 
 @pytest.mark.parametrize("rule", [Damped(1.0), Delta(0.0)], ids=["damped by 1", "delta of scale 0"])
-@pytest.mark.parametrize("alone", [True, False])
-def test_nothing_moves_not_even_by_a_nan(rule: Damped | Delta, alone: bool) -> None:
-    c, (b, w) = learner(), worker()
-    before = c.floats.clone()
-    rule(c, b, w.fill_(math.nan), made=4, alone=alone)
-    assert torch.equal(c.floats, before)
+def test_nothing_moves_not_even_by_a_nan(rule: Damped | Delta) -> None:
+    for alone in (True, False):
+        c, (b, w) = learner(), worker()
+        before = c.floats.clone()
+        rule(c, b, w.fill_(math.nan), made=4, alone=alone)
+        assert torch.equal(c.floats, before)
 
 
 def test_a_second_workers_delta_is_on_top_of_the_firsts() -> None:
@@ -176,25 +176,26 @@ def test_a_target_follows_a_merge_as_it_follows_that_many_updates(made: int, tau
     assert reads(c, "target") == pytest.approx(target, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("merge", "workers", "share"),
-    [
-        ("delta", 1, 1.0),
-        ("delta", 2, 1 / math.sqrt(2)),
-        ("delta", 3, 1.25 / 3),
-        ("delta", 4, 0.3125),
-        ("delta", 5, 0.25),
-        ("delta", 10, 0.125),
-        ("mean", 5, 0.2),
-        ("elastic", 3, 0.3),
-        ("damped", 5, 0.25),
-    ],
-)
-def test_the_default_share_by_number_of_workers(merge: str, workers: int, share: float) -> None:
-    rule = make_rule(merge, damping=0.75, scale=None, workers=workers)
-    assert isinstance(rule, Damped | Delta | Elastic)
-    assert rule.a == pytest.approx(share)
-    assert rule.keeps_own == (merge == "elastic")
+SHARES = [
+    ("delta", 1, 1.0),
+    ("delta", 2, 1 / math.sqrt(2)),
+    ("delta", 3, 1.25 / 3),
+    ("delta", 4, 0.3125),
+    ("delta", 5, 0.25),
+    ("delta", 10, 0.125),
+    ("mean", 5, 0.2),
+    ("elastic", 3, 0.3),
+    ("damped", 5, 0.25),
+]
+
+
+def test_the_default_share_by_number_of_workers(subtests: pytest.Subtests) -> None:
+    for merge, workers, share in SHARES:
+        with subtests.test(merge, workers=workers):
+            rule = make_rule(merge, damping=0.75, scale=None, workers=workers)
+            assert isinstance(rule, Damped | Delta | Elastic)
+            assert rule.a == pytest.approx(share)
+            assert rule.keeps_own == (merge == "elastic")
 
 
 def test_settings_that_mean_nothing_are_refused_in_a_sentence() -> None:
@@ -204,12 +205,12 @@ def test_settings_that_mean_nothing_are_refused_in_a_sentence() -> None:
         make_rule("average", damping=0.8, scale=None, workers=2)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_one_number_that_is_not_finite_is_found(bad: float) -> None:
-    floats = torch.ones(1000)
-    assert finite(floats)
-    floats[777] = bad
-    assert not finite(floats)
+def test_one_number_that_is_not_finite_is_found() -> None:
+    for bad in [math.nan, math.inf, -math.inf]:
+        floats = torch.ones(1000)
+        assert finite(floats)
+        floats[777] = bad
+        assert not finite(floats)
 
 
 def test_targets_follow_after_more_updates_than_a_float32_can_count() -> None:

@@ -1,4 +1,4 @@
-"""Weights between one writer and its readers: whole versions, newest first, as old as asked for.
+"""Weights between one writer and its readers: whole versions, newest first, as old as requested.
 What arrives is exact: tests/laws/test_publish_and_merge_are_exact.py."""
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _vector(vector: Plain) -> Vector:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 5), max_size=20), st.integers(0, 9), st.integers(2, 4))
-def test_a_reader_gets_the_newest_version_that_is_as_many_updates_old_as_asked_for(
+def test_a_reader_gets_the_newest_version_that_is_as_many_updates_old_as_requested(
     gaps: list[int], policy_lag: int, spare: int
 ) -> None:
     writer, reader = Plain(), Plain()
@@ -75,8 +75,7 @@ def test_a_reader_gets_the_newest_version_that_is_as_many_updates_old_as_asked_f
     assert channel.torn == 0
 
 
-@pytest.mark.parametrize("policy_lag", [0, 2])
-@pytest.mark.parametrize("late", [1, 2, 3, 7])
+@pytest.mark.parametrize(("late", "policy_lag"), [(1, 0), (2, 2), (3, 0), (3, 2), (7, 2)])
 def test_a_version_that_was_overwritten_while_it_was_read_is_read_again(
     late: int, policy_lag: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,6 +138,7 @@ class Reader(Role):
         link.report({"reads": reads, "whole": whole, "last": last})
 
 
+@pytest.mark.slow
 def test_a_version_is_never_torn_however_fast_the_writer_is() -> None:
     """Two slots only: the writer comes round to the one that is read with every second version."""
     size, enough = 100_000, Shared(1, bool)
@@ -146,12 +146,12 @@ def test_a_version_is_never_torn_however_fast_the_writer_is() -> None:
     crew = Crew()
     crew.add("writer", Writer, channel, size, enough)
     crew.add("reader", Reader, channel, size, enough)
-    told: dict[str, int] = {}
+    counts: dict[str, int] = {}
     with crew:
         for report in crew.run():
-            told |= report.data if report.kind == "metrics" else {}
-    assert told["whole"] == 2 * told["reads"] >= 2 * PULLS
-    assert 0 < told["last"] <= told["published"]
+            counts |= report.data if report.kind == "metrics" else {}
+    assert counts["whole"] == 2 * counts["reads"] >= 2 * PULLS
+    assert 0 < counts["last"] <= counts["published"]
 
 
 def test_bound_weights_are_one_vector_for_all() -> None:
