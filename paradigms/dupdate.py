@@ -150,7 +150,7 @@ class Worker(Role):
         with parts.ledger.timed("collecting", rank):
             fragment = self.actor.collect(event.read)
         added = parts.replay.add(fragment)
-        parts.ledger.collected(rank, fragment.steps, self.actor.take_episodes())
+        parts.ledger.collected(rank, fragment.n_valid, self.actor.take_episodes())
         self.tasks.report(rank, base=event.read, count=added, heads=parts.replay.heads())
 
     def train(self, link: Link, task: Task) -> None:

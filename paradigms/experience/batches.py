@@ -32,7 +32,7 @@ class Samples:
     ) -> None:
         self.replay, self.batches, self.size, self.seed = replay, batches, size, seed
         self.device = device
-        self._table = Shared((workers, batches * size * replay.layout.drawn.itemsize), np.uint8)
+        self._table = Shared((workers, batches * size * replay.layout.sampled.itemsize), np.uint8)
         self._priority = Shared((workers, batches, size), np.float32)
         self._heard = Shared(workers, np.int64)  # batches of the task that have a priority
         self._sent = Shared(1, np.int64)
@@ -40,11 +40,11 @@ class Samples:
     @property
     def bytes_moved(self) -> int:
         """Bytes of all batches that were sent."""
-        return int(self._sent.array[0]) * self.size * int(self.replay.layout.drawn.itemsize)
+        return int(self._sent.array[0]) * self.size * int(self.replay.layout.sampled.itemsize)
 
     def table(self, rank: int) -> np.ndarray:
         """What the worker was sent: structured [batches, size]."""
-        transitions: np.ndarray = self._table.array[rank].view(self.replay.layout.drawn)
+        transitions: np.ndarray = self._table.array[rank].view(self.replay.layout.sampled)
         return transitions.reshape(self.batches, self.size)
 
     def send(self, rank: int, first: int, learns: int, *, heads: np.ndarray) -> None:

@@ -90,10 +90,10 @@ class Rollout:
     def add(self, fragment: Fragment) -> int:
         """Takes a fragment in and returns its valid transitions; 0 for one that was here before."""
         if fragment.number < self._ring.sent[fragment.rank]:
-            self._duplicated.array[fragment.rank] += fragment.steps
+            self._duplicated.array[fragment.rank] += fragment.n_valid
             return 0
         self._put(fragment)
-        return fragment.steps
+        return fragment.n_valid
 
     def sample(
         self,

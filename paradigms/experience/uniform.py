@@ -93,7 +93,7 @@ class Uniform:
         """Stores the valid transitions once and returns their number; one seen before is
         dropped."""
         if fragment.number < self._next_number.array[fragment.rank]:
-            self._duplicated.array[fragment.rank] += fragment.steps
+            self._duplicated.array[fragment.rank] += fragment.n_valid
             return 0
         ring, last = self.ring.transitions, self.ring.last
         added = 0

@@ -96,7 +96,7 @@ class Actor:
             self.steps += self.action_repeat * int(valid.sum())
         transitions["version"] = version
         fragment.next_obs[...] = self.obs
-        fragment.number, fragment.steps = self.number, int(transitions["valid"].sum())
+        fragment.number, fragment.n_valid = self.number, int(transitions["valid"].sum())
         self.number += 1
         shown = (transitions["reward"], transitions["obs"], fragment.final_obs, fragment.next_obs)
         if not all(np.isfinite(numbers).all() for numbers in shown):

@@ -30,7 +30,7 @@ def filled() -> tuple[Noting, Samples]:
             fragment.transitions[name] = np.random.default_rng(rank).normal(
                 size=fragment.transitions[name].shape
             )
-        fragment.transitions["valid"], fragment.steps = True, 8
+        fragment.transitions["valid"], fragment.n_valid = True, 8
         replay.add(fragment)
     return replay, Samples(replay, workers=2, batches=3, size=5, seed=7, device="cpu")
 
@@ -47,7 +47,7 @@ def test_a_worker_gets_what_it_would_have_drawn() -> None:
         for name in drawn:
             assert drawn[name].dtype == got[name].dtype
             assert torch.equal(drawn[name], got[name])
-    assert samples.bytes_moved == 3 * 5 * replay.layout.drawn.itemsize
+    assert samples.bytes_moved == 3 * 5 * replay.layout.sampled.itemsize
 
 
 def test_a_task_is_begun_anew_by_whoever_takes_it_over() -> None:
@@ -92,7 +92,7 @@ def test_every_replay_that_keeps_rows_fills_all_columns(agent: str) -> None:
     job = AGENTS[agent].job()
     replay = job.make_replay(job.spec, writers=1, num_envs=1, rollout_length=4, n_step=1, gamma=0.9)
     fragment = replay.layout.empty(0)
-    fragment.transitions["valid"], fragment.steps = True, 4
+    fragment.transitions["valid"], fragment.n_valid = True, 4
     replay.add(fragment)
     columns = replay.columns(2, torch.Generator(), replay.heads())
-    assert set(columns) == set(replay.layout.drawn.names)
+    assert set(columns) == set(replay.layout.sampled.names)

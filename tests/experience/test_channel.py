@@ -28,7 +28,7 @@ def fragment(rank: int, number: int, layout: Layout = LAYOUT) -> Fragment:
     made.data[...] = np.zeros((), layout.fragment)
     made.transitions["obs"], made.transitions["reward"] = number, -number
     made.next_obs[...], made.final_obs[...] = number + 1, number + 2
-    made.number, made.steps = number, rank
+    made.number, made.n_valid = number, rank
     return made
 
 

@@ -126,7 +126,7 @@ def test_the_best_are_kept_and_drawn_as_they_were(
         if what == "replace":
             model.replace_actor(rank)
         model.fill(fragments[rank], ends, next_step=next_step)
-        assert replay.add(fragments[rank]) == fragments[rank].steps
+        assert replay.add(fragments[rank]) == fragments[rank].n_valid
         if what == "add twice":
             assert replay.add(fragments[rank]) == 0
         offered.look(rank)

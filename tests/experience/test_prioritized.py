@@ -146,7 +146,7 @@ def test_new_rows_have_their_own_priority_if_the_agent_emits_one() -> None:
     fragment = replay.layout.empty(0)
     fragment.transitions["valid"] = True
     fragment.transitions["priority"] = [[1, 2], [3, 4], [5, 6]]
-    fragment.steps = 6
+    fragment.n_valid = 6
     replay.add(fragment)
     assert chi_square(many(replay), {i: i + 1.0 for i in range(6)}) < 3
 

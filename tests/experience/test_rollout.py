@@ -43,7 +43,7 @@ def fragment(replay: Rollout, rank: int, number: int) -> Fragment:
     made.next_obs[:, 0] = TURN + 10 * np.arange(ENVS)
     made.final_obs[..., 0] = -1 - np.arange(TURN)[:, None]
     made.data["memory"][:, 0] = [100 * rank, 100 * rank + 1]
-    made.number, made.steps = number, TURN * ENVS
+    made.number, made.n_valid = number, TURN * ENVS
     return made
 
 
@@ -137,7 +137,7 @@ def test_an_end_shows_its_own_last_observation_and_termination_discounts_by_0(
 def test_rows_that_were_made_up_weigh_nothing_and_are_not_counted() -> None:
     replay = make(writers=1, capacity=1)
     made = fragment(replay, 0, 0)
-    made.transitions["valid"][1, 0], made.steps = False, TURN * ENVS - 1
+    made.transitions["valid"][1, 0], made.n_valid = False, TURN * ENVS - 1
     assert replay.add(made) == TURN * ENVS - 1
     weight = replay.sample(0, GENERATOR).weight
     assert weight.tolist() == [[1, 1], [0, 1], [1, 1]]

@@ -47,11 +47,11 @@ def test_whatever_is_sampled_is_what_a_list_remembers(
         if what == "replace":
             model.replace_actor(rank)
         model.fill(fragments[rank], ends, next_step=next_step)
-        assert replay.add(fragments[rank]) == fragments[rank].steps
+        assert replay.add(fragments[rank]) == fragments[rank].n_valid
         if what == "add twice":
             duplicated = replay.duplicated
             assert replay.add(fragments[rank]) == 0
-            assert replay.duplicated == duplicated + fragments[rank].steps
+            assert replay.duplicated == duplicated + fragments[rank].n_valid
 
         heads = replay.heads()
         assert_array_equal(heads, model.heads())

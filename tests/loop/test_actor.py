@@ -111,7 +111,7 @@ def test_only_next_step_makes_steps_up_and_they_do_not_count() -> None:
         fragments = collected(actor, 10)
         valid = sum(fragment.transitions["valid"].sum() for fragment in fragments)
         made_up[mode] = 10 * 8 * 2 - valid
-        assert sum(fragment.steps for fragment in fragments) == actor.steps == valid
+        assert sum(fragment.n_valid for fragment in fragments) == actor.steps == valid
         for fragment in fragments:
             invalid = fragment.transitions[~fragment.transitions["valid"]]
             for name in ("terminated", "truncated", "is_first"):
@@ -195,7 +195,7 @@ def test_whoever_takes_over_goes_on_counting() -> None:
     actor.resume(7, 100)
     (fragment,) = collected(actor, 1)
     assert fragment.number == 7
-    assert actor.steps == 100 + fragment.steps
+    assert actor.steps == 100 + fragment.n_valid
     assert fragment.transitions["is_first"][0].all()
 
 
