@@ -1,8 +1,9 @@
-"""The actor gives the same transitions in all autoreset modes: those of the Counting world's own
-rules."""
+"""The actor gives the same transitions in all autoreset modes: those that the rules of the
+Counting env say."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -15,16 +16,17 @@ from numpy.testing import assert_array_equal
 from agents.base import Acted, Agent, State
 from envs.counting import Counting
 from envs.make import describe
+from paradigms.errors import Failed, NotFinite
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.loop.actor import Actor
 from tests.counting import Counter, life, rule
-from tests.jobs import job, laid, sac, world
+from tests.jobs import PARADIGMS, job, laid, run, sac, world
 
 MODES = ("next_step", "same_step", "disabled")
 
 
 class Looker(Counter):
-    """Also remembers what it was shown."""
+    """Also remembers the arguments of `act`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -71,7 +73,7 @@ def streams(fragments: list[Fragment]) -> list[np.ndarray]:
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(MODES), st.integers(1, 13), st.integers(1, 3), st.integers(1, 8))
-def test_valid_rows_are_the_worlds_own_transitions(
+def test_valid_transitions_are_those_of_the_env(
     mode: str, rollout_length: int, num_envs: int, fragments: int
 ) -> None:
     actor = make(mode, rollout_length=rollout_length, num_envs=num_envs)
@@ -104,23 +106,23 @@ def test_next_obs_is_what_the_envs_show_after_the_last_step(mode: str) -> None:
         assert_array_equal(one.next_obs, two.transitions["obs"][0])
 
 
-def test_only_next_step_makes_steps_up_and_they_do_not_count() -> None:
-    made_up = {}
+def test_only_next_step_has_reset_steps_and_they_do_not_count() -> None:
+    reset_steps = {}
     for mode in MODES:
         actor = make(mode)
         fragments = collected(actor, 10)
         valid = sum(fragment.transitions["valid"].sum() for fragment in fragments)
-        made_up[mode] = 10 * 8 * 2 - valid
+        reset_steps[mode] = 10 * 8 * 2 - valid
         assert sum(fragment.n_valid for fragment in fragments) == actor.steps == valid
         for fragment in fragments:
             invalid = fragment.transitions[~fragment.transitions["valid"]]
             for name in ("terminated", "truncated", "is_first"):
                 assert not invalid[name].any()
-    assert made_up["same_step"] == made_up["disabled"] == 0 < made_up["next_step"]
+    assert reset_steps["same_step"] == reset_steps["disabled"] == 0 < reset_steps["next_step"]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_state_starts_anew_with_every_episode(mode: str) -> None:
+def test_the_agents_state_is_reset_with_every_episode(mode: str) -> None:
     actor = make(mode, agent=Looker)
     fragments = collected(actor, 10)
     ages = np.array(actor.agent.states).reshape(10, 8, 2)  # type: ignore[attr-defined]
@@ -142,23 +144,23 @@ def test_returns_and_lengths_are_those_of_finished_episodes(mode: str) -> None:
     assert actor.take_episodes() == []
 
 
-def test_rows_have_the_version_and_fragments_are_numbered() -> None:
+def test_transitions_have_the_version_and_fragments_are_numbered() -> None:
     fragments = collected(make(rank=0), 3, version=40)
     assert [fragment.number for fragment in fragments] == [0, 1, 2]
     for fragment, version in zip(fragments, (40, 41, 42), strict=True):
         assert (fragment.transitions["version"] == version).all()
 
 
-def test_exploration_is_asked_for_every_env_by_its_place_among_all() -> None:
-    asked: list[tuple[int, int, int]] = []
+def test_explore_is_called_with_the_index_of_every_env_among_all() -> None:
+    calls: list[tuple[int, int, int]] = []
 
     def explore(steps: int, index: int, count: int) -> float:
-        asked.append((steps, index, count))
+        calls.append((steps, index, count))
         return index / 10
 
     actor = make("same_step", rollout_length=4, agent=Looker, explore=explore, rank=2, workers=3)
     collected(actor, 2)
-    assert asked == [(0, 4, 6), (0, 5, 6), (3 * 8, 4, 6), (3 * 8, 5, 6)]
+    assert calls == [(0, 4, 6), (0, 5, 6), (3 * 8, 4, 6), (3 * 8, 5, 6)]
     looker: Any = actor.agent
     assert looker.explored == [[pytest.approx(0.4), pytest.approx(0.5)]] * 8
 
@@ -190,7 +192,7 @@ def test_draws_depend_on_seed_rank_and_number_of_the_fragment_alone() -> None:
         assert not np.isin(first, other).any()
 
 
-def test_whoever_takes_over_goes_on_counting() -> None:
+def test_a_replaced_actor_continues_the_counts() -> None:
     actor = make()
     actor.resume(7, 100)
     (fragment,) = collected(actor, 1)
@@ -199,7 +201,7 @@ def test_whoever_takes_over_goes_on_counting() -> None:
     assert fragment.transitions["is_first"][0].all()
 
 
-def test_episodes_are_given_up_and_worlds_renewed_when_it_is_due() -> None:
+def test_episodes_are_truncated_and_envs_renewed_every_so_many_env_steps() -> None:
     worlds, built = world("Counting", autoreset="same_step"), [0]
 
     def renew() -> Any:
@@ -218,15 +220,75 @@ def test_episodes_are_given_up_and_worlds_renewed_when_it_is_due() -> None:
         assert fragments[at].transitions["is_first"][0].all()
 
 
-def test_a_nan_is_an_error_that_names_the_worker_and_the_setting() -> None:
+def test_a_nan_of_the_env_is_an_error_that_names_the_worker_and_the_setting() -> None:
+    """Although the policy's outputs at the following steps are not finite either."""
     worlds = world("Fault", kwargs={"kind": "nan", "at": 5})
-    actor = make(worlds=worlds, rank=3, workers=4)
-    with pytest.raises(FloatingPointError, match=r"worker 3 returned a NaN .* check env.id"):
+    actor = make(worlds=worlds, rank=3, workers=4, agent=Echo)
+    with pytest.raises(NotFinite, match=r"env of worker 3 returned a NaN .* check env.id"):
         actor.collect(0)
 
 
+def test_a_nan_of_the_first_observation_is_blamed_on_the_env() -> None:
+    actor = make(agent=Echo)
+    actor.obs[...] = np.nan
+    with pytest.raises(NotFinite, match="env of worker 0"):
+        actor.collect(0)
+
+
+class Echo(Counter):
+    """Its actions are NaN where its observations are, and in its `broken` call and later."""
+
+    calls, broken, output = 0, 1000, "action"
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        acted, self.calls = super().act(obs, state, explore), self.calls + 1
+        bad = np.isnan(obs[:, 0])
+        bad[-1] |= self.calls >= self.broken
+        if self.output == "action":
+            return acted._replace(action=np.where(bad[:, None], np.nan, acted.action))
+        extras = {**acted.extras, "twice": np.where(bad[:, None], np.nan, acted.extras["twice"])}
+        return acted._replace(extras=extras)
+
+
+@pytest.mark.parametrize("output", ["action", "twice"])
+@pytest.mark.parametrize("broken", [1, 5])
+def test_a_nan_of_the_policy_is_an_error_that_names_the_learning_rate(
+    broken: int, output: str
+) -> None:
+    actor = make(rank=3, workers=4, agent=Echo)
+    agent: Any = actor.agent
+    agent.broken, agent.output = broken, output
+    with pytest.raises(
+        NotFinite, match=rf"policy of worker 3 .*\({output}\).* agent\.lr"
+    ) as caught:
+        actor.collect(0)
+    assert "env.id" not in str(caught.value)
+
+
+def test_no_action_of_a_broken_policy_reaches_the_env() -> None:
+    """Some envs abort the process at a NaN."""
+    actor = make(agent=Echo)
+    agent: Any = actor.agent
+    agent.broken = 1
+    steps = actor.env.step
+    taken: list[Any] = []
+    actor.env.step = lambda action: taken.append(action) or steps(action)  # type: ignore
+    with pytest.raises(NotFinite):
+        actor.collect(0)
+    assert not taken
+
+
+@pytest.mark.parametrize("name", ["sequential", "dcollect", "hogwild"])
+def test_a_run_whose_policy_has_diverged_ends_at_once(name: str) -> None:
+    """Without replacing the worker, whose next policy would be no better."""
+    diverging = job(agent=functools.partial(sac, lr=1e30), max_ahead=8)
+    with pytest.raises((NotFinite, Failed), match=r"lower agent\.lr") as caught:
+        run(PARADIGMS[name], diverging)
+    assert "restarts" not in str(caught.value)
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("at", [4, 7], ids=["in the middle", "at the last step of a turn"])
+@pytest.mark.parametrize("at", [4, 7], ids=["in the middle", "at the last step"])
 @pytest.mark.parametrize("ends", [False, True])
 def test_a_nan_observation_alone_is_noticed(
     ends: bool, at: int, mode: str, monkeypatch: pytest.MonkeyPatch
