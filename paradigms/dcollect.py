@@ -88,7 +88,7 @@ class ActorWorker(Role):
             # Send before counting: if the worker dies here, its replacement sends this fragment
             # again and the replay drops the duplicate.
             channel.put(fragment)
-            ledger.collected(rank, fragment.steps, actor.take_episodes())
+            ledger.collected(rank, fragment.n_valid, actor.take_episodes())
             if evaluation is not None and evaluation.due(actor.steps):
                 link.report(evaluation.run())
         actor.env.close()

@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le
 
 from paradigms.base import Job, Progress, Result
-from paradigms.experience.batches import Samples
-from paradigms.loop.build import Components, make_agent, make_samples, whose
+from paradigms.experience.batches import DrawnBatches
+from paradigms.loop.build import Components, make_agent, make_drawn_batches, whose
 from paradigms.loop.drive import Driver
 from paradigms.loop.episodes import EvaluationTask
 from paradigms.loop.every import Every
@@ -89,7 +89,7 @@ class DUpdate:
         tasks = Tasks(job.workers, parts.replay.streams, run.vector)
         tasks.know(parts.replay.heads())  # a resumed run's
         rule = make_rule(self.merge, damping=self.damping, scale=self.scale, workers=job.workers)
-        samples = make_samples(self.sample_from, job, parts.replay, self.task_updates)
+        samples = make_drawn_batches(self.sample_from, job, parts.replay, self.task_updates)
         choose = make_chooser(self.tasks, self.shares)(
             parts.pace, self.task_updates, seed=job.seed, evaluate=job.evaluation.where == "worker"
         )
@@ -114,11 +114,11 @@ class Worker(Role):
         tasks: Tasks,
         keeps_own: bool,
         ranks: tuple[int, ...] | None,
-        samples: Samples | None,
+        samples: DrawnBatches | None,
     ) -> None:
         self.components, self.rank = components, rank
         self.weights, self.tasks, self.keeps_own, self.ranks = weights, tasks, keeps_own, ranks
-        self.sent = None if samples is None else samples.of(rank)
+        self.sent = None if samples is None else samples.received(rank)
 
     def run(self, link: Link) -> None:
         parts, rank, tasks = self.components, self.rank, self.tasks
@@ -150,7 +150,7 @@ class Worker(Role):
         with parts.ledger.timed("collecting", rank):
             fragment = self.actor.collect(event.read)
         added = parts.replay.add(fragment)
-        parts.ledger.collected(rank, fragment.steps, self.actor.take_episodes())
+        parts.ledger.collected(rank, fragment.n_valid, self.actor.take_episodes())
         self.tasks.report(rank, base=event.read, count=added, heads=parts.replay.heads())
 
     def train(self, link: Link, task: Task) -> None:
@@ -197,7 +197,7 @@ class Averager(Role):
         tasks: Tasks,
         rule: Rule,
         choose: Chooser,
-        samples: Samples | None,
+        samples: DrawnBatches | None,
     ) -> None:
         self.components, self.weights, self.tasks = components, weights, tasks
         self.rule, self.choose, self.samples = rule, choose, samples

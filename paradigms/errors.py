@@ -8,6 +8,7 @@
         Diverged              a re-execution did something that its journal does not have
                               (RuntimeError)
         NotFinite             a NaN or an infinity where a number is needed (FloatingPointError)
+          PolicyNotFinite     one that a policy returned: training has diverged
         Full                  a bounded buffer has no space: check before you put (BufferError)
         Empty                 a buffer has nothing to take: check before you take (BufferError)
         Damaged               a checkpoint or policy file is not what was written
@@ -26,7 +27,10 @@ from __future__ import annotations
 
 
 class PacelineError(Exception):
-    """Root of this library's errors."""
+    """Root of this library's errors. restart_helps: whether a role that raises it may be replaced
+    by a new one, or would meet it again."""
+
+    restart_helps = True
 
 
 class Failed(PacelineError, RuntimeError):
@@ -63,6 +67,13 @@ class Diverged(PacelineError, RuntimeError):
 
 class NotFinite(PacelineError, FloatingPointError):
     """A NaN or an infinity (or a negative priority); the message names the setting to change."""
+
+
+class PolicyNotFinite(NotFinite):
+    """A NaN or an infinity that a policy returned for finite observations. The message names the
+    learning rate. A new role would have the same weights, so that a crew does not replace it."""
+
+    restart_helps = False
 
 
 class Full(PacelineError, BufferError):

@@ -81,7 +81,7 @@ class HogwildWorker(Role):
         while link.go(until=lambda: pace.spent(rank)):
             with ledger.timed("collecting", rank):
                 fragment = actor.collect(version=ledger.total("updates"))
-            ledger.collected(rank, fragment.steps, actor.take_episodes())
+            ledger.collected(rank, fragment.n_valid, actor.take_episodes())
             ledger.stored(rank, parts.replay.add(fragment), fragment.version)
 
             learner.reached(pace.progress())

@@ -33,7 +33,7 @@ class Sequential:
         while not pace.spent() and not run.stopping:
             with ledger.timed("collecting", rank=0):
                 fragment = actor.collect(version=ledger.total("updates"))
-            ledger.collected(0, fragment.steps, actor.take_episodes())
+            ledger.collected(0, fragment.n_valid, actor.take_episodes())
             ledger.stored(0, parts.replay.add(fragment), fragment.version)
 
             learner.reached(pace.progress())

@@ -1,4 +1,9 @@
-"""The learner's samples: batches that one process draws and others learn from."""
+"""Batches that the learner draws from the replay and workers learn from, in shared memory.
+
+Needed where one process has to draw for several: prioritized replay under dupdate with more than
+one worker, because the sum trees of priorities are private to the process that draws. With other
+replays that keep transitions, paradigm.sample_from=learner chooses it.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +19,15 @@ from paradigms.experience.uniform import Uniform
 from paradigms.runtime.memory import Shared
 
 
-class Samples:
-    """A table in shared memory for each worker: `batches` batches of `size` transitions, and how
-    much each of these transitions surprised.
+class DrawnBatches:
+    """For each worker a table of `batches` batches of `size` transitions, and their priorities.
 
-        samples.send(rank, 640, 16, heads=heads)    # the learner: task of learns 640 to 655
-        samples.of(rank).sample(...)                # the worker, once a learn
-        samples.of(rank).update(index, priority)    # the worker, where the agent says
-        samples.apply_priorities(rank)                     # the learner, when it is done
+        drawn.send(rank, 640, 16, heads=heads)    # the learner: calls 640 to 655 of `learn`
+        source = drawn.received(rank)             # the worker; then source.sample and source.update
+        drawn.apply_priorities(rank)              # the learner, when the task is done
 
-    Whoever hands out the tasks sees to it that a table has one user at a time. Only the learner
-    ever draws, so that a replay with a sum tree in one process serves all workers.
+    Nothing blocks: the tasks of dupdate (see loop/tasks.py) see to it that the learner and the
+    worker never use a table at the same time. seed: of the draws. device: where batches are put.
     """
 
     def __init__(
@@ -32,40 +35,45 @@ class Samples:
     ) -> None:
         self.replay, self.batches, self.size, self.seed = replay, batches, size, seed
         self.device = device
-        self._table = Shared((workers, batches * size * replay.layout.drawn.itemsize), np.uint8)
+        self._table = Shared((workers, batches * size * replay.layout.sampled.itemsize), np.uint8)
         self._priority = Shared((workers, batches, size), np.float32)
-        self._heard = Shared(workers, np.int64)  # batches of the task that have a priority
+        self._updated = Shared(workers, np.int64)  # batches of the task that have priorities
         self._sent = Shared(1, np.int64)
 
     @property
     def bytes_moved(self) -> int:
         """Bytes of all batches that were sent."""
-        return int(self._sent.array[0]) * self.size * int(self.replay.layout.drawn.itemsize)
+        return int(self._sent.array[0]) * self.size * int(self.replay.layout.sampled.itemsize)
 
     def table(self, rank: int) -> np.ndarray:
-        """What the worker was sent: structured [batches, size]."""
-        transitions: np.ndarray = self._table.array[rank].view(self.replay.layout.drawn)
+        """A view of worker `rank`'s batches, dtype `Layout.sampled`, [batches, size]."""
+        transitions: np.ndarray = self._table.array[rank].view(self.replay.layout.sampled)
         return transitions.reshape(self.batches, self.size)
 
     def send(self, rank: int, first: int, learns: int, *, heads: np.ndarray) -> None:
-        """Draws, for learns numbered from `first`, what a worker that draws would (see Learner)."""
+        """Draws the batches of `learns` calls of `learn`, numbered from `first`, as a Learner of
+        rank 0 draws them, and puts them into the worker's table. The learner's.
+
+        heads: the write positions that may be seen, int64 [streams].
+        """
         table, generator = self.table(rank), torch.Generator()
         for k in range(learns):
             reseed(generator, self.seed, "sample", 0, first + k)
             columns = self.replay.columns(self.size, generator, heads)
             for name in table.dtype.names or ():
                 table[name][k] = columns[name]
+        self._updated.array[rank] = 0
         self._sent.array[0] += learns
 
     def apply_priorities(self, rank: int) -> None:
-        """Gives the replay the TD errors of the task's transitions, as their priorities."""
-        for k in range(int(self._heard.array[rank])):
+        """Updates the replay with the worker's priorities, batch by batch. The learner's."""
+        for k in range(int(self._updated.array[rank])):
             index = torch.from_numpy(self.table(rank)["index"][k].copy())
             self.replay.update(index, torch.from_numpy(self._priority.array[rank, k].copy()))
 
-    def of(self, rank: int) -> Sent:
+    def received(self, rank: int) -> ReceivedBatches:
         """The worker's side, at the first batch of its task."""
-        return Sent(self, rank)
+        return ReceivedBatches(self, rank)
 
     def batch(self, rank: int, k: int) -> Batch:
         """A copy of a worker's batch k, on its device."""
@@ -75,26 +83,27 @@ class Samples:
         }
         return Batch({k: torch.from_numpy(v).to(self.device) for k, v in columns.items()})
 
-    def note(self, rank: int, k: int, priority: Tensor) -> None:
-        """Keeps the priorities of a worker's batch k for the learner."""
+    def keep_priorities(self, rank: int, k: int, priority: Tensor) -> None:
+        """Keeps the priorities [size] of a worker's batch k for `apply_priorities`."""
         self._priority.array[rank, k] = priority.detach().cpu().numpy()
-        self._heard.array[rank] = k + 1
+        self._updated.array[rank] = k + 1
 
 
-class Sent:
-    """What a worker learns from where it draws nothing itself: one batch after another."""
+class ReceivedBatches:
+    """The batches that the learner has drawn for one worker: a Source that gives one after another.
+    Call `rewind` at the start of a task."""
 
-    def __init__(self, samples: Samples, rank: int) -> None:
-        self.samples, self.rank = samples, rank
-        self.streams = samples.replay.streams
-        self.next = 0
+    def __init__(self, drawn: DrawnBatches, rank: int) -> None:
+        self.drawn, self.rank = drawn, rank
+        self.streams = drawn.replay.streams
+        self._next = 0
 
     def rewind(self) -> None:
-        """At a task's start."""
-        self.next = 0
+        """Goes back to the first batch of the table."""
+        self._next = 0
 
     def heads(self) -> np.ndarray:
-        return self.samples.replay.heads()
+        return self.drawn.replay.heads()
 
     def sample(
         self,
@@ -104,10 +113,10 @@ class Sent:
         heads: np.ndarray | None = None,
         ranks: Sequence[int] | None = None,
     ) -> Batch:
-        """The next batch of the task; how it was drawn was the learner's business."""
-        self.next += 1
-        return self.samples.batch(self.rank, self.next - 1)
+        """The next batch of the task; the arguments were the learner's to choose."""
+        self._next += 1
+        return self.drawn.batch(self.rank, self._next - 1)
 
     def update(self, index: Tensor, priority: Tensor) -> None:
-        """Notes the priorities of the batch sampled last."""
-        self.samples.note(self.rank, self.next - 1, priority)
+        """Keeps the priorities of the batch sampled last for the learner."""
+        self.drawn.keep_priorities(self.rank, self._next - 1, priority)

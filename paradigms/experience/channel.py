@@ -1,5 +1,5 @@
-"""How fragments cross a process border: a ring of slots a worker, one writer, one reader, no
-lock."""
+"""How fragments cross a process border: for each worker a ring of slots with one writer and one
+reader, without locks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from paradigms.runtime.memory import Shared
 
 
 class Channel:
-    """`depth` fragments in flight for each worker. x86 keeps stores in order, so that a slot is
-    whole before the count that shows it moves.
+    """At most `depth` fragments in flight for each worker. No method blocks. x86 keeps stores in
+    order, so that a slot is complete before the reader sees the count that shows it.
 
-        if channel.has_space(rank): channel.put(fragment)             # the worker `rank`
-        for rank in channel.filled(): replay.add(channel.get(rank)); channel.free(rank)   # the
-        reader
-
-    A fragment got is a view of its slot, good until `free`.
+        if channel.has_space(rank): channel.put(fragment)     # the worker `rank`
+        for rank in channel.filled():                         # the one reader
+            replay.add(channel.get(rank))
+            channel.free(rank)
     """
 
     def __init__(self, layout: Layout, workers: int, depth: int = 4) -> None:
@@ -29,58 +28,61 @@ class Channel:
 
     @property
     def bytes_moved(self) -> int:
-        """What all workers have put into it."""
+        """Bytes of all fragments that workers have put."""
         return int(self._put.array[:, 0].sum()) * int(self._dtype.itemsize)
 
     @property
     def sent(self) -> np.ndarray:
-        """How many fragments each worker has ever put, [workers]."""
+        """How many fragments each worker has ever put, int64 [workers]."""
         counts: np.ndarray = self._put.array[:, 0].copy()
         return counts
 
     @property
     def taken(self) -> np.ndarray:
-        """How many fragments of each worker have been got and freed, [workers]."""
+        """How many fragments of each worker have been freed, int64 [workers]."""
         counts: np.ndarray = self._got.array[:, 0].copy()
         return counts
 
     def go_on(self, sent: np.ndarray) -> None:
-        """Counts on from what another channel has passed on, [workers]; nothing waits."""
+        """Continues the counts of another channel, int64 [workers], with no fragment waiting."""
         self._put.array[:, 0] = self._got.array[:, 0] = sent
 
     def has_space(self, rank: int) -> bool:
+        """Whether worker `rank` may put a fragment."""
         return bool(self._put.array[rank, 0] - self._got.array[rank, 0] < self.depth)
 
     def put(self, fragment: Fragment) -> None:
-        """Copies a fragment into the next slot. Raises Full if there is none."""
+        """Copies a fragment into the next slot of its worker, who alone calls it. Raises Full if
+        there is no space."""
         if not self.has_space(fragment.rank):
-            raise Full(f"no room in the channel of worker {fragment.rank}: wait for has_space")
+            raise Full(f"no space in the channel of worker {fragment.rank}: wait for has_space")
         sent = int(self._put.array[fragment.rank, 0])
         self._slot(fragment.rank, sent)[...] = fragment.data
         self._put.array[fragment.rank, 0] = sent + 1
 
     def filled(self) -> list[int]:
-        """The workers with a fragment waiting, the fullest first."""
+        """The workers that have fragments waiting, those with the most first."""
         waiting = self._put.array[:, 0] - self._got.array[:, 0]
         return [int(r) for r in np.argsort(-waiting, kind="stable") if waiting[r]]
 
     def waiting(self) -> int:
-        """How many fragments wait to be read."""
+        """How many fragments of all workers wait."""
         return int((self._put.array[:, 0] - self._got.array[:, 0]).sum())
 
     def get(self, rank: int) -> Fragment:
-        """The oldest waiting fragment of a worker. Raises Empty if there is none."""
+        """A view of the oldest waiting fragment of a worker, valid until `free`. The reader's.
+        Raises Empty if none waits."""
         got = int(self._got.array[rank, 0])
         if got == self._put.array[rank, 0]:
             raise Empty(f"nothing waits in the channel of worker {rank}")
         return self.peek(rank, got)
 
     def peek(self, rank: int, number: int) -> Fragment:
-        """The fragment that a worker put after `number` others, as long as its slot has it."""
+        """A view of the fragment that a worker put after `number` others, while its slot has it."""
         return Fragment(rank, self._slot(rank, number))
 
     def free(self, rank: int) -> None:
-        """Gives the slot of the fragment last got back to its worker."""
+        """Frees the slot of the oldest waiting fragment. The reader's."""
         self._got.array[rank, 0] += 1
 
     def _slot(self, rank: int, count: int) -> np.ndarray:

@@ -1,5 +1,4 @@
-"""How experience is laid out: a packed transition a step, a fragment of [T, B] transitions an
-actor's turn."""
+"""How experience is laid out in memory: packed transitions, and fragments of [T, B] of them."""
 
 from __future__ import annotations
 
@@ -9,12 +8,19 @@ from agents.base import Spec
 
 
 class Layout:
-    """The NumPy dtypes of a transition, of a fragment and of a transition drawn for a batch, from
-    what the spec says that a transition holds.
+    """NumPy dtypes of one run's transitions and fragments, derived from `Spec.keys`.
 
-    A transition has obs, action, reward, terminated, truncated, is_first, version, the agent's
-    extras, and `valid`, which is false on the steps that an autoreset makes up. `states` are the
-    extras that a fragment has once for each env slot: the agent's state at its first step.
+    T = rollout_length (vector steps of a fragment), B = num_envs (env slots of one worker).
+
+    transition: one step of one env slot. Fields obs, action, reward, terminated, truncated,
+    is_first, version (of the acting policy, in updates), the agent's extras per step, and valid:
+    False on the reset steps of Gymnasium's NEXT_STEP mode, which are no transitions of the env.
+    fragment: one record with transitions [T, B], final_obs [T, B], next_obs [B], number, n_valid,
+    and the agent's extras per fragment, [B, ...] each.
+    sampled: one transition of a batch of a replay that keeps transitions: a transition's fields
+    but is_first, and next_obs, discount float32, index int64, weight float32 (see `Source.sample`).
+    obs: one observation. extras, states: names of the keys per step and per fragment; the latter
+    are the agent's state before the fragment's first step.
     """
 
     def __init__(self, spec: Spec, rollout_length: int, num_envs: int) -> None:
@@ -27,7 +33,7 @@ class Layout:
         self.transition = np.dtype([*step, ("valid", "bool")], align=True)
         self.obs = np.dtype((spec.keys["obs"].dtype, spec.keys["obs"].shape))
         kept = [(name, self.transition[name]) for name, *_ in step if name != "is_first"]
-        self.drawn = np.dtype(
+        self.sampled = np.dtype(
             [
                 *kept,
                 ("next_obs", self.obs),
@@ -45,26 +51,27 @@ class Layout:
                 ("final_obs", self.obs, (rollout_length, num_envs)),
                 ("next_obs", self.obs, (num_envs,)),
                 ("number", "int64"),
-                ("steps", "int64"),
+                ("n_valid", "int64"),
                 *once,
             ],
             align=True,
         )
 
     def empty(self, rank: int) -> Fragment:
-        """A zeroed fragment for one actor to fill."""
+        """A zeroed fragment for the actor of worker `rank` to fill."""
         return Fragment(rank, np.zeros((), self.fragment))
 
 
 class Fragment:
-    """`rollout_length` steps of `num_envs` slots of the actor `rank`; a view of one packed record.
+    """`rollout_length` steps of the `num_envs` env slots of worker `rank`: a view of one record.
 
-    transitions: structured [T, B]. final_obs [T, B, ...]: where terminated or truncated, that
-    episode's own last observation. next_obs [B, ...]: what the envs show after the last step.
-    number: the actor's own count of fragments. steps: how many transitions are valid.
+    transitions: structured [T, B]. final_obs: [T, B, ...], the episode's last observation where
+    terminated or truncated, undefined elsewhere. next_obs: [B, ...], what the envs show after the
+    last step. Observations have the dtype of `Spec.keys["obs"]`.
     """
 
     def __init__(self, rank: int, data: np.ndarray) -> None:
+        """data: a record of dtype `Layout.fragment`, shape (); not copied."""
         self.rank, self.data = rank, data
         self.transitions: np.ndarray = data["transitions"]
         self.final_obs: np.ndarray = data["final_obs"]
@@ -77,6 +84,7 @@ class Fragment:
 
     @property
     def number(self) -> int:
+        """How many fragments this rank had collected before, over the whole run."""
         return int(self.data["number"])
 
     @number.setter
@@ -84,9 +92,10 @@ class Fragment:
         self.data["number"] = value
 
     @property
-    def steps(self) -> int:
-        return int(self.data["steps"])
+    def n_valid(self) -> int:
+        """How many transitions are valid; times `Spec.action_repeat`, its env steps."""
+        return int(self.data["n_valid"])
 
-    @steps.setter
-    def steps(self, value: int) -> None:
-        self.data["steps"] = value
+    @n_valid.setter
+    def n_valid(self, value: int) -> None:
+        self.data["n_valid"] = value

@@ -1,5 +1,5 @@
-"""What surprised is drawn more often: Prioritized Experience Replay, Schaul et al. 2016,
-arXiv:1511.05952."""
+"""Transitions drawn in proportion to a power of their TD error: Prioritized Experience Replay,
+Schaul et al. 2016, arXiv:1511.05952."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from agents.base import Spec, above, at_least, within
 from paradigms.errors import NotFinite
 from paradigms.experience.sumtree import Windows
-from paradigms.experience.uniform import Drawn, Uniform
+from paradigms.experience.uniform import Uniform
 from paradigms.runtime.memory import Shared
 
 
@@ -24,19 +24,19 @@ class Prioritized(Uniform):
 
     The loss of a transition is weighed by (N P(i))^-beta over the batch's largest such number
     (section 3.4), which is (p_i / p_min)^(-alpha beta), p_min the least of the batch. beta goes
-    straight to 1 over `beta_samples` drawn transitions, null keeps it. A new transition has the
-    largest priority seen so far, or that of its own column `priority` if the agent emits one
-    (Ape-X, arXiv:1803.00933).
+    straight to 1 over `beta_samples` drawn transitions; null keeps it constant. A new transition
+    has the largest priority seen so far, or that of its own column `priority` if the agent emits
+    one (Ape-X, Horgan et al. 2018, arXiv:1803.00933).
 
-    The sum trees, one a stream, are private to the process that draws and follow the heads at each
-    draw: who writes transitions needs no lock, and draws depend on the heads, the generator and the
-    updates made. The priorities themselves lie in shared memory, for whoever saves them.
+    The sum trees, one a stream, are private to the process that draws, and are brought up to the
+    write positions at each draw. So writers need no lock, and draws depend on the write positions,
+    the generator and the updates made. Shared memory has the priorities too, for checkpoints.
 
-    Where several processes learn, the one that hands out tasks draws for all
-    (paradigm.sample_from=learner), or each draws from its own transitions (`own`), or from
-    everybody's (`shared`). The last costs exactness: a process hears nothing of the priorities that
-    others give to transitions it holds already, and of new ones what stood there when it first saw
-    them, so that lockstep and a replayed journal do not give the same bits.
+    Where several processes learn, paradigm.sample_from says who draws. With `learner` (the default
+    of dupdate) the learner draws for all workers; with `own` (the default of hogwild) each worker
+    draws from its own transitions; with `all` each draws from everybody's. The last is inexact: a
+    process does not see the priorities that others give to transitions it already holds, so that
+    lockstep and re-executed journals do not reproduce the bits.
     """
 
     kind = "prioritized"
@@ -83,17 +83,11 @@ class Prioritized(Uniform):
         self._windows: Windows | None = None
 
     @property
-    def nbytes(self) -> int:
-        """With the priorities, and the sum trees of one process that draws."""
-        return super().nbytes + self._powers.nbytes + self._own_windows().trees.nbytes
-
-    @property
     def late(self) -> int:
         return int(self._late.array.sum())
 
     def update(self, index: Tensor, priority: Tensor) -> None:
-        """Gives the transitions `index` [N] of a batch their |TD error| [N]; of one that occurs
-        twice the first counts. Raises NotFinite for a NaN, an infinity or a negative number."""
+        """See `Source.update`; of a transition that occurs twice in the batch, the first counts."""
         unique, first = np.unique(index.cpu().numpy(), return_index=True)
         power = self._power(priority.detach().cpu().numpy()[first])
         serial, stream = np.divmod(unique, self.streams)
@@ -112,7 +106,7 @@ class Prioritized(Uniform):
         generator: torch.Generator,
         heads: np.ndarray,
         ranks: Sequence[int] | None,
-    ) -> Drawn:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         mine = np.arange(self.streams)
         if ranks is not None:
             mine = mine[np.isin(mine // self.num_envs, ranks)]
@@ -124,31 +118,30 @@ class Prioritized(Uniform):
         at = np.searchsorted(ends, below, side="right")
         serial, power = windows.find(mine[at], below - np.concatenate(([0.0], ends))[at])
         weight = (power / power.min()) ** -self._annealed(int(mine[0]) // self.num_envs, size)
-        return Drawn(mine[at], serial, weight.astype(np.float32))
+        return mine[at], serial, weight.astype(np.float32)
 
     def _annealed(self, rank: int, size: int) -> float:
-        """beta now; counts the transitions about to be drawn by the process that draws from
-        `rank`."""
+        """beta now. Counts the `size` transitions that the process of `rank` is about to draw."""
         drawn = int(self._drawn.array[rank])
         self._drawn.array[rank] += size
         share = 0.0 if self.beta_samples is None else min(1.0, drawn / self.beta_samples)
         return self.beta + share * (1 - self.beta)
 
     def _follow(self, streams: np.ndarray, heads: np.ndarray) -> Windows:
-        """Brings the windows of some streams to `heads`."""
+        """Brings the windows of some streams up to the write positions `heads`."""
         windows, known = self._own_windows(), self._known.array
         first = self._first(heads)
         moved = streams[((first != windows.first) | (heads != windows.head))[streams]]
         if len(moved):
             stream, serial = windows.move(moved, first[moved], heads[moved])
             unseen = serial >= known[stream]
-            self._welcome(stream[unseen], serial[unseen], self._most.array[streams].max())
+            self._initialise(stream[unseen], serial[unseen], self._most.array[streams].max())
             windows.set(stream, serial, self._powers.array[self.ring.at(stream, serial)])
             known[moved] = np.maximum(known[moved], heads[moved])
         return windows
 
-    def _welcome(self, stream: np.ndarray, serial: np.ndarray, most: float) -> None:
-        """Gives new transitions their first priority."""
+    def _initialise(self, stream: np.ndarray, serial: np.ndarray, most: float) -> None:
+        """Gives new transitions their first priority, p^alpha = `most` if they bring none."""
         at, power = self.ring.at(stream, serial), np.full(len(serial), most)
         if "priority" in self.ring.extras:
             power = self._power(self.ring.transitions["priority"][at])
@@ -156,6 +149,7 @@ class Prioritized(Uniform):
         self._powers.array[at] = power
 
     def _power(self, priority: np.ndarray) -> np.ndarray:
+        """(priority + epsilon)^alpha, float64. Raises NotFinite for a priority that is none."""
         if not (np.isfinite(priority) & (priority >= 0)).all():
             raise NotFinite(
                 "a priority is a NaN, an infinity or negative; lower agent.lr, or see what the"
@@ -170,7 +164,7 @@ class Prioritized(Uniform):
         return self._windows
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_windows": None}  # another process makes its own
+        return {**self.__dict__, "_windows": None}  # each process builds its own
 
     def save(self) -> dict[str, Any]:
         """What Uniform saves, and every transition's priority."""

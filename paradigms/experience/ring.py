@@ -1,5 +1,4 @@
-"""Packed transitions in shared memory, a ring for every stream, and how n-step transitions are
-read."""
+"""Packed transitions in shared memory, one ring a stream, and how n-step transitions are read."""
 
 from __future__ import annotations
 
@@ -14,12 +13,12 @@ KEPT = ("obs", "action", "version")
 
 
 class Ring:
-    """`length` transitions of each of `streams` streams; transition `serial` of one lies at serial
-    % length.
+    """The last `length` transitions of each of `streams` streams. The transition with serial number
+    n (its place in the life of its stream) lies at n % length.
 
-    A transition's next observation is the next transition of its stream; at an episode's end it is
-    that episode's last observation, stored apart. Nothing here knows which transitions are whole:
-    its owner does.
+    A transition's next observation is that of the next transition of its stream; where an episode
+    ends, it is the episode's last observation, which lies in `final`. The owner knows which
+    transitions are complete.
     """
 
     def __init__(self, layout: Layout, *, streams: int, length: int) -> None:
@@ -30,23 +29,23 @@ class Ring:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that a full ring takes, at most."""
+        """Bytes of a full ring."""
         return self.packed.nbytes + self.final.nbytes
 
     @property
     def transitions(self) -> np.ndarray:
-        """Structured transitions of all streams, [streams x length]."""
+        """A view of all transitions, dtype `Layout.transition`, [streams x length]."""
         view: np.ndarray = self.packed.array.view(self.layout.transition)[:, 0]
         return view
 
     @property
     def last(self) -> np.ndarray:
-        """The last observation of the episodes that end there, [streams x length, ...]."""
+        """A view of the last observations of episodes that end there, [streams x length, ...]."""
         obs = np.dtype((self.layout.obs.base, self.layout.obs.shape))
         return self.final.array.view(obs.base).reshape(-1, *obs.shape)
 
     def at(self, stream: np.ndarray | int, serial: np.ndarray | int) -> Any:
-        """Where transitions lie."""
+        """Positions in `transitions` and `last`, int64."""
         return stream * self.length + serial % self.length
 
     def gather(
@@ -58,11 +57,12 @@ class Ring:
         n_step: int,
         gamma: float,
     ) -> dict[str, np.ndarray]:
-        """Copies of transitions [N] by column: obs action version, extras, reward discount
-        next_obs.
+        """Copies of the transitions (stream, serial), int64 [N] each, by column: obs, action,
+        version, extras, reward, discount, next_obs.
 
-        reward: summed over n steps, stopping at the episode's end and before `head` (Sutton and
-        Barto, section 7.1); discount = gamma^steps, 0 where terminated.
+        head: int64 [N], the write positions of their streams. reward: float32 [N], the discounted
+        sum over n steps, stopping at the episode's end and at the write position (Sutton and Barto
+        2018, section 7.1). discount: float32 [N], gamma^steps, 0 where terminated.
         """
         transitions, last = self.transitions, self.last
         at = self.at(stream, serial)

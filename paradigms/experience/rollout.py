@@ -1,5 +1,4 @@
-"""Fragments that are consumed once and then forgotten: for agents that learn from what their newest
-policy has done."""
+"""Fragments that are consumed once and then forgotten, for agents that learn on-policy."""
 
 from __future__ import annotations
 
@@ -18,16 +17,21 @@ from paradigms.runtime.memory import Shared
 
 
 class Rollout:
-    """The next `fragments` fragments, side by side: the oldest first, of equals the lowest rank.
+    """A batch is the next `fragments` fragments side by side: the oldest first, of equally old ones
+    the lowest rank.
 
-    A short ring of fragments for each writer: one process adds a rank's fragments, and the same one
-    takes them, so that what was taken is taken. Nobody waits here: an actor is held back before it
-    collects (see loop.pace.Once), so that there is always space.
+    Each writer has a Channel of fragments, which one process both fills and empties. Nothing
+    blocks: the pace holds an actor back before it collects (see Once in loop/pace.py), so that
+    there is always space. A stream is a writer, and write positions count fragments.
 
-    capacity: how many fragments of a writer may wait. fragments: of a batch; with 1 a batch, and so
-    the number of updates an env step, is the same however many writers there are. None is one
-    fragment of every writer, the batch of synchronous actor-critics (A2C), which grows with their
-    number. n_step is the agent's own business here.
+    capacity: how many fragments of a writer may wait. fragments: of a batch. With 1, batches and
+    updates per env step are the same for any number of writers; None is one fragment of every
+    writer (the batch of A2C), which grows with their number. n_step is ignored: agents compute
+    their own returns.
+
+    Batches have T = rollout_length steps of N = fragments x num_envs env slots: every column of a
+    transition, and next_obs, discount float32 (gamma, 0 where terminated) and weight float32 (1, 0
+    where not valid), [T, N, ...] each; extras per fragment are [N, ...].
     """
 
     kind = "rollout"
@@ -60,12 +64,12 @@ class Rollout:
 
     @property
     def taken(self) -> np.ndarray:
-        """How many fragments of each writer have been handed out, [writers]."""
+        """How many fragments of each writer have been consumed, int64 [writers]."""
         return self._ring.taken
 
     @property
     def duplicated(self) -> int:
-        """Transitions dropped because they had been here before."""
+        """Transitions dropped because they had been added before."""
         return int(self._duplicated.array.sum())
 
     @property
@@ -78,22 +82,20 @@ class Rollout:
         return self._ring.waiting()
 
     def heads(self) -> np.ndarray:
-        """How many fragments of each writer have ever been added, [writers]."""
         return self._ring.sent
 
     def samples(self, fragments: np.ndarray) -> int:
-        """How many samples so many fragments of each of some writers make."""
+        """How many batches can be made of `fragments`, the number of each of some writers."""
         if self.fragments is None:
             return int(fragments.min())
         return int(fragments.sum()) // self.fragments
 
     def add(self, fragment: Fragment) -> int:
-        """Takes a fragment in and returns its valid transitions; 0 for one that was here before."""
         if fragment.number < self._ring.sent[fragment.rank]:
-            self._duplicated.array[fragment.rank] += fragment.steps
+            self._duplicated.array[fragment.rank] += fragment.n_valid
             return 0
         self._put(fragment)
-        return fragment.steps
+        return fragment.n_valid
 
     def sample(
         self,
@@ -103,15 +105,11 @@ class Rollout:
         heads: np.ndarray | None = None,
         ranks: Sequence[int] | None = None,
     ) -> Batch:
-        """The next sample of these writers (None: of all), time first: see Batch.
-
-        Nothing is drawn: `size` and the generator are for replays that draw, and fragments come in
-        their order, whatever `heads` says has been added. Raises Empty, and takes nothing,
-        if some are still missing.
-        """
+        """The next batch of these writers. Nothing is drawn, so that size, generator and heads are
+        ignored. Raises Empty, and consumes nothing, while fragments are missing."""
         ranks = list(range(self.streams) if ranks is None else ranks)
         if not self.samples((self.heads() - self.taken)[ranks]):
-            raise Empty(f"no whole sample of the workers {ranks} waits")
+            raise Empty(f"the fragments of a whole batch of workers {ranks} have not arrived")
         ranks = self._next(ranks)
         taken = np.empty(len(ranks), self.layout.fragment)
         for place, rank in enumerate(ranks):
@@ -120,7 +118,7 @@ class Rollout:
         return self._batch(taken)
 
     def update(self, index: torch.Tensor, priority: torch.Tensor) -> None:
-        """Nothing: these transitions are not drawn again."""
+        """Does nothing, because these transitions are not drawn again."""
 
     def save(self) -> dict[str, Any]:
         """The fragments that wait, oldest first, and the counters."""
@@ -130,16 +128,17 @@ class Rollout:
             records = np.empty(len(waiting), self.layout.fragment)
             for place, (rank, number) in enumerate(waiting):
                 records[place] = self._ring.peek(rank, number).data
-            if (self.taken == taken).all():  # else some were handed out meanwhile
+            if (self.taken == taken).all():  # else some were consumed meanwhile
                 break
         data = np.frombuffer(records.tobytes(), np.uint8).reshape(len(records), records.itemsize)
         ranks = np.array([rank for rank, _ in waiting], np.int64)
         return {"heads": heads, "ranks": ranks, "fragments": data}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Takes over what `save` returned, from a replay of the same writers.
+        """See `Replay.load`; also raises ValueError for fragments of another rollout_length.
 
-        All count on from the same number, so that lockstep finds them in the same round.
+        Every writer continues from the same fragment number, so that lockstep finds them in the
+        same round.
         """
         if len(state["heads"]) != self.streams:
             raise ValueError(
@@ -163,7 +162,7 @@ class Rollout:
         self._ring.put(fragment)
 
     def _next(self, ranks: Sequence[int]) -> Sequence[int]:
-        """Whose fragments the next sample of these writers has."""
+        """The ranks whose fragments make the next batch of these writers, in order."""
         if self.fragments is None:
             return ranks
         mine = np.isin(np.arange(self.streams), ranks)
@@ -171,11 +170,12 @@ class Rollout:
         return [rank for rank, _ in waiting[: self.fragments]]
 
     def _kept(self, waiting: np.ndarray) -> np.ndarray:
-        """How many of those that wait are saved: of an incomplete sample of all nothing."""
+        """How many of the `waiting` fragments of each writer are saved: with fragments=None those
+        of whole batches alone."""
         return waiting if self.fragments else np.full_like(waiting, waiting.min())
 
     def _waiting(self, counts: np.ndarray) -> list[tuple[int, int]]:
-        """(rank, number) of so many that wait of each writer, oldest first."""
+        """(rank, number) of the oldest `counts` waiting fragments of each writer, oldest first."""
         taken = self.taken
         each = [
             (rank, int(taken[rank]) + n) for rank, count in enumerate(counts) for n in range(count)
@@ -183,7 +183,7 @@ class Rollout:
         return sorted(each, key=self._age)
 
     def _age(self, waiting: tuple[int, int]) -> tuple[int, int]:
-        """What the order of fragments (rank, number) follows."""
+        """The sort key of a waiting fragment (rank, number)."""
         rank, number = waiting
         return number, rank
 
@@ -204,8 +204,8 @@ class Rollout:
 
 
 class Fifo(Rollout):
-    """The next `fragments` ones in the order in which they arrived, whoever collected them
-    (IMPALA's queue: Espeholt et al. 2018, arXiv:1802.01561, section 3)."""
+    """A batch is the next `fragments` fragments in their order of arrival, whoever collected them
+    (the queue of IMPALA: Espeholt et al. 2018, arXiv:1802.01561, section 3)."""
 
     kind = "fifo"
 

@@ -15,7 +15,7 @@ class SumTrees:
     """`trees` sum trees of `leaves` leaves each, all 0 at first.
 
     Inner nodes are always the sum of their children, added anew, so that errors do not pile up.
-    Memory is taken where it is touched.
+    Memory is allocated where it is touched.
     """
 
     def __init__(self, trees: int, leaves: int) -> None:
@@ -24,11 +24,6 @@ class SumTrees:
             nodes.append(-(-nodes[-1] // FAN))
         self.trees, self._nodes = trees, nodes[::-1]  # from the root's level down
         self._levels = [np.zeros((trees * n, FAN)) for n in self._nodes]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that they take once all leaves are set."""
-        return sum(level.nbytes for level in self._levels)
 
     def totals(self) -> np.ndarray:
         """The sum of each tree, [trees]."""
@@ -41,7 +36,7 @@ class SumTrees:
         return found
 
     def set(self, tree: np.ndarray, leaf: np.ndarray, value: np.ndarray) -> None:
-        """Gives the leaves at (tree, leaf) [N], none of them twice, their values [N]."""
+        """Sets the leaves at (tree, leaf), int64 [N] each and no pair twice, to `value` [N]."""
         for level, nodes in zip(self._levels[::-1], self._nodes[::-1], strict=True):
             level.reshape(-1)[tree * nodes * FAN + leaf] = value
             leaf = leaf // FAN
@@ -67,8 +62,8 @@ class SumTrees:
 
 
 class Windows:
-    """The transitions that may be drawn: of each stream the serials from `first` [streams] up to
-    before `head` [streams], `window` at most, with a power each, in a sum tree a stream.
+    """The transitions that may be drawn, with a power each, in one sum tree a stream: of each
+    stream those with first <= serial number < head, `window` at most. first, head: int64 [streams].
 
         stream, serial = windows.move(streams, first, head)
         windows.set(stream, serial, powers)
@@ -83,8 +78,9 @@ class Windows:
     def move(
         self, streams: np.ndarray, first: np.ndarray, head: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Moves the windows of `streams` [S], forgets the transitions that leave, and returns those
-        that enter, (stream, serial) [N]: they are to be set now."""
+        """Moves the windows of `streams` [S] to `first` and `head` [S], sets the powers of the
+        transitions that leave to 0, and returns those that enter, (stream, serial) int64 [N] each:
+        the caller sets their powers."""
         was_first, was_head = self.first[streams], self.head[streams]
         stream, serial = _without(streams, was_first, was_head, first, head)
         self.set(stream, serial, np.zeros(len(serial)))
@@ -97,7 +93,7 @@ class Windows:
         return held
 
     def set(self, stream: np.ndarray, serial: np.ndarray, power: np.ndarray) -> None:
-        """Gives transitions [N], none of them twice, their powers [N]."""
+        """Sets the powers [N] of transitions, [N] and none of them twice."""
         self.trees.set(stream, serial % self.window, power)
 
     def find(self, stream: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

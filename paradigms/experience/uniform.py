@@ -1,10 +1,10 @@
-"""What is remembered and drawn: a ring of packed transitions for every env slot, in shared
+"""The newest transitions, drawn with equal probability: a ring for every env slot, in shared
 memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,20 +20,19 @@ from paradigms.runtime.memory import Shared
 class Uniform:
     """The last `capacity` transitions of all writers, drawn with equal probability and replacement.
 
-    Each env slot of each writer is a stream with a ring and a head of its own, so that nobody waits
-    for anybody: one process writes a stream, any number read (see `Ring` for what a transition
-    becomes).
+    Each env slot of each writer is a stream with a ring and a write position of its own (see
+    `Ring`), so that writers and readers never wait for each other.
 
         replay.add(fragment)                           # in the one process that writes this rank
         batch = replay.sample(256, generator)          # anywhere
-        replay.update(batch.index, learned.priority)   # where it was sampled
 
-    A subclass that draws otherwise overrides `_draw`, one that has transitions elsewhere `columns`.
+    `sample` makes tensors of `columns`, which gathers from the ring what `_draw` chooses. A
+    subclass that chooses otherwise overrides `_draw`, one that has transitions elsewhere `columns`.
     """
 
     kind = "uniform"
-    once = False  # its transitions stay: how often they are drawn is the run's setting
-    shared = True  # several processes may draw from everybody's transitions
+    once = False
+    shared = True
 
     def __init__(
         self,
@@ -56,62 +55,55 @@ class Uniform:
         self.length = self.window + self.margin
         self.ring = Ring(self.layout, streams=self.streams, length=self.length)
         self._heads = Shared((self.streams, 8), np.int64)  # a cache line a stream
-        self._floors = Shared((self.streams, 8), np.int64)  # serials below it are gone
+        self._floors = Shared((self.streams, 8), np.int64)  # serial numbers below it are gone
         self._next_number = Shared(writers, np.int64)
         self._torn = Shared(1, np.int64)  # a rare count that two at once may get wrong by one
         self._duplicated = Shared(writers, np.int64)
 
     @property
     def torn(self) -> int:
-        """Batches drawn again, over all processes, because a writer came round."""
+        """Draws repeated, over all processes, because a writer came round."""
         return int(self._torn.array[0])
 
     @property
     def duplicated(self) -> int:
-        """Transitions dropped, over all processes, because they had been stored before."""
+        """Transitions dropped, over all processes, because they had been added before."""
         return int(self._duplicated.array.sum())
 
     @property
     def late(self) -> int:
-        """Priorities dropped, over all processes, because their transitions had been forgotten."""
+        """Priorities dropped, over all processes, because their transitions were gone."""
         return 0
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that a full replay takes, at most."""
-        return self.ring.nbytes
-
     def __len__(self) -> int:
+        """How many transitions may be drawn now."""
         heads = self.heads()
         return int((heads - self._first(heads)).sum())
 
     def heads(self) -> np.ndarray:
-        """How many transitions each stream has ever held: what a reader may see, [streams]."""
         return self._heads.array[:, 0].copy()
 
     def add(self, fragment: Fragment) -> int:
-        """Stores the valid transitions once and returns their number; one seen before is
-        dropped."""
         if fragment.number < self._next_number.array[fragment.rank]:
-            self._duplicated.array[fragment.rank] += fragment.steps
+            self._duplicated.array[fragment.rank] += fragment.n_valid
             return 0
         ring, last = self.ring.transitions, self.ring.last
         added = 0
         for slot in range(self.num_envs):
             stream = fragment.rank * self.num_envs + slot
             transitions = fragment.transitions[:, slot]
-            kept = np.flatnonzero(transitions["valid"])
+            valid = np.flatnonzero(transitions["valid"])
             head, floor = int(self._heads.array[stream, 0]), int(self._floors.array[stream, 0])
-            self._floors.array[stream, 0] = max(floor, head + len(kept) + 1 - self.length)
-            at = self.ring.at(stream, head + np.arange(len(kept) + 1))
-            if head and len(kept) and transitions["is_first"][kept[0]]:
+            self._floors.array[stream, 0] = max(floor, head + len(valid) + 1 - self.length)
+            at = self.ring.at(stream, head + np.arange(len(valid) + 1))
+            if head and len(valid) and transitions["is_first"][valid[0]]:
                 self._close(self.ring.at(stream, head - 1), at[0])
-            ring[at[:-1]] = transitions[kept]
-            ended = kept[transitions["terminated"][kept] | transitions["truncated"][kept]]
-            last[at[np.searchsorted(kept, ended)]] = fragment.final_obs[ended, slot]
+            ring[at[:-1]] = transitions[valid]
+            ended = valid[transitions["terminated"][valid] | transitions["truncated"][valid]]
+            last[at[np.searchsorted(valid, ended)]] = fragment.final_obs[ended, slot]
             ring["obs"][at[-1]] = fragment.next_obs[slot]
-            self._heads.array[stream, 0] = head + len(kept)
-            added += len(kept)
+            self._heads.array[stream, 0] = head + len(valid)
+            added += len(valid)
         self._next_number.array[fragment.rank] = fragment.number + 1
         return added
 
@@ -123,17 +115,12 @@ class Uniform:
         heads: np.ndarray | None = None,
         ranks: Sequence[int] | None = None,
     ) -> Batch:
-        """`size` transitions as a Batch: obs action reward discount next_obs weight index version.
-
-        `heads` names what may be seen (default: everything up to now), `ranks` whose transitions.
-        `index` = serial number in the stream x streams + stream.
-        """
         heads = self.heads() if heads is None else heads
         columns = self.columns(size, generator, heads, ranks)
         return Batch({k: torch.from_numpy(v).to(self.device) for k, v in columns.items()})
 
     def update(self, index: Tensor, priority: Tensor) -> None:
-        """Does nothing: all transitions are alike here."""
+        """Does nothing, because draws have no priorities here."""
 
     def columns(
         self,
@@ -142,14 +129,14 @@ class Uniform:
         heads: np.ndarray,
         ranks: Sequence[int] | None = None,
     ) -> dict[str, np.ndarray]:
-        """What `sample` puts into a batch (fields of `transitions.drawn`); drawn again if a writer
-        came round while they were read."""
+        """What `sample` makes a batch of, as arrays: the fields of `Layout.sampled`."""
         while True:
             stream, serial, weight = self._draw(size, generator, heads, ranks)
-            gathered = self._gather(stream, serial, heads[stream])
+            columns = self.ring.gather(
+                stream, serial, heads[stream], n_step=self.n_step, gamma=self.gamma
+            )
             if (serial >= self._floors.array[stream, 0]).all():
-                index = serial * self.streams + stream
-                return gathered | {"index": index, "weight": weight}
+                return columns | {"index": serial * self.streams + stream, "weight": weight}
             self._torn.array[0] += 1
 
     def _draw(
@@ -158,8 +145,9 @@ class Uniform:
         generator: torch.Generator,
         heads: np.ndarray,
         ranks: Sequence[int] | None,
-    ) -> Drawn:
-        """Which transitions, and how much they weigh."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The stream and serial number of `size` transitions, int64 [size] each, and their weights
+        in the loss, float32 [size]."""
         sizes = heads - self._first(heads)
         if ranks is not None:
             mine = np.isin(np.arange(self.streams) // self.num_envs, ranks)
@@ -167,31 +155,25 @@ class Uniform:
         ends = np.cumsum(sizes)
         drawn = torch.randint(int(ends[-1]), (size,), generator=generator).numpy()
         stream = np.searchsorted(ends, drawn, side="right")
-        return Drawn(stream, (heads - ends)[stream] + drawn, np.ones(size, np.float32))
+        return stream, (heads - ends)[stream] + drawn, np.ones(size, np.float32)
 
     def _first(self, heads: np.ndarray) -> np.ndarray:
-        """The oldest transition of each stream that may be drawn, of those below `heads`:
-        [streams]."""
+        """The serial number of the oldest transition of each stream that may be drawn when the
+        write positions are `heads`, int64 [streams]."""
         held = np.maximum(heads - self.window, self._floors.array[:, 0])
         first: np.ndarray = np.minimum(held, heads)
         return first
 
-    def _gather(
-        self, stream: np.ndarray, serial: np.ndarray, head: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        return self.ring.gather(stream, serial, head, n_step=self.n_step, gamma=self.gamma)
-
     def _close(self, previous: int, head: int) -> None:
-        """An episode that its actor gave up counts as truncated at what it last saw."""
+        """Marks an episode as truncated whose actor was replaced before it ended."""
         ring, last = self.ring.transitions, self.ring.last
         if not (ring["terminated"][previous] or ring["truncated"][previous]):
             last[previous] = ring["obs"][head]
             ring["truncated"][previous] = True
 
     def save(self) -> dict[str, Any]:
-        """The filled part of every stream, and the counters. Writers go on meanwhile: what one
-        comes round to while its stream is copied is left out."""
-        numbers = self._next_number.array.copy()  # first: of a later fragment nothing is refused
+        """The filled part of every stream, and the counters."""
+        numbers = self._next_number.array.copy()  # before `heads`: an older one is harmless
         heads, parts = self.heads(), []
         for stream in range(self.streams):
             heads[stream] = self._heads.array[stream, 0]
@@ -208,7 +190,6 @@ class Uniform:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Takes over what `save` returned, from a replay of the same streams."""
         if len(state["heads"]) != self.streams:
             raise ValueError(
                 f"the checkpoint's replay has {len(state['heads'])} streams, this run"
@@ -222,12 +203,3 @@ class Uniform:
             self.ring.packed.array[at], self.ring.final.array[at] = transitions, obs
             self._heads.array[stream, 0], self._floors.array[stream, 0] = head, first
         self._next_number.array[:] = np.asarray(state["numbers"])
-
-
-class Drawn(NamedTuple):
-    """Transitions by stream and serial number, int64 [N], and their weights in the loss, float32
-    [N]."""
-
-    stream: np.ndarray
-    serial: np.ndarray
-    weight: np.ndarray

@@ -1,4 +1,7 @@
-"""The part of a process that steps envs: resets, time limits, autoreset, state, statistics."""
+"""The part of a process that steps envs: resets, time limits, autoreset, state, statistics.
+
+Legend: T = rollout_length (vector steps of a fragment), B = num_envs (env slots of the worker).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.base import Agent
 from agents.parts.draws import reseed
-from paradigms.errors import NotFinite
+from paradigms.errors import NotFinite, PolicyNotFinite
 from paradigms.experience.layout import Fragment, Layout
 
 Explore = Callable[[int, int, int], float]
@@ -19,13 +22,22 @@ Explore = Callable[[int, int, int], float]
 class Actor:
     """Steps the env slots of one worker, a fragment at a time.
 
-    All three autoreset modes of Gymnasium give the same transitions: NEXT_STEP's reset steps are
-    marked invalid, SAME_STEP's last observation is read from `final_obs`, DISABLED is reset by
-    mask. Draws depend on (seed, rank, number of the fragment), not on timing. `episodes` collects
-    (return, length) of finished episodes until somebody takes them. Steps are env steps, of which a
-    transition may be several (`Spec.action_repeat`). Every `every_env_steps` env steps
-    (over all workers) running episodes are truncated and `renew` builds fresh envs, so that a run
-    resumed from a checkpoint of that moment goes on as the unbroken one does.
+        fragment = actor.collect(version=updates)
+        ledger.collected(rank, fragment.n_valid, actor.take_episodes())
+
+    All three autoreset modes of Gymnasium give the same transitions: the reset steps of NEXT_STEP
+    have valid=False, the last observation of SAME_STEP is read from `info["final_obs"]`, and with
+    DISABLED the ended slots are reset by mask. Draws depend on (seed, rank, number of the
+    fragment), not on timing. Nothing here waits for another process.
+
+    explore: called as explore(steps, index, count) before a fragment, for each slot: own env steps
+    x workers, index among all slots of the run, their count; its value is given to `Agent.act`.
+    renew: builds fresh envs. every_env_steps: env steps over all workers after which running
+    episodes are truncated and the envs renewed, so that a run resumed from a checkpoint of that
+    moment continues as the unbroken one does.
+
+    number: fragments collected so far. steps: env steps so far, of which a transition may be
+    several (`Spec.action_repeat`).
     """
 
     def __init__(
@@ -45,6 +57,7 @@ class Actor:
         self.explore, self.seed, self.rank, self.workers = explore, seed, rank, workers
         self.renew, self.every_env_steps, self.renewed = renew, every_env_steps, 0
         self.action_repeat = agent.spec.action_repeat
+        self.outputs = [k for k, key in agent.extras.items() if key.per == "step"] + ["action"]
         self.number = self.steps = 0
         self.episodes: list[tuple[float, int]] = []
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
@@ -62,7 +75,16 @@ class Actor:
         self.returns, self.lengths = np.zeros(n), np.zeros(n, np.int64)
 
     def collect(self, version: int) -> Fragment:
-        """One turn with the weights of `version`. The fragment is overwritten by the next call."""
+        """T vector steps with the policy that the agent has now; blocks while the envs step.
+
+        version: that policy's number in updates, written into every transition. Returns a fragment
+        of [T, B] transitions, of which `n_valid` are valid, each action_repeat env steps; the next
+        call overwrites it. Finished episodes are added to those that `take_episodes` returns.
+
+        Raises PolicyNotFinite if actions or extras are not finite though the observations were, and
+        NotFinite if an observation or a reward is not; a policy's first actions are checked before
+        the envs see them, because some abort the process at a NaN.
+        """
         self._renew_if_due()
         fragment, transitions = self.fragment, self.fragment.transitions
         reseed(self.agent.rng.act, self.seed, "act", self.rank, self.number)
@@ -72,6 +94,8 @@ class Actor:
         for t in range(self.layout.rollout_length):
             transition = transitions[t]
             acted = self.agent.act(self.obs, self.state, explore)
+            if t == 0 and not np.isfinite(acted.action).all():
+                raise self._not_finite("action" if np.isfinite(self.obs).all() else None)
             obs, reward, terminated, truncated, info = self.env.step(acted.action)
             valid = ~self.resetting
             ended = (terminated | truncated) & valid
@@ -96,23 +120,20 @@ class Actor:
             self.steps += self.action_repeat * int(valid.sum())
         transitions["version"] = version
         fragment.next_obs[...] = self.obs
-        fragment.number, fragment.steps = self.number, int(transitions["valid"].sum())
+        fragment.number, fragment.n_valid = self.number, int(transitions["valid"].sum())
         self.number += 1
-        shown = (transitions["reward"], transitions["obs"], fragment.final_obs, fragment.next_obs)
-        if not all(np.isfinite(numbers).all() for numbers in shown):
-            raise NotFinite(
-                f"the env of worker {self.rank} returned a NaN or an infinity;"
-                " check env.id and env.kwargs"
-            )
+        self._check(fragment)
         return fragment
 
     def take_episodes(self) -> list[tuple[float, int]]:
-        """The (return, length) of the episodes finished since the last call."""
+        """(undiscounted return, length in env steps) of the episodes that have ended since the last
+        call."""
         taken, self.episodes = self.episodes, []
         return taken
 
     def resume(self, number: int, steps: int) -> None:
-        """Goes on counting where another actor of this rank left off."""
+        """Continues after another actor of this rank, which had collected `number` fragments and
+        `steps` env steps."""
         self.number, self.steps = number, steps
         self.renewed = self._periods()
 
@@ -127,6 +148,7 @@ class Actor:
             self.reset()
 
     def _explore(self) -> np.ndarray:
+        """How much each slot explores in this fragment, float32 [B]."""
         n = self.layout.num_envs
         own = self.steps * self.workers
         return np.array(
@@ -134,16 +156,13 @@ class Actor:
         )
 
     def _end(self, fragment: Fragment, t: int, ended: np.ndarray, info: dict[str, Any]) -> None:
-        """Notes finished episodes and brings their slots to the next one."""
+        """Notes the episodes that end at step t, and resets returns and states where one starts."""
         for slot in np.flatnonzero(ended):
             self.episodes.append((float(self.returns[slot]), int(self.lengths[slot])))
         starting = ended
         if self.mode == AutoresetMode.NEXT_STEP:
             fragment.final_obs[t][ended] = self.obs[ended]
-            starting, self.resetting = (
-                self.resetting,
-                ended,
-            )  # the next step is a reset step, valid=False
+            starting, self.resetting = self.resetting, ended  # the next step resets, valid=False
         elif self.mode == AutoresetMode.SAME_STEP:
             for slot in np.flatnonzero(ended):
                 fragment.final_obs[t][slot] = info["final_obs"][slot]
@@ -155,3 +174,33 @@ class Actor:
         for name, value in self.state.items():
             value = self.state[name] = value.copy()
             value[starting] = self.initial[name][starting]
+
+    def _check(self, fragment: Fragment) -> None:
+        """Raises for numbers that are not finite, and blames whoever had the first one."""
+        transitions = fragment.transitions
+        shown = (transitions["reward"], transitions["obs"], fragment.final_obs, fragment.next_obs)
+        returned = (transitions[name] for name in self.outputs)
+        if all(np.isfinite(numbers).all() for numbers in (*shown, *returned)):
+            return
+        for name in self.outputs:
+            if (_first_bad(transitions[name]) < _first_bad(transitions["obs"])).any():
+                raise self._not_finite(name)
+        raise self._not_finite(None)
+
+    def _not_finite(self, output: str | None) -> NotFinite:
+        """The error for one of the policy's outputs, or for the env."""
+        if output is None:
+            return NotFinite(
+                f"the env of worker {self.rank} returned a NaN or an infinity;"
+                " check env.id and env.kwargs"
+            )
+        return PolicyNotFinite(
+            f"the policy of worker {self.rank} returned a NaN or an infinity ({output}), so"
+            " training has diverged; lower agent.lr, or the agent's other learning rates"
+        )
+
+
+def _first_bad(column: np.ndarray) -> np.ndarray:
+    """The first step at which each slot has a number that is not finite; T if none: int64 [B]."""
+    bad = ~np.isfinite(column).reshape(*column.shape[:2], -1).all(2)
+    return np.where(bad.any(0), bad.argmax(0), len(bad))

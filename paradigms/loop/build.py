@@ -11,7 +11,7 @@ from gymnasium.vector import VectorEnv
 from agents.base import Agent
 from agents.parts.vector import Vector
 from paradigms.base import Job
-from paradigms.experience.batches import Samples
+from paradigms.experience.batches import DrawnBatches
 from paradigms.experience.replay import Replay, Source
 from paradigms.experience.uniform import Uniform
 from paradigms.loop.actor import Actor
@@ -147,7 +147,9 @@ def whose(sample_from: str | None, replay: Replay, rank: int) -> tuple[int, ...]
     return None if sample_from == "all" or (sample_from is None and replay.shared) else (rank,)
 
 
-def make_samples(sample_from: str | None, job: Job, replay: Replay, batches: int) -> Samples | None:
+def make_drawn_batches(
+    sample_from: str | None, job: Job, replay: Replay, batches: int
+) -> DrawnBatches | None:
     """The buffer of learner-drawn batches, `batches` of them a worker; None if workers sample
     themselves.
 
@@ -161,7 +163,7 @@ def make_samples(sample_from: str | None, job: Job, replay: Replay, batches: int
     if not isinstance(replay, Uniform):
         raise ValueError(_consumed_once(replay))
     sizes = {"workers": job.workers, "batches": batches, "size": job.batch_size or 0}
-    return Samples(replay, **sizes, seed=job.seed, device=job.device)
+    return DrawnBatches(replay, **sizes, seed=job.seed, device=job.device)
 
 
 def _consumed_once(replay: Replay) -> str:

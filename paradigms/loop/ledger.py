@@ -34,7 +34,7 @@ LEARNER = -1
 class Ledger:
     """Counters in shared memory: a row a worker (rank 0 ...) and one for the learner (LEARNER).
 
-        ledger.collected(rank, fragment.steps, actor.take_episodes())   # whoever collected it
+        ledger.collected(rank, fragment.n_valid, actor.take_episodes())   # whoever collected it
         ledger.stored(rank, replay.add(fragment), version)       # whoever decides what is learned
         ledger.learned(rank, learner.update(...))                # whoever learns
 

@@ -210,7 +210,8 @@ def main(
     except BaseException as error:
         if writer is not None:
             writer.flush()
-        pipe.send(("failed", (f"raised {describe(error)}", traceback.format_exc())))
+        helps = getattr(error, "restart_helps", True)
+        pipe.send(("failed", (f"raised {describe(error)}", traceback.format_exc(), helps)))
         sys.exit(1)
 
 

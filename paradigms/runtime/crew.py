@@ -54,9 +54,9 @@ class Crew:
       wait(), with the line where it stands; during construction 120 s later than that.
     - A deadlock, every role in wait(), is noticed after `heartbeat` seconds; Deadlock names what
       each waits for.
-    - Either the role is replaced (restartable, with restarts left: a "restarted" report), or the
-      run ends with Failed. If the fork server, which starts the processes, dies, the run ends with
-      ForkServerDied.
+    - Either the role is replaced (restartable, with restarts left, and no error with restart_helps
+      False: a "restarted" report), or the run ends with Failed. If the fork server, which starts
+      the processes, dies, the run ends with ForkServerDied.
     - When the run ends, however it does, roles are asked to stop; after 0.8 * seconds_to_stop they
       get SIGTERM, after seconds_to_stop SIGKILL, with every process that they have started.
       Nothing is left: no process, no open file, no file in /dev/shm.

@@ -106,6 +106,8 @@ class InlineEngine:
             raise Failed(link.name, cause, trace) from error
         if self._baton.stopped:
             return self._finished(link, data | what)
+        if not getattr(error, "restart_helps", True):
+            raise Failed(link.name, f"{cause} (a restart would not help)", trace) from error
         if self.restarts == self._restarts:
             cause += f" ({self.restarts} restarts are used up)"
             raise Failed(link.name, cause, trace) from error

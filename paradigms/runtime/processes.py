@@ -38,6 +38,7 @@ class Child:
         self.faults = child.FaultLog()
         self.finished: dict[str, Any] | None = None
         self.failure: tuple[str, str] | None = None
+        self.restart_helps = True
         self.pipe_closed = False  # nothing more will come through the pipe
         self.pipe: Connection
         self.pipe, end = start.context().Pipe()
@@ -76,7 +77,8 @@ class Child:
             if word == "finished":
                 self.finished = data
             elif word == "failed":
-                self.failure = data
+                *failure, self.restart_helps = data
+                self.failure = (failure[0], failure[1])
             else:
                 yield Report(self.name, word, data)
 
@@ -231,6 +233,8 @@ class ProcessEngine:
         elif self._stop[0]:
             data = {"seconds": {}, "total": 0.0, "cause": cause, "trace": trace}
             self._backlog.append(Report(role.name, "finished", data))
+        elif not role.restart_helps:
+            raise Failed(role.name, f"{cause} (a restart would not help)", trace)
         elif self.restarts == self._restarts:
             raise Failed(role.name, f"{cause} ({self.restarts} restarts are used up)", trace)
         else:

@@ -104,7 +104,7 @@ class Model:
                 slot.shows = slot.shows if next_step else self.show()
         mine = self.slots[fragment.rank * ENVS : (fragment.rank + 1) * ENVS]
         fragment.next_obs[...] = [[slot.shows] * 2 for slot in mine]
-        fragment.number, fragment.steps = (
+        fragment.number, fragment.n_valid = (
             self.numbers[fragment.rank],
             int(transitions["valid"].sum()),
         )

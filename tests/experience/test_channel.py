@@ -28,7 +28,7 @@ def fragment(rank: int, number: int, layout: Layout = LAYOUT) -> Fragment:
     made.data[...] = np.zeros((), layout.fragment)
     made.transitions["obs"], made.transitions["reward"] = number, -number
     made.next_obs[...], made.final_obs[...] = number + 1, number + 2
-    made.number, made.steps = number, rank
+    made.number, made.n_valid = number, rank
     return made
 
 
@@ -50,7 +50,7 @@ def test_each_workers_fragments_come_out_once_and_in_order(steps: list[tuple[str
         if what == "put":
             used.rank, used.data[...] = rank, fragment(rank, number).data
             if len(queue) == DEPTH:
-                with pytest.raises(BufferError, match=f"no room in the channel of worker {rank}"):
+                with pytest.raises(BufferError, match=f"no space in the channel of worker {rank}"):
                     channel.put(used)
             else:
                 channel.put(used)

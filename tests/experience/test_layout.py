@@ -53,10 +53,10 @@ def test_a_fragment_is_one_record_of_a_turn_of_all_slots() -> None:
 
 def test_a_fragment_is_a_view_of_its_record() -> None:
     fragment = Layout(spec(Key((3,))), rollout_length=2, num_envs=1).empty(0)
-    fragment.number, fragment.steps = 7, 2
+    fragment.number, fragment.n_valid = 7, 2
     fragment.transitions["reward"][1, 0] = 3
-    assert (fragment.data["number"], fragment.data["steps"]) == (7, 2)
-    assert (fragment.number, fragment.steps) == (7, 2)
+    assert (fragment.data["number"], fragment.data["n_valid"]) == (7, 2)
+    assert (fragment.number, fragment.n_valid) == (7, 2)
     assert fragment.data["transitions"]["reward"][1, 0] == 3
 
 

@@ -1,31 +1,20 @@
-"""Prioritized replay: law 8, frequencies, and a slow loop that does the same one transition at a
-time."""
+"""Prioritized replay: frequencies (law 8), weights, and who draws what."""
 
 from __future__ import annotations
 
 import copy
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from agents.base import Key
-from paradigms.base import Job
-from paradigms.dcollect import DCollect
-from paradigms.dupdate import DUpdate
 from paradigms.experience.prioritized import Prioritized
-from paradigms.runtime.journal import Journal
-from paradigms.runtime.recorded import Recorded
-from paradigms.sequential import Sequential
-from tests import jobs
 from tests.experience import model as models
-from tests.experience.model import GOES_ON, TERMINATED, TRUNCATED, TURN, Model, agree
+from tests.experience.model import TURN, Model, agree
 
 
 def make(writers: int = 1, **options: Any) -> Prioritized:
@@ -37,10 +26,10 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def filled(turns: int, **options: Any) -> tuple[Prioritized, Model]:
-    """One writer, two streams of `turns` x 3 transitions, whose episodes never end."""
+def filled(fragments: int, **options: Any) -> tuple[Prioritized, Model]:
+    """One writer, two streams of `fragments` x 3 transitions, whose episodes never end."""
     replay, model = make(**options), Model(1)
-    for _ in range(turns):
+    for _ in range(fragments):
         model.play(replay)
     return replay, model
 
@@ -67,13 +56,10 @@ def many(replay: Prioritized, batches: int = 1000, size: int = 40, **options: An
     return torch.cat(drawn).numpy()
 
 
-@pytest.mark.parametrize("capacity", [40, 1000])
-def test_with_alpha_0_weights_are_1_and_all_rows_equally_likely(capacity: int) -> None:
-    replay, _ = filled(30, alpha=0.0, beta=0.7, capacity=capacity)
+def test_with_alpha_0_all_transitions_are_equally_likely_and_weigh_1() -> None:
+    replay, _ = filled(30, alpha=0.0, beta=0.7, capacity=40)
     generator = seeded()
-    for _ in range(
-        20
-    ):  # some transitions have been updated, others not, and one would be drawn always
+    for _ in range(20):  # only some transitions have been updated, one with an enormous priority
         batch = replay.sample(16, generator)
         replay.update(batch.index, 1e6 * torch.rand(16, generator=generator))
         assert torch.equal(batch.weight, torch.ones(16))
@@ -86,7 +72,7 @@ def test_with_alpha_0_weights_are_1_and_all_rows_equally_likely(capacity: int) -
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_rows_are_drawn_as_often_as_their_priorities_say(alpha: float) -> None:
+def test_transitions_are_drawn_in_proportion_to_their_priorities_to_the_alpha(alpha: float) -> None:
     replay, _ = filled(10, alpha=alpha)
     replay.sample(1, seeded())
     transitions = np.arange(60)
@@ -98,13 +84,13 @@ def test_rows_are_drawn_as_often_as_their_priorities_say(alpha: float) -> None:
     assert chi_square(drawn, dict.fromkeys(expected, 1.0)) > 30  # the test can tell
 
 
-def test_each_equal_share_of_the_sum_gives_one_row() -> None:
+def test_each_equal_share_of_the_sum_gives_one_transition() -> None:
     replay, _ = filled(2, alpha=1.0)  # 12 transitions of one priority, 24 draws: two of each
     batch = replay.sample(24, seeded())
     assert_array_equal(np.unique(batch.index, return_counts=True)[1], np.full(12, 2))
 
 
-def test_weights_undo_the_bias_as_far_as_beta_says() -> None:
+def test_weights_are_those_of_section_3_4() -> None:
     replay, _ = filled(1, alpha=1.0, beta=0.5, epsilon=1e-12)
     replay.sample(1, seeded())
     priority = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
@@ -116,7 +102,7 @@ def test_weights_undo_the_bias_as_far_as_beta_says() -> None:
     assert_allclose(batch.weight, (weight / weight.max())[batch.index], rtol=1e-6)
 
 
-def test_beta_goes_straight_to_1_over_the_samples_drawn() -> None:
+def test_beta_is_annealed_linearly_over_the_transitions_drawn() -> None:
     replay, _ = filled(1, alpha=1.0, beta=0.2, beta_samples=100, epsilon=1e-12)
     replay.sample(50, seeded())
     priority = torch.tensor([1.0] + [math.e] * 5)
@@ -129,7 +115,7 @@ def test_beta_goes_straight_to_1_over_the_samples_drawn() -> None:
     assert betas == pytest.approx([0.6, 0.8, 1.0, 1.0], rel=1e-5)
 
 
-def test_new_rows_have_the_largest_priority_seen() -> None:
+def test_new_transitions_have_the_largest_priority_seen() -> None:
     replay, model = filled(1, alpha=1.0, epsilon=1e-12)
     replay.sample(1, seeded())
     replay.update(torch.arange(6), torch.tensor([0.5, 7.0, 0.5, 0.5, 0.5, 0.5]))
@@ -140,91 +126,15 @@ def test_new_rows_have_the_largest_priority_seen() -> None:
     assert chi_square(drawn, expected) < 3
 
 
-def test_new_rows_have_their_own_priority_if_the_agent_emits_one() -> None:
+def test_new_transitions_have_the_priority_that_the_agent_emits() -> None:
     spec = models.SPEC.with_extras({"priority": Key()})
     replay = Prioritized(spec, capacity=100, writers=1, num_envs=2, rollout_length=TURN, alpha=1.0)
     fragment = replay.layout.empty(0)
     fragment.transitions["valid"] = True
     fragment.transitions["priority"] = [[1, 2], [3, 4], [5, 6]]
-    fragment.steps = 6
+    fragment.n_valid = 6
     replay.add(fragment)
     assert chi_square(many(replay), {i: i + 1.0 for i in range(6)}) < 3
-
-
-class Slow:
-    """The same one transition at a time: a dict of powers by (stream, serial) and sums in a
-    loop."""
-
-    def __init__(self, alpha: float, beta: float, window: int) -> None:
-        self.alpha, self.beta, self.window, self.most = alpha, beta, window, 1.0
-        self.powers: dict[tuple[int, int], float] = {}
-
-    def draw(self, size: int, random: np.ndarray, heads: np.ndarray) -> list[tuple[int, float]]:
-        transitions = []
-        for stream, head in enumerate(heads):
-            held = range(max(0, head - self.window), head)
-            transitions += [(stream, s) for s in sorted(held, key=lambda s: s % self.window)]
-        powers = [self.powers.setdefault(transition, self.most) for transition in transitions]
-        total, drawn = sum(powers), []
-        for k in range(size):
-            below, at = (k + random[k]) * total / size, 0
-            while below >= powers[at]:
-                below -= powers[at]
-                at += 1
-            drawn.append(at)
-        chances = [powers[at] / total for at in drawn]
-        weights = [(len(transitions) * p) ** -self.beta for p in chances]
-        return [
-            (transitions[at][1] * len(heads) + transitions[at][0], w / max(weights))
-            for at, w in zip(drawn, weights, strict=True)
-        ]
-
-    def update(self, index: list[int], priority: list[float], streams: int) -> None:
-        for i, p in reversed([*zip(index, priority, strict=True)]):
-            power = (p + 1e-6) ** self.alpha
-            self.powers[i % streams, i // streams] = power
-        self.most = max(
-            self.most, *((p + 1e-6) ** self.alpha for p in self.firsts(index, priority))
-        )
-
-    @staticmethod
-    def firsts(index: list[int], priority: list[float]) -> list[float]:
-        """Of a transition that occurs twice, the first priority."""
-        return [p for at, p in enumerate(priority) if index.index(index[at]) == at]
-
-
-ENDS = st.lists(st.sampled_from([GOES_ON] * 6 + [TERMINATED, TRUNCATED]), min_size=6, max_size=6)
-STEPS = st.lists(st.tuples(st.sampled_from(["add", "learn", "save"]), st.integers(0, 1), ENDS))
-
-
-@settings(max_examples=60)
-@given(STEPS, st.sampled_from([4, 20, 1000]), st.integers(1, 3), st.sampled_from([0.0, 0.6, 1.0]))
-def test_it_draws_what_a_slow_loop_draws(
-    steps: list[tuple[str, int, list[int]]], capacity: int, n_step: int, alpha: float
-) -> None:
-    options: dict[str, Any] = {"capacity": capacity, "n_step": n_step, "alpha": alpha}
-    replay, model = make(2, **options), Model(2)
-    slow, generator = Slow(alpha, 0.4, replay.window), seeded()
-    for rank in (0, 1):
-        model.play(replay, rank)
-    for what, rank, ends in steps:
-        if what == "add":
-            model.play(replay, rank, ends)
-        if what == "save":
-            saved = replay.save()
-            replay = make(2, **options)
-            replay.load(saved)
-        random = torch.rand(10, generator=generator.clone_state(), dtype=torch.float64).numpy()
-        batch = replay.sample(10, generator)
-        expected = slow.draw(10, random, replay.heads())
-        assert batch.index.tolist() == [i for i, _ in expected]
-        assert_allclose(batch.weight, [w for _, w in expected], rtol=1e-6)
-        agree(replay, model, batch, replay.heads())
-        if what == "learn":
-            priority = 10 * torch.rand(10, generator=generator, dtype=torch.float64)
-            replay.update(batch.index, priority)
-            slow.update(batch.index.tolist(), priority.tolist(), replay.streams)
-    assert replay.late == 0
 
 
 def test_a_late_priority_is_dropped_and_counted() -> None:
@@ -233,14 +143,14 @@ def test_a_late_priority_is_dropped_and_counted() -> None:
     for _ in range(2):  # 6 transitions a stream: all that was held is overwritten
         model.play(replay)
     replay.update(batch.index[:2], torch.tensor([3.0, 3.0]))
-    assert replay.late == 0  # nothing has been drawn since: the old window is still what is known
+    assert replay.late == 0  # nothing has been drawn since, so that the window has not moved
     assert {*(replay.sample(6, seeded()).index // 2).tolist()} <= {*range(12, 18)}
     replay.update(batch.index, torch.full((6,), 1e9))
     assert replay.late == len({*batch.index.tolist()})
     assert chi_square(many(replay), {i: 1.0 for i in range(24, 36)}) < 3
 
 
-def test_what_is_not_to_be_seen_yet_is_not_drawn_whatever_was_drawn_before() -> None:
+def test_transitions_above_the_write_positions_are_not_drawn_whatever_was_drawn_before() -> None:
     replay, model = filled(3, alpha=1.0, epsilon=1e-12)
     early = replay.heads()
     first = many(replay, 20)
@@ -250,12 +160,12 @@ def test_what_is_not_to_be_seen_yet_is_not_drawn_whatever_was_drawn_before() -> 
     later = replay.sample(400, seeded(), heads=early)
     agree(replay, model, later, early)
     assert {*later.index.tolist()} == {*first}
-    assert later.weight.min() == pytest.approx(4**-0.4)  # what was learned of them stays known
+    assert later.weight.min() == pytest.approx(4**-0.4)  # their new priorities stay
     agree(replay, model, replay.sample(40, seeded()), replay.heads())
     assert chi_square(many(replay), {i: 1.0 if i % 4 else 4.0 for i in range(24)}) < 3
 
 
-def test_only_the_ranks_asked_for_are_drawn_and_others_wait_for_their_owner() -> None:
+def test_only_the_requested_ranks_are_drawn() -> None:
     replay, model = make(2, alpha=1.0, epsilon=1e-12), Model(2)
     alone = copy.copy(replay)  # as a worker that draws from rank 1 has it, in another process
     for rank in (0, 0, 1, 1):
@@ -274,7 +184,7 @@ def test_only_the_ranks_asked_for_are_drawn_and_others_wait_for_their_owner() ->
     assert chi_square(both, {i: 50.0 if i in seen else 1.0 for i in transitions}) < 3
 
 
-def test_a_process_that_writes_nothing_draws_what_is_written_meanwhile() -> None:
+def test_a_reader_in_another_process_draws_what_the_writer_draws() -> None:
     writer, model = make(2, capacity=40), Model(2)
     reader, both = copy.copy(writer), Model(2)
     alone = make(2, capacity=40)
@@ -287,11 +197,10 @@ def test_a_process_that_writes_nothing_draws_what_is_written_meanwhile() -> None
         for replay, batch in zip((reader, alone), batches, strict=True):
             replay.update(batch.index, batch.reward.abs())
     joined = copy.copy(reader)  # another process, later: it takes over priorities, not the trees
-    assert writer._windows is joined._windows is None
     assert torch.equal(joined.sample(8, seeded()).index, reader.sample(8, seeded()).index)
 
 
-def test_a_checkpoint_goes_on_as_if_nothing_had_happened() -> None:
+def test_a_resumed_replay_draws_what_the_unbroken_one_does() -> None:
     one, model = filled(3, beta_samples=100, capacity=14)
     other, again = make(beta_samples=100, capacity=14), copy.deepcopy(model)
     one.update(one.sample(8, seeded()).index, torch.rand(8, generator=seeded()))
@@ -329,30 +238,21 @@ def at(replay: Prioritized, transitions: torch.Tensor) -> np.ndarray:
     return found
 
 
-def test_a_full_replay_takes_what_it_says() -> None:
-    replay, uniform = make(2, capacity=1024), models.make(2, capacity=1024)
-    powers = 8 * 4 * replay.length
-    trees = 8 * 4 * (256 + 16)  # leaves and their sums, 16 to a node
-    assert replay.nbytes == uniform.nbytes + powers + trees
-
-
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1.0])
-def test_a_priority_that_is_none_is_refused(wrong: float) -> None:
+def test_a_priority_that_is_not_finite_or_negative_is_refused(wrong: float) -> None:
     replay, _ = filled(2)
     batch = replay.sample(4, seeded())
     with pytest.raises(FloatingPointError, match=r"lower agent\.lr"):
         replay.update(batch.index, torch.tensor([1.0, wrong, 1.0, 1.0]))
 
 
-@pytest.mark.parametrize("wrong", [{"alpha": -1.0}, {"beta": 1.5}, {"epsilon": 0.0}])
-def test_values_without_a_meaning_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(
-        ValueError, match=rf"replay\.{next(iter(wrong))}={next(iter(wrong.values()))}"
-    ):
-        make(**wrong)
+def test_settings_out_of_range_are_refused() -> None:
+    for name, value in {"alpha": -1.0, "beta": 1.5, "epsilon": 0.0, "beta_samples": 0}.items():
+        with pytest.raises(ValueError, match=rf"replay\.{name}={value}"):
+            make(**{name: value})
 
 
-def test_rows_overwritten_while_they_are_read_are_never_waited_for(
+def test_transitions_overwritten_while_they_are_read_are_never_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Even if they are all that would ever be drawn."""
@@ -360,41 +260,16 @@ def test_rows_overwritten_while_they_are_read_are_never_waited_for(
     heads = replay.heads()
     replay.sample(1, seeded())
     replay.update(torch.tensor([index(replay, 0, 54)]), torch.tensor([1e12]))
-    gather = replay._gather
+    gather = replay.ring.gather
 
-    def overtaken(*drawn: np.ndarray) -> dict[str, np.ndarray]:
-        monkeypatch.setattr(replay, "_gather", gather)
+    def overtaken(*drawn: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+        monkeypatch.setattr(replay.ring, "gather", gather)
         for _ in range(6):
             model.play(replay)
-        return gather(*drawn)
+        return gather(*drawn, **options)
 
-    monkeypatch.setattr(replay, "_gather", overtaken)
+    monkeypatch.setattr(replay.ring, "gather", overtaken)
     batch = replay.sample(4, seeded())
     assert replay.torn == 1
     agree(replay, model, batch, heads)
     assert {*(batch.index // replay.streams).tolist()} <= {57, 58, 59}
-
-
-def job(**changes: Any) -> Job:
-    return jobs.AGENTS["sac, prioritized"].job(**changes)
-
-
-def test_a_run_is_another_one_than_with_a_uniform_replay() -> None:
-    prioritized, uniform = (jobs.run(Sequential(), made) for made in (job(), jobs.job()))
-    assert not torch.equal(uniform.floats, prioritized.floats)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["dcollect", "dupdate"])
-def test_what_happened_live_happens_again(name: str, tmp_path: Path) -> None:
-    """Law 13, and a checkpoint of what another process has learned of the transitions."""
-    paradigm = DCollect() if name == "dcollect" else DUpdate()
-    file = str(tmp_path / "journal.bin")
-    changes = {"workers": 2, "max_ahead": 50, "env_steps": 300}
-    live = jobs.run(paradigm, job(crew="process", journal=file, **changes))
-    again = jobs.run(paradigm, job(order=Recorded(Journal.read(file)), **changes))
-    assert live.totals["updates"] > 200
-    assert torch.equal(again.floats, live.floats)
-    one, two = (torch.cat(ended.state["replay"]["powers"]) for ended in (live, again))
-    assert torch.equal(one, two)
-    assert len(one.unique()) > 150  # half of the transitions, whoever collected how many of them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from agents.base import ROW, Batch, Key, Spec
+from agents.base import ROW, Key, Spec
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.uniform import Uniform
 from paradigms.runtime.crew import Crew
@@ -33,7 +35,7 @@ STEPS = st.lists(st.tuples(WHAT, st.integers(0, 1), ENDS), min_size=1, max_size=
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS, st.integers(1, 4), st.booleans(), st.sampled_from([4, 20, 30, 1000]))
-def test_whatever_is_sampled_is_what_a_list_remembers(
+def test_every_batch_is_what_a_list_of_all_steps_says(
     steps: list[tuple[str, int, list[int]]], n_step: int, next_step: bool, capacity: int
 ) -> None:
     replay, model = make(2, capacity=capacity, n_step=n_step), Model(2)
@@ -47,11 +49,11 @@ def test_whatever_is_sampled_is_what_a_list_remembers(
         if what == "replace":
             model.replace_actor(rank)
         model.fill(fragments[rank], ends, next_step=next_step)
-        assert replay.add(fragments[rank]) == fragments[rank].steps
+        assert replay.add(fragments[rank]) == fragments[rank].n_valid
         if what == "add twice":
             duplicated = replay.duplicated
             assert replay.add(fragments[rank]) == 0
-            assert replay.duplicated == duplicated + fragments[rank].steps
+            assert replay.duplicated == duplicated + fragments[rank].n_valid
 
         heads = replay.heads()
         assert_array_equal(heads, model.heads())
@@ -64,7 +66,7 @@ def test_whatever_is_sampled_is_what_a_list_remembers(
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(ENDS, min_size=2, max_size=8), st.integers(1, 8), st.integers(1, 3))
-def test_later_rows_are_not_seen_by_who_must_not_see_them(
+def test_transitions_above_the_write_positions_are_not_seen(
     fragments: list[list[int]], known: int, n_step: int
 ) -> None:
     replay, model = make(n_step=n_step), Model(1)
@@ -83,9 +85,7 @@ def filled(fragments: int, *, capacity: int = 1000, n_step: int = 1) -> tuple[Un
     """One writer whose episodes never end."""
     replay, model = make(capacity=capacity, n_step=n_step), Model(1)
     for _ in range(fragments):
-        fragment = replay.layout.empty(0)
-        model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
-        replay.add(fragment)
+        model.play(replay)
     return replay, model
 
 
@@ -94,10 +94,10 @@ def test_a_checkpoint_may_be_loaded_into_a_smaller_or_larger_replay(capacity: in
     replay, model = filled(9, capacity=24)
     other = make(capacity=capacity)
     other.load(replay.save())
-    for turns in range(20):
+    for fragments in range(20):
         assert_array_equal(other.heads(), model.heads())
-        assert len(other) == min(len(replay) + 6 * turns, 2 * other.window)
-        batch = other.sample(40, torch.Generator().manual_seed(turns))
+        assert len(other) == min(len(replay) + 6 * fragments, 2 * other.window)
+        batch = other.sample(40, torch.Generator().manual_seed(fragments))
         agree(other, model, batch, other.heads())
         assert len(other.save()["transitions"][0]) == len(other) // 2 + 1
         model.play(other)
@@ -129,38 +129,34 @@ def test_a_batch_is_a_copy() -> None:
         assert torch.equal(column, kept[name])
 
 
-def test_a_batch_drawn_while_its_rows_are_overwritten_is_drawn_again(
+def test_a_batch_whose_transitions_are_overwritten_meanwhile_is_drawn_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     replay, model = filled(20, capacity=12)
-    heads, gather = replay.heads(), replay._gather
+    heads, gather = replay.heads(), replay.ring.gather
 
-    def overtaken(*drawn: np.ndarray) -> Batch:
-        monkeypatch.setattr(replay, "_gather", gather)
-        for _ in range(
-            6
-        ):  # 18 transitions a stream: a writer comes round to the first half of the window
-            fragment = replay.layout.empty(0)
-            model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
-            replay.add(fragment)
-        return gather(*drawn)
+    def overtaken(*drawn: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+        monkeypatch.setattr(replay.ring, "gather", gather)
+        for _ in range(6):  # 18 transitions a stream: the first half of the window is overwritten
+            model.play(replay)
+        return gather(*drawn, **options)
 
-    monkeypatch.setattr(replay, "_gather", overtaken)
+    monkeypatch.setattr(replay.ring, "gather", overtaken)
     batch = replay.sample(4, torch.Generator().manual_seed(0))
     assert replay.torn > 0
     assert {*(batch.index // replay.streams).tolist()} <= {57, 58, 59}
     agree(replay, model, batch, heads)
 
 
-def overtaken(replay: Uniform, model: Model, turns: int) -> np.ndarray:
-    """Heads that have become old: one writer has come round since."""
+def overtaken(replay: Uniform, model: Model, fragments: int) -> np.ndarray:
+    """Old write positions: one writer has come round since."""
     heads = replay.heads()
-    for _ in range(turns):
+    for _ in range(fragments):
         model.play(replay)
     return heads
 
 
-def test_what_has_been_overwritten_is_not_drawn_however_old_the_heads_are() -> None:
+def test_overwritten_transitions_are_not_drawn_at_old_write_positions() -> None:
     replay, model = filled(20, capacity=12)
     heads = overtaken(replay, model, 6)
     batch = replay.sample(8, torch.Generator().manual_seed(0), heads=heads)
@@ -170,7 +166,7 @@ def test_what_has_been_overwritten_is_not_drawn_however_old_the_heads_are() -> N
 
 
 @pytest.mark.parametrize("kind", [Uniform, Prioritized])
-def test_a_stream_of_which_nothing_is_left_is_left_out(kind: type[Uniform]) -> None:
+def test_a_stream_that_has_been_overwritten_whole_is_left_out(kind: type[Uniform]) -> None:
     replay, model = make(2, kind, capacity=24), Model(2)
     for rank in [0] * 9 + [1] * 9:
         model.play(replay, rank)
@@ -183,23 +179,23 @@ def test_a_stream_of_which_nothing_is_left_is_left_out(kind: type[Uniform]) -> N
 
 
 @pytest.mark.parametrize("kind", [Uniform, Prioritized])
-@pytest.mark.parametrize("turns", [6, 30])
+@pytest.mark.parametrize("fragments", [6, 30])
 @pytest.mark.parametrize("where", ["before a copy", "in a copy"])
-def test_rows_overwritten_while_they_are_saved_are_left_out(
-    where: str, turns: int, kind: type[Uniform], monkeypatch: pytest.MonkeyPatch
+def test_transitions_overwritten_while_they_are_saved_are_left_out(
+    where: str, fragments: int, kind: type[Uniform], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replay, model = make(1, kind, capacity=12), Model(1)
     for _ in range(20):
         model.play(replay)
     replay.sample(1, torch.Generator().manual_seed(0))
     held, name = (replay, "heads") if where == "before a copy" else (replay.ring, "at")
-    left = 6 if where == "before a copy" else 3 if turns == 6 else 0
+    left = 6 if where == "before a copy" else 3 if fragments == 6 else 0
     real = getattr(held, name)
 
-    def late(*asked: np.ndarray) -> np.ndarray:
+    def late(*arguments: np.ndarray) -> np.ndarray:
         monkeypatch.setattr(held, name, real)
-        answer: np.ndarray = real(*asked)
-        overtaken(replay, model, turns)
+        answer: np.ndarray = real(*arguments)
+        overtaken(replay, model, fragments)
         return answer
 
     monkeypatch.setattr(held, name, late)
@@ -225,7 +221,7 @@ class Twice(Role):
             self.replay.add(fragment)
 
 
-def test_what_other_processes_store_and_drop_is_seen_here() -> None:
+def test_additions_of_other_processes_are_seen_here() -> None:
     replay = make(2)
     crew = Crew()
     for rank in (0, 1):
@@ -236,15 +232,7 @@ def test_what_other_processes_store_and_drop_is_seen_here() -> None:
     assert replay.duplicated == 2 * 4 * TURN * ENVS
 
 
-def test_a_full_replay_takes_what_it_says() -> None:
-    replay = make(2, capacity=24)
-    transitions = 2 * ENVS * (6 + 4 * (TURN + 1))
-    assert replay.nbytes == transitions * (
-        replay.layout.transition.itemsize + replay.layout.obs.itemsize
-    )
-
-
-def test_rows_of_images_and_of_scalars_come_back_in_shape() -> None:
+def test_image_and_scalar_columns_keep_their_shapes() -> None:
     spec = Spec(
         Box(0, 255, (4, 4, 3), np.uint8),
         Box(-1, 1, (2,), np.float32),

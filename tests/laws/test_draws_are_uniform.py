@@ -33,7 +33,7 @@ def filled(fragments: Sequence[int], *, capacity: int) -> Uniform:
     for rank, count in enumerate(fragments):
         for number in range(count):
             fragment = replay.layout.empty(rank)
-            fragment.number, fragment.steps = number, ENVS * TURN
+            fragment.number, fragment.n_valid = number, ENVS * TURN
             fragment.transitions["valid"] = True
             replay.add(fragment)
     return replay

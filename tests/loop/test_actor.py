@@ -1,5 +1,5 @@
-"""The actor gives the same transitions in all autoreset modes: those of the Counting world's own
-rules."""
+"""The actor gives the same transitions in all autoreset modes: those that the rules of the
+Counting env say."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODES = ("next_step", "same_step", "disabled")
 
 
 class Looker(Counter):
-    """Also remembers what it was shown."""
+    """Also remembers the arguments of `act`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -71,7 +71,7 @@ def streams(fragments: list[Fragment]) -> list[np.ndarray]:
 
 @settings(max_examples=20, deadline=None)
 @given(st.sampled_from(MODES), st.integers(1, 13), st.integers(1, 3), st.integers(1, 8))
-def test_valid_rows_are_the_worlds_own_transitions(
+def test_valid_transitions_are_those_of_the_env(
     mode: str, rollout_length: int, num_envs: int, fragments: int
 ) -> None:
     actor = make(mode, rollout_length=rollout_length, num_envs=num_envs)
@@ -104,23 +104,23 @@ def test_next_obs_is_what_the_envs_show_after_the_last_step(mode: str) -> None:
         assert_array_equal(one.next_obs, two.transitions["obs"][0])
 
 
-def test_only_next_step_makes_steps_up_and_they_do_not_count() -> None:
-    made_up = {}
+def test_only_next_step_has_reset_steps_and_they_do_not_count() -> None:
+    reset_steps = {}
     for mode in MODES:
         actor = make(mode)
         fragments = collected(actor, 10)
         valid = sum(fragment.transitions["valid"].sum() for fragment in fragments)
-        made_up[mode] = 10 * 8 * 2 - valid
-        assert sum(fragment.steps for fragment in fragments) == actor.steps == valid
+        reset_steps[mode] = 10 * 8 * 2 - valid
+        assert sum(fragment.n_valid for fragment in fragments) == actor.steps == valid
         for fragment in fragments:
             invalid = fragment.transitions[~fragment.transitions["valid"]]
             for name in ("terminated", "truncated", "is_first"):
                 assert not invalid[name].any()
-    assert made_up["same_step"] == made_up["disabled"] == 0 < made_up["next_step"]
+    assert reset_steps["same_step"] == reset_steps["disabled"] == 0 < reset_steps["next_step"]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_state_starts_anew_with_every_episode(mode: str) -> None:
+def test_the_agents_state_is_reset_with_every_episode(mode: str) -> None:
     actor = make(mode, agent=Looker)
     fragments = collected(actor, 10)
     ages = np.array(actor.agent.states).reshape(10, 8, 2)  # type: ignore[attr-defined]
@@ -142,23 +142,23 @@ def test_returns_and_lengths_are_those_of_finished_episodes(mode: str) -> None:
     assert actor.take_episodes() == []
 
 
-def test_rows_have_the_version_and_fragments_are_numbered() -> None:
+def test_transitions_have_the_version_and_fragments_are_numbered() -> None:
     fragments = collected(make(rank=0), 3, version=40)
     assert [fragment.number for fragment in fragments] == [0, 1, 2]
     for fragment, version in zip(fragments, (40, 41, 42), strict=True):
         assert (fragment.transitions["version"] == version).all()
 
 
-def test_exploration_is_asked_for_every_env_by_its_place_among_all() -> None:
-    asked: list[tuple[int, int, int]] = []
+def test_explore_is_called_with_the_index_of_every_env_among_all() -> None:
+    calls: list[tuple[int, int, int]] = []
 
     def explore(steps: int, index: int, count: int) -> float:
-        asked.append((steps, index, count))
+        calls.append((steps, index, count))
         return index / 10
 
     actor = make("same_step", rollout_length=4, agent=Looker, explore=explore, rank=2, workers=3)
     collected(actor, 2)
-    assert asked == [(0, 4, 6), (0, 5, 6), (3 * 8, 4, 6), (3 * 8, 5, 6)]
+    assert calls == [(0, 4, 6), (0, 5, 6), (3 * 8, 4, 6), (3 * 8, 5, 6)]
     looker: Any = actor.agent
     assert looker.explored == [[pytest.approx(0.4), pytest.approx(0.5)]] * 8
 
@@ -190,16 +190,16 @@ def test_draws_depend_on_seed_rank_and_number_of_the_fragment_alone() -> None:
         assert not np.isin(first, other).any()
 
 
-def test_whoever_takes_over_goes_on_counting() -> None:
+def test_a_replaced_actor_continues_the_counts() -> None:
     actor = make()
     actor.resume(7, 100)
     (fragment,) = collected(actor, 1)
     assert fragment.number == 7
-    assert actor.steps == 100 + fragment.steps
+    assert actor.steps == 100 + fragment.n_valid
     assert fragment.transitions["is_first"][0].all()
 
 
-def test_episodes_are_given_up_and_worlds_renewed_when_it_is_due() -> None:
+def test_episodes_are_truncated_and_envs_renewed_every_so_many_env_steps() -> None:
     worlds, built = world("Counting", autoreset="same_step"), [0]
 
     def renew() -> Any:
@@ -216,34 +216,3 @@ def test_episodes_are_given_up_and_worlds_renewed_when_it_is_due() -> None:
     ]  # fmt: skip
     for at in (0, 3, 5, 8):
         assert fragments[at].transitions["is_first"][0].all()
-
-
-def test_a_nan_is_an_error_that_names_the_worker_and_the_setting() -> None:
-    worlds = world("Fault", kwargs={"kind": "nan", "at": 5})
-    actor = make(worlds=worlds, rank=3, workers=4)
-    with pytest.raises(FloatingPointError, match=r"worker 3 returned a NaN .* check env.id"):
-        actor.collect(0)
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("at", [4, 7], ids=["in the middle", "at the last step of a turn"])
-@pytest.mark.parametrize("ends", [False, True])
-def test_a_nan_observation_alone_is_noticed(
-    ends: bool, at: int, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would be bootstrapped from: as an episode's last one or at the write head."""
-    actor = make(mode, num_envs=1)
-    plain, steps = actor.env.step, itertools.count()
-
-    def step(action: Any) -> Any:
-        obs, reward, terminated, truncated, info = plain(action)
-        if next(steps) != at:
-            return obs, reward, terminated, truncated, info
-        bad = np.full_like(obs, np.nan)
-        if ends and mode == "same_step":
-            return obs, reward, terminated, truncated | True, {"final_obs": bad}
-        return bad, reward, terminated, truncated | ends, info
-
-    monkeypatch.setattr(actor.env, "step", step)
-    with pytest.raises(FloatingPointError):
-        actor.collect(0)

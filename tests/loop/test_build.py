@@ -15,7 +15,7 @@ from paradigms.experience.elite import Elite
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
-from paradigms.loop.build import make_samples, whose
+from paradigms.loop.build import make_drawn_batches, whose
 from paradigms.loop.drive import Driver
 from paradigms.loop.pace import Once, Pace
 from tests import jobs
@@ -62,7 +62,7 @@ def test_who_learns_from_whose_rows(kind: Any) -> None:
 def test_the_learner_draws_for_all_where_one_process_has_to(kind: Any) -> None:
     replay, two = made(kind, None if kind in ONCE else 1.0).replay, job(kind, None)
     draws = {
-        sample_from: make_samples(sample_from, two, replay, 4)
+        sample_from: make_drawn_batches(sample_from, two, replay, 4)
         for sample_from in (None, "all", "own")
     }
     assert (draws[None] is not None) == (kind is Prioritized)
@@ -70,9 +70,9 @@ def test_the_learner_draws_for_all_where_one_process_has_to(kind: Any) -> None:
     assert draws["own"] is None
     if kind in ONCE:
         with pytest.raises(ValueError, match=r"set paradigm\.sample_from=own"):
-            make_samples("learner", two, replay, 4)
+            make_drawn_batches("learner", two, replay, 4)
     else:
-        assert make_samples("learner", two, replay, 4) is not None
+        assert make_drawn_batches("learner", two, replay, 4) is not None
 
 
 def test_rows_of_nobody_are_refused() -> None:

@@ -25,7 +25,7 @@ def replay(writers: int = 2, fragments: int = 5) -> Uniform:
             fragment = made.layout.empty(rank)
             fragment.transitions["valid"] = True
             fragment.transitions["reward"], fragment.transitions["version"] = rank, number
-            fragment.number, fragment.steps = number, 8
+            fragment.number, fragment.n_valid = number, 8
             made.add(fragment)
     return made
 

@@ -213,7 +213,7 @@ def once(kind: type[Rollout] = Rollout, *, max_ahead: int = 1, **options: Any) -
 def collect(pace: Once, rank: int) -> None:
     """A fragment is collected, reaches the replay, and is counted by whoever took it there."""
     fragment = pace.replay.layout.empty(rank)
-    fragment.number, fragment.steps = pace.ledger.own("fragments", rank), 4
+    fragment.number, fragment.n_valid = pace.ledger.own("fragments", rank), 4
     fragment.transitions["valid"] = True
     pace.ledger.collected(rank, 4)
     pace.ledger.stored(rank, pace.replay.add(fragment), 0)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from paradigms.errors import PolicyNotFinite
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
 from paradigms.runtime.memory import Shared
@@ -71,6 +72,9 @@ class Fail(Role):
 
     def raises(self) -> None:
         raise ValueError("a sentence about a fault")
+
+    def raises_for_good(self) -> None:
+        raise PolicyNotFinite("a sentence about a policy")
 
     def exits(self) -> None:
         os._exit(3)

@@ -167,6 +167,15 @@ def test_restarts_are_counted_and_end(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["process", "inline"])
+def test_a_role_is_not_replaced_after_an_error_that_it_would_meet_again(kind: str) -> None:
+    crew = Crew(kind)
+    crew.add("bad", roles.Fail, "raises_for_good", restartable=True)
+    with pytest.raises(Failed, match=r"about a policy \(a restart would not help\)"):
+        reports(crew)
+    assert crew.restarts == 0
+
+
+@pytest.mark.parametrize("kind", ["process", "inline"])
 def test_messages_arrive_in_the_order_sent(kind: str) -> None:
     crew = Crew(kind)
     crew.add("a", roles.Work)
