@@ -18,10 +18,10 @@ from paradigms.experience.elite import Elite
 from tests import jobs
 from tests.counting import Counter
 from tests.experience import model as models
-from tests.experience.model import ENVS, GOES_ON, TERMINATED, TRUNCATED, TURN, Model, agree, true
+from tests.experience.model import ENVS, GOES_ON, LENGTH, TERMINATED, TRUNCATED, Model, agree, true
 
 Episode = tuple[float, int, int, int]  # return, stream, first serial number, length
-ALL_END = [GOES_ON] * (TURN - 1) * ENVS + [TRUNCATED] * ENVS
+ALL_END = [GOES_ON] * (LENGTH - 1) * ENVS + [TRUNCATED] * ENVS
 
 
 def make(writers: int = 1, **options: Any) -> Elite:
@@ -43,10 +43,15 @@ def played(fragments: int, ends: list[int] = ALL_END, **options: Any) -> tuple[E
 
 def kept(replay: Elite) -> list[Episode]:
     """The episodes that a checkpoint of the replay holds, best first."""
-    saved, row = replay.save(), replay.layout.transition
+    saved, dtype = replay.save(), replay.layout.transition
     best = (saved[f"best_{key}"] for key in ("stream", "begun", "transitions"))
     found = [
-        (float(np.asarray(packed).view(row)["reward"].sum()), int(stream), int(begun), len(packed))
+        (
+            float(np.asarray(packed).view(dtype)["reward"].sum()),
+            int(stream),
+            int(begun),
+            len(packed),
+        )
         for stream, begun, packed in zip(*best, strict=True)
     ]
     return sorted(found, reverse=True)
@@ -144,7 +149,7 @@ def test_the_best_episodes_are_kept_and_drawn_as_they_were(
 def test_transitions_of_the_best_episodes_are_equally_likely() -> None:
     replay, _ = played(9, share=1.0, episodes=4)
     counts = np.unique(replay.sample(48_000, seeded()).index, return_counts=True)[1]
-    assert len(counts) == 4 * TURN
+    assert len(counts) == 4 * LENGTH
     assert ((counts - 4000) ** 2 / 4000).sum() < 11 + 3 * np.sqrt(2 * 11)  # chi-square
 
 
@@ -158,7 +163,7 @@ def test_a_share_of_every_batch_is_drawn_from_the_best_episodes(share: float, be
         assert np.isin(replay.sample(40, seeded(number)).index, transitions).sum() == best
 
 
-@pytest.mark.parametrize(("share", "ends"), [(0.0, ALL_END), (0.7, [GOES_ON] * TURN * ENVS)])
+@pytest.mark.parametrize(("share", "ends"), [(0.0, ALL_END), (0.7, [GOES_ON] * LENGTH * ENVS)])
 def test_elite_is_uniform_to_the_bit_with_share_0_or_no_episode(
     share: float, ends: list[int]
 ) -> None:
@@ -187,7 +192,7 @@ def test_the_last_share_of_the_budget_in_env_steps_is_drawn_from_the_best_alone(
         one, two = (r.sample(40, seeded(), heads=heads) for r in (replay, uniform))
         assert torch.equal(one.index, two.index) == (heads[1] == 80)
     finetuned = replay.sample(400, seeded())
-    assert len({*finetuned.index.tolist()}) == 2 * TURN
+    assert len({*finetuned.index.tolist()}) == 2 * LENGTH
     true(replay, model, finetuned, replay.heads())
 
 

@@ -16,7 +16,7 @@ from envs.make import describe
 from paradigms.experience.uniform import Uniform
 from tests.jobs import world
 
-ENVS, TURN = 2, 5
+ENVS, LENGTH = 2, 5
 
 
 def filled(fragments: Sequence[int], *, capacity: int) -> Uniform:
@@ -27,13 +27,13 @@ def filled(fragments: Sequence[int], *, capacity: int) -> Uniform:
         capacity=capacity,
         writers=len(fragments),
         num_envs=ENVS,
-        rollout_length=TURN,
+        rollout_length=LENGTH,
         n_step=2,
     )
     for rank, count in enumerate(fragments):
         for number in range(count):
             fragment = replay.layout.empty(rank)
-            fragment.number, fragment.n_valid = number, ENVS * TURN
+            fragment.number, fragment.n_valid = number, ENVS * LENGTH
             fragment.transitions["valid"] = True
             replay.add(fragment)
     return replay
