@@ -96,23 +96,16 @@ WHAT = st.sampled_from(["add"] * 6 + ["add twice", "replace", "save and load"])
 STEPS = st.lists(st.tuples(WHAT, st.integers(0, 1), ENDS), min_size=1, max_size=20)
 
 
+SIZES = {"capacity": [8, 20, 1000], "episodes": [1, 3, 100], "transitions": [7, 12, 100]}
+SPACE = st.fixed_dictionaries({name: st.sampled_from(sizes) for name, sizes in SIZES.items()})
+
+
 @settings(max_examples=60, deadline=None)
-@given(
-    STEPS,
-    st.integers(1, 4),
-    st.booleans(),
-    st.sampled_from([8, 20, 1000]),
-    st.sampled_from([(1, 100), (3, 100), (3, 7), (100, 12)]),
-)
+@given(STEPS, st.integers(1, 4), st.booleans(), SPACE)
 def test_the_best_episodes_are_kept_and_drawn_as_they_were(
-    steps: list[tuple[str, int, list[int]]],
-    n_step: int,
-    next_step: bool,
-    capacity: int,
-    space: tuple[int, int],
+    steps: list[tuple[str, int, list[int]]], n_step: int, next_step: bool, space: dict[str, int]
 ) -> None:
-    options: dict[str, Any] = {"capacity": capacity, "n_step": n_step, "share": 0.6}
-    options |= {"episodes": space[0], "transitions": space[1]}
+    options: dict[str, Any] = {"n_step": n_step, "share": 0.6, **space}
     replay, model = make(2, **options), Model(2)
     ranking, generator = Ranking(replay, model), seeded()
     fragments = [replay.layout.empty(rank) for rank in (0, 1)]
@@ -157,7 +150,7 @@ def test_transitions_of_the_best_episodes_are_equally_likely() -> None:
 def test_a_share_of_every_batch_is_drawn_from_the_best_episodes(share: float, best: int) -> None:
     replay, _ = played(30, share=share, episodes=1, capacity=12)
     ((_, stream, begun, size),) = kept(replay)
-    assert begun + size < 90 - replay.window, "it is among the newest transitions"
+    assert begun + size < 90 - replay.window  # not among the newest transitions
     transitions = [(begun + step) * 2 + stream for step in range(size)]
     for number in range(20):
         assert np.isin(replay.sample(40, seeded(number)).index, transitions).sum() == best
@@ -290,8 +283,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("name", ["dcollect", "dupdate"])
 def test_batches_of_a_run_with_elites_are_true(name: str) -> None:
-    """Law 10: `Counter` recomputes every batch. Each episode of the Counting env is better than
-    the one before, so that the best ones change all the time; the ring wraps."""
+    """Law 10: `Counter` recomputes every batch. Episodes of Counting become better and better."""
     options = {"share": 0.5, "episodes": 4, "transitions": 40, "finetune": 0.3, "budget": 256}
     made = jobs.job(
         jobs.world("Counting"),
