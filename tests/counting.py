@@ -1,4 +1,4 @@
-"""An agent that knows the Counting world by heart and checks every batch that it is fed."""
+"""An agent that knows the rules of the Counting env, and recomputes every batch it learns from."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from envs.counting import Counting
 
 
 class Counter(Agent):
-    """Acts by `rule`, so that a row's obs tells all that follows; `learn` recomputes its batch.
+    """Acts by `rule`, so that all that follows an observation can be computed; `learn` does so.
 
-    streams: of the whole run. A row's serial number must be its place in the stream's life, unless
+    streams: of the whole run. A transition's serial number must be its place in its stream, unless
     `whole` is false, as when an actor has been replaced. The state counts the steps of an episode.
     """
 
@@ -51,36 +51,36 @@ class Counter(Agent):
         return Learned(1, {})
 
     def check(self, batch: Batch) -> None:
-        """Asserts that rows are aligned, contiguous and within an episode, and targets right."""
-        row = {name: column.numpy() for name, column in batch.items()}
-        obs, going = row["obs"], np.ones(len(row["obs"]), bool)
+        """Asserts that transitions are whole and within an episode, and their targets right."""
+        data = {name: column.numpy() for name, column in batch.items()}
+        obs, going = data["obs"], np.ones(len(data["obs"]), bool)
         steps = going.astype(np.int64)
-        serial, stream = np.divmod(row["index"], self.streams)
-        assert_array_equal(row["action"][:, 0], rule(obs))
-        assert_array_equal(row["age"], obs[:, 1])
-        assert_array_equal(row["twice"], 2 * obs[:, :2])
-        assert_array_equal(row["weight"], np.ones(len(obs)))
+        serial, stream = np.divmod(data["index"], self.streams)
+        assert_array_equal(data["action"][:, 0], rule(obs))
+        assert_array_equal(data["age"], obs[:, 1])
+        assert_array_equal(data["twice"], 2 * obs[:, :2])
+        assert_array_equal(data["weight"], np.ones(len(obs)))
         if self.whole:
             assert_array_equal(serial, before(obs[:, 0]) + obs[:, 1])
             assert len({*zip(stream, obs[:, 2], strict=True)}) == len({*stream})
 
         reward, next_obs, terminated, truncated = Counting.follow(obs, rule(obs))
         if self.whole:
-            assert_array_equal(row["terminated"], terminated)
-            assert_array_equal(row["truncated"], truncated & ~terminated)
+            assert_array_equal(data["terminated"], terminated)
+            assert_array_equal(data["truncated"], truncated & ~terminated)
         for k in range(1, self.n_step):  # how far a window reaches shows in its discount
             going &= ~(terminated | truncated)
-            going &= ~np.isclose(row["discount"], self.gamma**k)
+            going &= ~np.isclose(data["discount"], self.gamma**k)
             further = Counting.follow(next_obs, rule(next_obs))
             reward = reward + np.where(going, self.gamma**k * further[0], 0)
             next_obs = np.where(going[:, None], further[1], next_obs)
             terminated = np.where(going, further[2], terminated)
             truncated = np.where(going, further[3], truncated)
             steps += going
-        assert_allclose(row["reward"], reward, rtol=1e-6)
-        assert_array_equal(row["next_obs"], next_obs)
+        assert_allclose(data["reward"], reward, rtol=1e-6)
+        assert_array_equal(data["next_obs"], next_obs)
         discount = np.where(terminated, 0, self.gamma**steps)
-        assert_array_equal(row["discount"], discount.astype(np.float32))
+        assert_array_equal(data["discount"], discount.astype(np.float32))
 
         cut = (steps < self.n_step) & ~terminated & ~truncated  # by the write head, and it alone
         for one in {*stream[cut]}:
@@ -101,20 +101,21 @@ def before(episode: np.ndarray) -> np.ndarray:
 
 
 def life(stream: float, steps: int) -> dict[str, np.ndarray]:
-    """The first rows of a stream as they must be stored, by column."""
+    """The first transitions of a stream as they must be stored, by column."""
     obs = np.array([0, 0, stream, 0], np.float32)
-    rows = []
+    transitions = []
     for _ in range(steps):
         reward, following, terminated, truncated = Counting.follow(obs[None], rule(obs[None]))
         first = obs[1] == 0
-        rows.append((obs, rule(obs[None]), reward[0], terminated[0], truncated[0], first))
+        transitions.append((obs, rule(obs[None]), reward[0], terminated[0], truncated[0], first))
         if terminated[0] or truncated[0]:
             obs = np.array([obs[0] + 1, 0, stream, 0], np.float32)
         else:
             obs = following[0].astype(np.float32)
     names = ("obs", "action", "reward", "terminated", "truncated", "is_first")
     columns = {
-        name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+        name: np.array(column)
+        for name, column in zip(names, zip(*transitions, strict=True), strict=True)
     }
     columns["truncated"] &= ~columns["terminated"]
     return columns

@@ -176,7 +176,7 @@ class Actor:
             value[starting] = self.initial[name][starting]
 
     def _check(self, fragment: Fragment) -> None:
-        """Raises for numbers that are not finite, and blames whoever had the first one."""
+        """Raises if a number is not finite, and blames the policy or the env for the first one."""
         transitions = fragment.transitions
         shown = (transitions["reward"], transitions["obs"], fragment.final_obs, fragment.next_obs)
         returned = (transitions[name] for name in self.outputs)

@@ -1,4 +1,4 @@
-"""Greedy episodes: how good is a policy as it stands? Used by the evaluator and by workers."""
+"""Greedy episodes, which measure a policy: played by the evaluator and by workers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ EVALUATION_SHARE = 0.2  # of a worker's env steps: the probability of EVALUATE i
 
 
 class Returns(NamedTuple):
-    """N episodes. returns: [N] float64, the undiscounted sum of rewards; lengths: [N] int64, env
-    steps (an action repeated k times is k env steps)."""
+    """N episodes. returns: float64 [N], the undiscounted sums of rewards. lengths: int64 [N], in
+    env steps (an action repeated k times is k env steps)."""
 
     returns: np.ndarray
     lengths: np.ndarray
@@ -30,11 +30,11 @@ def play(
 ) -> Returns | None:
     """Plays one greedy episode (`explore` None) for each seed, at most one for each slot of `env`.
 
-    env: `num_envs` slots of any autoreset mode; `len(seeds)` of them count, each until its first
-    termination or truncation, and the rest are seeded with the first seed and ignored. Blocks until
-    the longest episode has ended. `going` is asked about every 64 vector steps: if it says no, the
+    env: of any autoreset mode; its first len(seeds) slots count, each until its first termination
+    or truncation, and the others are seeded with the first seed and ignored. Blocks until the
+    longest episode has ended. going: called about every 64 vector steps; if it is False, the
     episodes are abandoned and the result is None. Neither the agent's weights nor its random
-    generators change. Raises AssertionError if there are no seeds or more than slots.
+    generators change. Raises AssertionError if there are no seeds, or more than slots.
     """
     n, count = env.num_envs, len(seeds)
     assert 0 < count <= n, f"{count} episodes do not fit into {n} env slots"
@@ -59,8 +59,8 @@ class EvaluationTask:
     """Evaluation by a worker itself: single greedy episodes with the worker's weights, in a
     reference env of its own.
 
-    This is the EVALUATE task of Stone and Sachdev (2019), *Analysis of Concurrent Reinforcement
-    Learning Algorithms*. Its returns are logged; whether a run is solved, the evaluator decides.
+    This is the EVALUATE task of Stone and Sachdev 2019, "Analysis of Concurrent Reinforcement
+    Learning Algorithms". Its returns are logged; the evaluator decides whether a run is solved.
 
         if task.due(actor.steps): metrics |= task.run()
     """
@@ -71,13 +71,13 @@ class EvaluationTask:
         self.env = job.make_env(num_envs=1, seed=self.seed, rank=None)
 
     def due(self, collected: int) -> bool:
-        """Whether evaluation has had less than EVALUATION_SHARE of the worker's env steps, of which
-        `collected` were collected for training."""
+        """Whether evaluation has had less than EVALUATION_SHARE of all env steps of the worker, of
+        which `collected` were collected for training."""
         return self.steps * (1 - EVALUATION_SHARE) < collected * EVALUATION_SHARE
 
     def run(self) -> dict[str, float]:
-        """Plays one episode with the weights that the agent has now, and blocks until it has ended;
-        its return, and its length in env steps, as metrics."""
+        """Plays one episode with the weights that the agent has now, and blocks until it has ended.
+        Returns its return and its length in env steps, as metrics."""
         played = play(self.agent, self.env, [self.seed + self.number])
         assert played is not None
         self.number += 1
@@ -86,6 +86,3 @@ class EvaluationTask:
             "evaluation/worker_return": float(np.mean(played.returns)),
             "evaluation/worker_length": float(np.mean(played.lengths)),
         }
-
-    def close(self) -> None:
-        self.env.close()

@@ -1,4 +1,4 @@
-"""The tasks that a learner gives to its workers, and the rules by which it chooses them."""
+"""The tasks that the learner of dupdate gives to its workers, and the rules that choose them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ ASSIGNED, DONE, TAKEN, KIND, LEARNS, FIRST, ADDED, BASE, COUNT, TRAINED = range(
 
 
 class Task(NamedTuple):
-    """`kind` is COLLECT, TRAIN, EVALUATE or None (nothing to do). TRAIN: learn `learns` times,
-    numbered from `first`, on what the replay held at `heads` [streams] when `added` env steps were
-    in it."""
+    """kind: COLLECT (a fragment), TRAIN, EVALUATE (an episode), or None (no task).
+
+    Of TRAIN alone: learns, how many calls of `learn`; first, the number of the first one over the
+    whole run, which determines what it draws; added, the env steps in the replay; heads: int64
+    [streams], the replay's write positions up to which the worker may draw (filled in by
+    `Tasks.assign`).
+    """
 
     kind: int | None
     learns: int = 0
@@ -33,14 +37,25 @@ class Task(NamedTuple):
 
 
 class Tasks:
-    """A row a worker in shared memory: what it shall do, how far it is, and its vectors. `known`
-    [streams] is what the replay held when the learner last took a result.
+    """One task a worker at a time, its result, and the vectors that training starts from and comes
+    to, in shared memory. The learner and the worker take turns at writing a worker's part:
 
-    The learner writes `assign` and `take`, the worker `report` and `finish`; each waits for the
-    other's serial number, so a row has one writer at any time.
+        learner   assign ---.                          .--> take, then assign the next
+        worker              '-> read ... report, finish'
+
+    A worker may call `read`, `report` and `finish` once `waits_for` is true, until `finish`. The
+    learner may call `take`, and `assign` again, once the worker is in `finished`. Between `assign`
+    and `finish` the worker alone writes `base`, `own` and `counts`. No method blocks: both sides
+    call Link.wait with these predicates, whose counters are written last.
+
+    known: int64 [streams], the write positions of the replay that the learner has learned of by
+    `take`. Each worker reports those of its own streams, so that what another process has added
+    meanwhile decides nothing, and a re-executed journal draws the same batches.
     """
 
     def __init__(self, workers: int, streams: int, vector: Vector) -> None:
+        """streams: those of the replay, the same number for each worker. vector: an agent's, for
+        its sizes."""
         self.workers, self.streams = workers, streams
         self._row = Shared((workers, 16), np.int64)
         self._heads = Shared((workers, streams), np.int64)
@@ -56,7 +71,8 @@ class Tasks:
         return int(self._row.array[:, TRAINED].sum()) * 4 * int(self._own.shape[1])
 
     def assign(self, rank: int, task: Task) -> None:
-        """The learner: gives worker `rank` a task; `kind` None gives it nothing to do."""
+        """Gives worker `rank` a task to draw up to `known`; with `kind` None it keeps waiting. The
+        learner's, after `take` of the last one."""
         row = self._row.array[rank]
         self._heads.array[rank] = self.known
         row[KIND], row[LEARNS], row[FIRST] = task.kind or 0, task.learns, task.first
@@ -65,45 +81,51 @@ class Tasks:
             row[ASSIGNED] += 1
 
     def waits_for(self, rank: int) -> bool:
-        """Whether the worker has something to do."""
+        """Whether worker `rank` has a task that it has not finished."""
         row = self._row.array[rank]
         return bool(row[ASSIGNED] > row[DONE])
 
     def read(self, rank: int) -> Task:
-        """The task last given to a worker."""
+        """The task last given to worker `rank`; `kind` None if there was none."""
         row, heads = self._row.array[rank], self._heads.array[rank].copy()
         kind = int(row[KIND]) or None
         return Task(kind, int(row[LEARNS]), int(row[FIRST]), int(row[ADDED]), heads)
 
     def report(self, rank: int, *, base: int, count: int, heads: np.ndarray) -> None:
-        """The worker: the version it started from, rows or updates made, what the replay holds."""
+        """The result of a task. The worker's, before `finish`.
+
+        base: the policy version it started from, in updates; -1 for weights that are no version of
+        the learner's. count: transitions added (COLLECT), updates made (TRAIN), 0 (EVALUATE).
+        heads: int64 [streams], the write positions of the replay, of which the worker's own count.
+        """
         row = self._row.array[rank]
         row[BASE], row[COUNT] = base, count
         self._seen.array[rank] = heads
 
     def finish(self, rank: int) -> None:
-        """The worker: the task is done, and everything of `report` may be read."""
+        """Marks the task as done, so that the learner may read everything. The worker's."""
         row = self._row.array[rank]
         row[TRAINED] += row[KIND] == TRAIN
         row[DONE] = row[ASSIGNED]
 
     def finished(self) -> list[int]:
-        """The workers whose result waits to be taken."""
+        """The workers whose results wait to be taken, in the order of rank."""
         row = self._row.array
         return [int(r) for r in np.flatnonzero(row[:, DONE] > row[:, TAKEN])]
 
     def all_finished(self) -> bool:
-        """Whether everybody who had a task has done it, and somebody had one."""
+        """Whether every worker that had a task has finished it, and at least one had."""
         row = self._row.array
         return bool((row[:, DONE] == row[:, ASSIGNED]).all() and self.finished())
 
     def all_idle(self) -> bool:
-        """Whether nobody has a task and no result waits."""
+        """Whether no worker has a task and no result waits to be taken."""
         row = self._row.array
         return bool((row[:, TAKEN] == row[:, ASSIGNED]).all())
 
     def take(self, rank: int) -> tuple[int, int, np.ndarray]:
-        """The learner: base version, count, heads of what the worker reported."""
+        """(base, count, known) of the result of worker `rank`, with `known` brought up to it. The
+        learner's, once the worker is in `finished`."""
         row, num_envs = self._row.array[rank], self.streams // self.workers
         mine = slice(rank * num_envs, (rank + 1) * num_envs)
         self.known[mine] = np.maximum(self.known[mine], self._seen.array[rank, mine])
@@ -111,26 +133,27 @@ class Tasks:
         return int(row[BASE]), int(row[COUNT]), self.known
 
     def base(self, rank: int) -> torch.Tensor:
-        """The vector that the worker's training started from."""
+        """A view of the vector that the worker's training started from, float32."""
         return self._base.tensor[rank]
 
     def own(self, rank: int) -> torch.Tensor:
-        """The vector that the worker's training came to."""
+        """A view of the vector that the worker's training came to, float32."""
         return self._own.tensor[rank]
 
     def counts(self, rank: int) -> torch.Tensor:
-        """How many updates of each group the worker's training made, [groups]."""
+        """A view of how many updates of each group the training made, int64 [groups]."""
         return self._counts.tensor[rank]
 
     def know(self, heads: np.ndarray) -> None:
-        """What a resumed run's replay holds."""
+        """Sets `known` when a run is resumed, before workers start."""
         self.known[:] = heads
 
 
 class Chooser(Protocol):
-    """Chooses the next task of worker `rank`; only the learner calls it."""
+    """Chooses tasks."""
 
-    def __call__(self, rank: int) -> Task: ...
+    def __call__(self, rank: int) -> Task:
+        """The next task of worker `rank`. Called by the learner alone; counts what it grants."""
 
 
 class ByPace:
@@ -138,7 +161,7 @@ class ByPace:
     in COLLECTS_PER_EVALUATION collecting ones is EVALUATE where workers evaluate.
 
     Only what the learner itself has counted decides, so that a re-executed journal decides alike.
-    In lockstep a round's updates are shared out evenly (see Pace.grant).
+    In lockstep a round's updates are divided evenly among the workers (see Pace.grant).
     """
 
     def __init__(self, pace: Pace, most: int, *, seed: int, evaluate: bool) -> None:
@@ -159,8 +182,8 @@ class ByPace:
 
 
 class ByShares:
-    """Tasks drawn with fixed probabilities after the warm-up, COLLECT before: as the dUpdate of
-    Stone and Sachdev 2019, "Analysis of Concurrent Reinforcement Learning Algorithms".
+    """COLLECT until the warm-up is over, then tasks drawn with fixed probabilities, as in the
+    dUpdate of Stone and Sachdev 2019, "Analysis of Concurrent Reinforcement Learning Algorithms".
 
     shares: the probabilities of `train`, `evaluate` and `collect`. Where workers do not evaluate,
     EVALUATE becomes COLLECT.

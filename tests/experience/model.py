@@ -13,7 +13,7 @@ from agents.base import ROW, Batch, Key, Spec
 from paradigms.experience.layout import Fragment
 from paradigms.experience.uniform import Uniform
 
-TURN, ENVS, GAMMA = 3, 2, 0.5
+LENGTH, ENVS, GAMMA = 3, 2, 0.5
 GOES_ON, TERMINATED, TRUNCATED = range(3)
 SPEC = Spec(
     Box(-np.inf, np.inf, (2,), np.float32),
@@ -25,8 +25,8 @@ SPEC = Spec(
 def make(
     writers: int = 1, kind: type[Uniform] = Uniform, *, n_step: int = 1, **options: Any
 ) -> Any:
-    """A replay of two env slots a writer, turns of 3 steps, and much room."""
-    shape = {"capacity": 1000, "writers": writers, "num_envs": ENVS, "rollout_length": TURN}
+    """A replay of two env slots a writer, fragments of 3 steps, and much space."""
+    shape = {"capacity": 1000, "writers": writers, "num_envs": ENVS, "rollout_length": LENGTH}
     return kind(SPEC, n_step=n_step, gamma=GAMMA, **shape | options)
 
 
@@ -41,16 +41,17 @@ class Step:
 
 @dataclass
 class Slot:
-    """What one env slot has shown: its transitions and what it shows now."""
+    """What one env slot has shown: its transitions and its present observation. resetting: its next
+    step is a reset step."""
 
     shows: int
     steps: list[Step] = field(default_factory=list)
     first: bool = True
-    fake: bool = False
+    resetting: bool = False
 
 
 class Model:
-    """Plays made-up episodes into fragments, and remembers every one of their steps."""
+    """Plays invented episodes into fragments, and remembers every one of their steps."""
 
     def __init__(self, writers: int) -> None:
         self.shown = 0
@@ -62,15 +63,15 @@ class Model:
         return self.shown
 
     def replace_actor(self, rank: int) -> None:
-        """Its open episodes have ended where they stood."""
+        """Truncates its running episodes where they stand."""
         for slot in self.slots[rank * ENVS : (rank + 1) * ENVS]:
             if slot.steps and slot.steps[-1].ended == GOES_ON:
                 slot.steps[-1].ended, slot.steps[-1].final = TRUNCATED, slot.shows
-            slot.shows, slot.first, slot.fake = self.show(), True, False
+            slot.shows, slot.first, slot.resetting = self.show(), True, False
 
     def fill(self, fragment: Fragment, ends: list[int], *, next_step: bool) -> None:
-        """A rollout_length: `ends` says for each step of each slot how it ends; with `next_step` an
-        end is followed by a made-up step."""
+        """Fills a fragment: `ends` says for each step of each slot how it ends; with `next_step` an
+        end is followed by a reset step."""
         transitions = fragment.transitions
         fragment.data["final_obs"] = -7  # garbage where nothing has ended
         for at, end in enumerate(ends):
@@ -83,12 +84,12 @@ class Model:
             )
             transition["action"], transition["reward"] = -slot.shows, reward(slot.shows)
             transition["valid"], transition["is_first"] = (
-                not slot.fake,
-                slot.first and not slot.fake,
+                not slot.resetting,
+                slot.first and not slot.resetting,
             )
             transition["terminated"] = transition["truncated"] = False
-            if slot.fake:
-                slot.shows, slot.fake, slot.first = self.show(), False, True
+            if slot.resetting:
+                slot.shows, slot.resetting, slot.first = self.show(), False, True
                 continue
             step, slot.first = Step(slot.shows, end), False
             slot.steps.append(step)
@@ -100,7 +101,7 @@ class Model:
                 )
                 step.final = slot.shows
                 fragment.final_obs[t, b] = slot.shows
-                slot.fake, slot.first = next_step, True
+                slot.resetting, slot.first = next_step, True
                 slot.shows = slot.shows if next_step else self.show()
         mine = self.slots[fragment.rank * ENVS : (fragment.rank + 1) * ENVS]
         fragment.next_obs[...] = [[slot.shows] * 2 for slot in mine]
@@ -111,9 +112,9 @@ class Model:
         self.numbers[fragment.rank] += 1
 
     def play(self, replay: Uniform, rank: int = 0, ends: Sequence[int] = ()) -> int:
-        """Adds a turn that ends as said, or goes on; returns the transitions it added."""
+        """Adds a fragment with the `ends` given, or none; returns the transitions it added."""
         fragment = replay.layout.empty(rank)
-        self.fill(fragment, list(ends) or [GOES_ON] * TURN * ENVS, next_step=False)
+        self.fill(fragment, list(ends) or [GOES_ON] * LENGTH * ENVS, next_step=False)
         return replay.add(fragment)
 
     def heads(self) -> np.ndarray:
@@ -139,7 +140,7 @@ def reward(obs: int) -> float:
 
 
 def agree(replay: Uniform, model: Model, batch: Batch, heads: np.ndarray) -> None:
-    """Asserts that every transition of a batch is the model's, and may be seen."""
+    """Asserts that every transition of a batch is the model's, and may be drawn."""
     serial, stream = np.divmod(batch.index.numpy(), replay.streams)
     assert (serial >= np.maximum(0, heads - replay.window)[stream]).all()
     assert (serial < heads[stream]).all()

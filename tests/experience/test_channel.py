@@ -1,4 +1,4 @@
-"""The channel: whatever is put is got once, in order, whole."""
+"""The channel: every fragment that is put is got once, in order, whole."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_fragment_that_was_got_keeps_its_slot_until_it_is_freed() -> None:
     assert same(channel.get(0), fragment(0, 3))
 
 
-def test_extras_and_what_is_kept_once_a_fragment_go_along() -> None:
+def test_extras_of_a_step_and_of_a_fragment_are_carried() -> None:
     spec = SPEC.with_extras({"logp": Key(), "memory": Key((3,), per="fragment")})
     layout = Layout(spec, rollout_length=4, num_envs=2)
     channel = Channel(layout, 1)
@@ -97,7 +97,7 @@ def test_extras_and_what_is_kept_once_a_fragment_go_along() -> None:
 
 
 class Sender(Role):
-    """Puts n fragments, as fast as there is room."""
+    """Puts n fragments, as fast as there is space."""
 
     def __init__(self, channel: Channel, rank: int, n: int) -> None:
         self.channel, self.rank, self.n = channel, rank, n
@@ -133,7 +133,7 @@ def test_nothing_is_lost_or_torn_between_processes() -> None:
     for rank in range(WORKERS):
         crew.add(f"sender-{rank}", Sender, channel, rank, n, rank=rank)
     with crew:
-        (told,) = [report.data for report in crew.run() if report.kind == "metrics"]
-    assert told["numbers"] == [n] * WORKERS
-    assert told["bytes"] == n * WORKERS * LAYOUT.fragment.itemsize
+        (reported,) = [report.data for report in crew.run() if report.kind == "metrics"]
+    assert reported["numbers"] == [n] * WORKERS
+    assert reported["bytes"] == n * WORKERS * LAYOUT.fragment.itemsize
     assert channel.waiting() == 0

@@ -18,10 +18,10 @@ from paradigms.experience.elite import Elite
 from tests import jobs
 from tests.counting import Counter
 from tests.experience import model as models
-from tests.experience.model import ENVS, GOES_ON, TERMINATED, TRUNCATED, TURN, Model, agree, true
+from tests.experience.model import ENVS, GOES_ON, LENGTH, TERMINATED, TRUNCATED, Model, agree, true
 
 Episode = tuple[float, int, int, int]  # return, stream, first serial number, length
-ALL_END = [GOES_ON] * (TURN - 1) * ENVS + [TRUNCATED] * ENVS
+ALL_END = [GOES_ON] * (LENGTH - 1) * ENVS + [TRUNCATED] * ENVS
 
 
 def make(writers: int = 1, **options: Any) -> Elite:
@@ -43,10 +43,15 @@ def played(fragments: int, ends: list[int] = ALL_END, **options: Any) -> tuple[E
 
 def kept(replay: Elite) -> list[Episode]:
     """The episodes that a checkpoint of the replay holds, best first."""
-    saved, row = replay.save(), replay.layout.transition
+    saved, dtype = replay.save(), replay.layout.transition
     best = (saved[f"best_{key}"] for key in ("stream", "begun", "transitions"))
     found = [
-        (float(np.asarray(packed).view(row)["reward"].sum()), int(stream), int(begun), len(packed))
+        (
+            float(np.asarray(packed).view(dtype)["reward"].sum()),
+            int(stream),
+            int(begun),
+            len(packed),
+        )
         for stream, begun, packed in zip(*best, strict=True)
     ]
     return sorted(found, reverse=True)
@@ -91,23 +96,16 @@ WHAT = st.sampled_from(["add"] * 6 + ["add twice", "replace", "save and load"])
 STEPS = st.lists(st.tuples(WHAT, st.integers(0, 1), ENDS), min_size=1, max_size=20)
 
 
+SIZES = {"capacity": [8, 20, 1000], "episodes": [1, 3, 100], "transitions": [7, 12, 100]}
+SPACE = st.fixed_dictionaries({name: st.sampled_from(sizes) for name, sizes in SIZES.items()})
+
+
 @settings(max_examples=60, deadline=None)
-@given(
-    STEPS,
-    st.integers(1, 4),
-    st.booleans(),
-    st.sampled_from([8, 20, 1000]),
-    st.sampled_from([(1, 100), (3, 100), (3, 7), (100, 12)]),
-)
+@given(STEPS, st.integers(1, 4), st.booleans(), SPACE)
 def test_the_best_episodes_are_kept_and_drawn_as_they_were(
-    steps: list[tuple[str, int, list[int]]],
-    n_step: int,
-    next_step: bool,
-    capacity: int,
-    space: tuple[int, int],
+    steps: list[tuple[str, int, list[int]]], n_step: int, next_step: bool, space: dict[str, int]
 ) -> None:
-    options: dict[str, Any] = {"capacity": capacity, "n_step": n_step, "share": 0.6}
-    options |= {"episodes": space[0], "transitions": space[1]}
+    options: dict[str, Any] = {"n_step": n_step, "share": 0.6, **space}
     replay, model = make(2, **options), Model(2)
     ranking, generator = Ranking(replay, model), seeded()
     fragments = [replay.layout.empty(rank) for rank in (0, 1)]
@@ -144,7 +142,7 @@ def test_the_best_episodes_are_kept_and_drawn_as_they_were(
 def test_transitions_of_the_best_episodes_are_equally_likely() -> None:
     replay, _ = played(9, share=1.0, episodes=4)
     counts = np.unique(replay.sample(48_000, seeded()).index, return_counts=True)[1]
-    assert len(counts) == 4 * TURN
+    assert len(counts) == 4 * LENGTH
     assert ((counts - 4000) ** 2 / 4000).sum() < 11 + 3 * np.sqrt(2 * 11)  # chi-square
 
 
@@ -152,13 +150,13 @@ def test_transitions_of_the_best_episodes_are_equally_likely() -> None:
 def test_a_share_of_every_batch_is_drawn_from_the_best_episodes(share: float, best: int) -> None:
     replay, _ = played(30, share=share, episodes=1, capacity=12)
     ((_, stream, begun, size),) = kept(replay)
-    assert begun + size < 90 - replay.window, "it is among the newest transitions"
+    assert begun + size < 90 - replay.window  # not among the newest transitions
     transitions = [(begun + step) * 2 + stream for step in range(size)]
     for number in range(20):
         assert np.isin(replay.sample(40, seeded(number)).index, transitions).sum() == best
 
 
-@pytest.mark.parametrize(("share", "ends"), [(0.0, ALL_END), (0.7, [GOES_ON] * TURN * ENVS)])
+@pytest.mark.parametrize(("share", "ends"), [(0.0, ALL_END), (0.7, [GOES_ON] * LENGTH * ENVS)])
 def test_elite_is_uniform_to_the_bit_with_share_0_or_no_episode(
     share: float, ends: list[int]
 ) -> None:
@@ -187,7 +185,7 @@ def test_the_last_share_of_the_budget_in_env_steps_is_drawn_from_the_best_alone(
         one, two = (r.sample(40, seeded(), heads=heads) for r in (replay, uniform))
         assert torch.equal(one.index, two.index) == (heads[1] == 80)
     finetuned = replay.sample(400, seeded())
-    assert len({*finetuned.index.tolist()}) == 2 * TURN
+    assert len({*finetuned.index.tolist()}) == 2 * LENGTH
     true(replay, model, finetuned, replay.heads())
 
 
@@ -285,8 +283,7 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, float]) -> None:
 
 @pytest.mark.parametrize("name", ["dcollect", "dupdate"])
 def test_batches_of_a_run_with_elites_are_true(name: str) -> None:
-    """Law 10: `Counter` recomputes every batch. Each episode of the Counting env is better than
-    the one before, so that the best ones change all the time; the ring wraps."""
+    """Law 10: `Counter` recomputes every batch. Episodes of Counting become better and better."""
     options = {"share": 0.5, "episodes": 4, "transitions": 40, "finetune": 0.3, "budget": 256}
     made = jobs.job(
         jobs.world("Counting"),

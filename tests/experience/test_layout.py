@@ -15,7 +15,7 @@ def spec(obs: Key, **extras: Key) -> Spec:
     return Spec(Box(-1, 1, (3,), np.float32), Box(-1, 1, (2,), np.float32), keys=keys)
 
 
-def test_a_row_has_every_key_of_the_spec_and_whether_it_is_valid() -> None:
+def test_a_transition_has_every_key_of_the_spec_and_whether_it_is_valid() -> None:
     layout = Layout(
         spec(Key((3,)), logp=Key(), visits=Key((9,), "int64")), rollout_length=5, num_envs=4
     )
@@ -38,7 +38,7 @@ def test_every_column_is_aligned_and_wide_ones_come_first() -> None:
     assert needed <= layout.transition.itemsize < needed + 8
 
 
-def test_a_fragment_is_one_record_of_a_turn_of_all_slots() -> None:
+def test_a_fragment_is_one_record_of_all_slots() -> None:
     layout = Layout(spec(Key((3,)), memory=Key((6,), per="fragment")), rollout_length=5, num_envs=4)
     fragment = layout.empty(2)
     assert fragment.rank == 2

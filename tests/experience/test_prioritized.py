@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from agents.base import Key
 from paradigms.experience.prioritized import Prioritized
 from tests.experience import model as models
-from tests.experience.model import TURN, Model, agree
+from tests.experience.model import LENGTH, Model, agree
 
 
 def make(writers: int = 1, **options: Any) -> Prioritized:
@@ -128,7 +128,9 @@ def test_new_transitions_have_the_largest_priority_seen() -> None:
 
 def test_new_transitions_have_the_priority_that_the_agent_emits() -> None:
     spec = models.SPEC.with_extras({"priority": Key()})
-    replay = Prioritized(spec, capacity=100, writers=1, num_envs=2, rollout_length=TURN, alpha=1.0)
+    replay = Prioritized(
+        spec, capacity=100, writers=1, num_envs=2, rollout_length=LENGTH, alpha=1.0
+    )
     fragment = replay.layout.empty(0)
     fragment.transitions["valid"] = True
     fragment.transitions["priority"] = [[1, 2], [3, 4], [5, 6]]

@@ -1,4 +1,4 @@
-"""Fragments that are handed out once: whole, in order, side by side, with their true successors."""
+"""Fragments that are consumed once: whole, in order, side by side, with their true successors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paradigms.experience.layout import Fragment
 from paradigms.experience.rollout import Fifo, Rollout
 from tests.jobs import world
 
-TURN, ENVS, GAMMA = 3, 2, 0.5
+LENGTH, ENVS, GAMMA = 3, 2, 0.5
 GENERATOR = torch.Generator()
 
 
@@ -25,35 +25,37 @@ def spec() -> Spec:
 
 
 def make(kind: type[Rollout] = Rollout, *, writers: int = 2, **options: Any) -> Any:
-    """A Fifo, or a Rollout whose batches have a fragment of every writer if not told otherwise."""
+    """A Fifo, or a Rollout, by default with batches of a fragment of every writer."""
     if kind is Rollout:
         options = {"fragments": None, **options}
-    return kind(spec(), writers=writers, num_envs=ENVS, rollout_length=TURN, gamma=GAMMA, **options)
+    return kind(
+        spec(), writers=writers, num_envs=ENVS, rollout_length=LENGTH, gamma=GAMMA, **options
+    )
 
 
 def fragment(replay: Rollout, rank: int, number: int) -> Fragment:
-    """Rewards tell the rank, versions the fragment, observations the transition."""
+    """Rewards are the rank, versions the number of the fragment, observations the step."""
     made = replay.layout.empty(rank)
     made.transitions["valid"], made.transitions["reward"], made.transitions["version"] = (
         True,
         rank,
         number,
     )
-    made.transitions["obs"][..., 0] = np.arange(TURN)[:, None] + 10 * np.arange(ENVS)
-    made.next_obs[:, 0] = TURN + 10 * np.arange(ENVS)
-    made.final_obs[..., 0] = -1 - np.arange(TURN)[:, None]
+    made.transitions["obs"][..., 0] = np.arange(LENGTH)[:, None] + 10 * np.arange(ENVS)
+    made.next_obs[:, 0] = LENGTH + 10 * np.arange(ENVS)
+    made.final_obs[..., 0] = -1 - np.arange(LENGTH)[:, None]
     made.data["memory"][:, 0] = [100 * rank, 100 * rank + 1]
-    made.number, made.n_valid = number, TURN * ENVS
+    made.number, made.n_valid = number, LENGTH * ENVS
     return made
 
 
 def add(replay: Rollout, *arrivals: tuple[int, int]) -> None:
     for rank, number in arrivals:
-        assert replay.add(fragment(replay, rank, number)) == TURN * ENVS
+        assert replay.add(fragment(replay, rank, number)) == LENGTH * ENVS
 
 
 def consumed(replay: Rollout, **options: Any) -> list[tuple[int, int]]:
-    """(rank, number) of the fragments of the next sample, from left to right."""
+    """(rank, number) of the fragments of the next batch, from left to right."""
     batch = replay.sample(0, GENERATOR, **options)
     pairs = zip(batch.reward[0].tolist(), batch.version[0].tolist(), strict=True)
     return [(int(rank), number) for rank, number in pairs][::ENVS]
@@ -69,7 +71,7 @@ def test_the_next_fragment_of_every_rank_stands_side_by_side() -> None:
         consumed(replay)
 
 
-def test_a_worker_that_learns_by_itself_gets_its_own() -> None:
+def test_a_worker_that_learns_by_itself_consumes_its_own_fragments() -> None:
     replay = make(capacity=2)
     add(replay, (0, 0), (1, 0), (1, 1))
     assert consumed(replay, ranks=(1,)) == [(1, 0)]
@@ -77,7 +79,7 @@ def test_a_worker_that_learns_by_itself_gets_its_own() -> None:
     assert consumed(replay, ranks=(1,)) == [(1, 1)]
 
 
-def test_a_fifo_hands_out_in_the_order_of_arrival_whoever_it_was() -> None:
+def test_a_fifo_gives_fragments_in_their_order_of_arrival() -> None:
     replay = make(Fifo, writers=3, capacity=4, fragments=3)
     add(replay, (2, 0), (2, 1), (0, 0), (2, 2), (1, 0), (0, 1), (1, 1))
     assert consumed(replay) == [(2, 0), (2, 1), (0, 0)]
@@ -87,7 +89,7 @@ def test_a_fifo_hands_out_in_the_order_of_arrival_whoever_it_was() -> None:
     assert len(replay) == 1
 
 
-def test_nothing_is_taken_of_a_sample_that_is_not_whole() -> None:
+def test_nothing_is_consumed_of_a_batch_that_is_not_whole() -> None:
     replay = make(capacity=1)
     add(replay, (0, 0))
     with pytest.raises(BufferError, match=r"whole batch of workers \[0, 1\]"):
@@ -108,16 +110,16 @@ def test_the_layout_of_a_batch() -> None:
     batch = replay.sample(0, GENERATOR)
     assert {*batch} == {*replay.layout.transition.names, "next_obs", "discount", "weight", "memory"}
     for name in {*batch} - {"memory"}:
-        assert batch[name].shape[:2] == (TURN, 2 * ENVS), name
+        assert batch[name].shape[:2] == (LENGTH, 2 * ENVS), name
     assert batch.memory.tolist() == [[0, 0], [1, 0], [100, 0], [101, 0]]
-    assert batch.obs[..., 0].tolist() == [[t, 10 + t, t, 10 + t] for t in range(TURN)]
+    assert batch.obs[..., 0].tolist() == [[t, 10 + t, t, 10 + t] for t in range(LENGTH)]
     assert torch.equal(batch.next_obs[..., 0], batch.obs[..., 0] + 1)
     assert batch.valid.dtype == batch.is_first.dtype == torch.bool
     assert batch.weight.dtype == batch.discount.dtype == batch.reward.dtype == torch.float32
 
 
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
-@pytest.mark.parametrize("at", range(TURN))
+@pytest.mark.parametrize("at", range(LENGTH))
 def test_an_end_shows_its_own_last_observation_and_termination_discounts_by_0(
     end: str, at: int
 ) -> None:
@@ -126,24 +128,24 @@ def test_an_end_shows_its_own_last_observation_and_termination_discounts_by_0(
     made.transitions[end][at, 1] = True
     replay.add(made)
     batch = replay.sample(0, GENERATOR)
-    successor = np.array([[t + 1, 11 + t] for t in range(TURN)])
+    successor = np.array([[t + 1, 11 + t] for t in range(LENGTH)])
     successor[at, 1] = -1 - at
     assert_array_equal(batch.next_obs[..., 0], successor)
-    discount = np.full((TURN, ENVS), GAMMA)
+    discount = np.full((LENGTH, ENVS), GAMMA)
     discount[at, 1] = 0 if end == "terminated" else GAMMA
     assert_array_equal(batch.discount, discount)
 
 
-def test_rows_that_were_made_up_weigh_nothing_and_are_not_counted() -> None:
+def test_reset_steps_weigh_nothing_and_are_not_counted() -> None:
     replay = make(writers=1, capacity=1)
     made = fragment(replay, 0, 0)
-    made.transitions["valid"][1, 0], made.n_valid = False, TURN * ENVS - 1
-    assert replay.add(made) == TURN * ENVS - 1
+    made.transitions["valid"][1, 0], made.n_valid = False, LENGTH * ENVS - 1
+    assert replay.add(made) == LENGTH * ENVS - 1
     weight = replay.sample(0, GENERATOR).weight
     assert weight.tolist() == [[1, 1], [0, 1], [1, 1]]
 
 
-def test_a_batch_is_nobodys_memory() -> None:
+def test_a_batch_is_a_copy() -> None:
     replay = make(writers=1, capacity=1)
     add(replay, (0, 0))
     batch = replay.sample(0, GENERATOR)
@@ -152,22 +154,22 @@ def test_a_batch_is_nobodys_memory() -> None:
     assert all(torch.equal(batch[name], before[name]) for name in batch)
 
 
-def test_a_fragment_that_comes_again_is_dropped_and_counted() -> None:
+def test_a_fragment_added_again_is_dropped_and_counted() -> None:
     replay = make(capacity=2)
     add(replay, (1, 0))
     assert replay.add(fragment(replay, 1, 0)) == 0
-    assert replay.duplicated == TURN * ENVS
+    assert replay.duplicated == LENGTH * ENVS
     assert len(replay) == 1
 
 
-def test_a_full_ring_takes_nothing_in() -> None:
+def test_adding_to_a_full_replay_raises_full() -> None:
     replay = make(capacity=1)
     add(replay, (0, 0))
     with pytest.raises(BufferError, match="no space"):
         add(replay, (0, 1))
 
 
-def test_how_many_samples_fragments_make() -> None:
+def test_samples_counts_the_batches_that_fragments_make() -> None:
     arrived = np.array([5, 3, 4])
     assert make(writers=3).samples(arrived) == 3
     assert make(writers=3).samples(arrived[[0]]) == 5
@@ -191,23 +193,23 @@ def test_fragments_are_taken_oldest_first_and_in_the_order_of_rank() -> None:
     assert consumed(replay, ranks=[1, 2]) == [(1, 2), (2, 2)]
 
 
-def test_one_fragment_is_a_batch_however_many_writers_there_are() -> None:
+def test_a_batch_is_one_fragment_for_any_number_of_writers() -> None:
     for writers in (1, 2, 3):
         replay = make(writers=writers, fragments=1)
         add(replay, *((rank, 0) for rank in range(writers)))
         batch = replay.sample(0, GENERATOR)
-        assert batch.reward.shape == (TURN, ENVS)
+        assert batch.reward.shape == (LENGTH, ENVS)
         assert replay.samples(np.ones(writers, np.int64)) == writers
 
 
-def test_a_sample_must_have_space_to_wait() -> None:
+def test_a_batch_larger_than_the_capacity_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"replay\.fragments=3 must lie in \[1, replay\.capacity=2\]"
     ):
         make(Fifo, fragments=3, capacity=2)
 
 
-def test_what_waits_in_a_fifo_is_saved_and_comes_in_the_same_order() -> None:
+def test_a_saved_fifo_gives_its_fragments_in_the_same_order() -> None:
     replay, other = (make(Fifo, writers=3, capacity=3, fragments=2) for _ in range(2))
     add(replay, (1, 0), (2, 0), (2, 1), (0, 0), (2, 2))
     assert consumed(replay) == [(1, 0), (2, 0)]
@@ -219,7 +221,7 @@ def test_what_waits_in_a_fifo_is_saved_and_comes_in_the_same_order() -> None:
     assert consumed(other) == [(2, 2), (1, 3)]
 
 
-def test_of_rollouts_only_whole_samples_are_saved() -> None:
+def test_a_rollout_of_all_saves_whole_batches_only() -> None:
     replay, other = (make(capacity=3) for _ in range(2))
     add(replay, (0, 0), (0, 1), (1, 0), (0, 2))
     other.load(replay.save())
@@ -228,7 +230,7 @@ def test_of_rollouts_only_whole_samples_are_saved() -> None:
     assert_array_equal(other.heads(), [3, 3])
 
 
-def test_nothing_is_saved_of_an_empty_one_and_another_number_of_writers_is_refused() -> None:
+def test_a_checkpoint_of_another_number_of_writers_is_refused() -> None:
     replay = make()
     other = make()
     other.load(replay.save())
@@ -237,10 +239,10 @@ def test_nothing_is_saved_of_an_empty_one_and_another_number_of_writers_is_refus
         make(writers=3).load(replay.save())
 
 
-@pytest.mark.parametrize("changed", [{"rollout_length": TURN + 1}, {"num_envs": ENVS + 1}])
-def test_what_waits_in_fragments_of_another_size_is_refused(changed: dict[str, int]) -> None:
+@pytest.mark.parametrize("changed", [{"rollout_length": LENGTH + 1}, {"num_envs": ENVS + 1}])
+def test_a_checkpoint_of_fragments_of_another_size_is_refused(changed: dict[str, int]) -> None:
     replay = make()
-    other = Rollout(spec(), **{"writers": 2, "num_envs": ENVS, "rollout_length": TURN, **changed})
+    other = Rollout(spec(), **{"writers": 2, "num_envs": ENVS, "rollout_length": LENGTH, **changed})
     other.load(replay.save())  # nothing waits
     add(replay, (0, 0), (1, 0))
     with pytest.raises(ValueError, match="resume with the same rollout_length and num_envs"):

@@ -30,7 +30,7 @@ def test_the_sum_of_a_tree_is_the_sum_of_its_leaves(leaves: int, trees: int, see
 
 @settings(max_examples=60)
 @given(LEAVES, st.integers(1, 3), st.integers(0, 2**32 - 1))
-def test_what_is_found_is_where_the_cumulative_sum_passes(
+def test_a_leaf_is_found_where_the_cumulative_sum_passes_the_number(
     leaves: int, trees: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -51,8 +51,8 @@ def test_what_is_found_is_where_the_cumulative_sum_passes(
     assert_array_equal(value, plain[tree, found])
 
 
-@pytest.mark.parametrize("order", ["in a transition", "scattered"])
-def test_so_it_is_when_very_many_are_set_at_once(order: str) -> None:
+@pytest.mark.parametrize("order", ["in order", "scattered"])
+def test_sums_are_right_when_very_many_leaves_are_set_at_once(order: str) -> None:
     rng, leaves = np.random.default_rng(0), 3 * MANY
     made, flat = SumTrees(2, leaves), np.arange(leaves // 2, 2 * leaves - 5)
     if order == "scattered":
@@ -66,8 +66,8 @@ def test_so_it_is_when_very_many_are_set_at_once(order: str) -> None:
 
 
 @pytest.mark.parametrize("beyond", [0.0, 1e-9, 1.0])
-def test_a_leaf_of_nothing_is_never_found(beyond: float) -> None:
-    """Not even where rounding, or the caller, asks for more than the whole."""
+def test_a_leaf_of_0_is_never_found(beyond: float) -> None:
+    """Not even where rounding, or the caller, wants more than the sum."""
     made, rng = SumTrees(1, 1000), np.random.default_rng(0)
     leaf = rng.permutation(1000)[:30]
     made.set(np.zeros(30, np.int64), leaf, rng.uniform(1e-9, 1e9, 30))
@@ -79,7 +79,7 @@ def test_a_leaf_of_nothing_is_never_found(beyond: float) -> None:
 
 @settings(max_examples=60)
 @given(st.integers(1, 40), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 40)), min_size=1))
-def test_a_window_moved_anywhere_holds_just_its_rows(
+def test_a_moved_window_holds_just_its_transitions(
     window: int, moves: list[tuple[int, int]]
 ) -> None:
     windows, held = Windows(2, window), set[int]()

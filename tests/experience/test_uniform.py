@@ -20,9 +20,9 @@ from paradigms.runtime.link import Link, Role
 from tests.experience.model import (
     ENVS,
     GOES_ON,
+    LENGTH,
     TERMINATED,
     TRUNCATED,
-    TURN,
     Model,
     agree,
     make,
@@ -123,7 +123,7 @@ def test_a_batch_is_a_copy() -> None:
     kept = {name: column.clone() for name, column in before.items()}
     fragment = replay.layout.empty(0)
     for _ in range(9):
-        model.fill(fragment, [TRUNCATED] * TURN * ENVS, next_step=False)
+        model.fill(fragment, [TRUNCATED] * LENGTH * ENVS, next_step=False)
         replay.add(fragment)
     for name, column in before.items():
         assert torch.equal(column, kept[name])
@@ -216,7 +216,7 @@ class Twice(Role):
         model = Model(2)
         for _ in range(4):
             fragment = self.replay.layout.empty(self.rank)
-            model.fill(fragment, [GOES_ON] * TURN * ENVS, next_step=False)
+            model.fill(fragment, [GOES_ON] * LENGTH * ENVS, next_step=False)
             self.replay.add(fragment)
             self.replay.add(fragment)
 
@@ -228,8 +228,8 @@ def test_additions_of_other_processes_are_seen_here() -> None:
         crew.add(f"twice-{rank}", Twice, replay, rank)
     with crew:
         assert {report.kind for report in crew.run()} <= {"tick", "finished"}
-    assert replay.heads().tolist() == [4 * TURN] * 2 * ENVS
-    assert replay.duplicated == 2 * 4 * TURN * ENVS
+    assert replay.heads().tolist() == [4 * LENGTH] * 2 * ENVS
+    assert replay.duplicated == 2 * 4 * LENGTH * ENVS
 
 
 def test_image_and_scalar_columns_keep_their_shapes() -> None:

@@ -1,4 +1,5 @@
-"""Law 8: every row that the uniform replay holds is drawn with the same probability, weight 1."""
+"""Law 8: every transition that the uniform replay holds is drawn with the same probability, and
+weighs 1."""
 
 from __future__ import annotations
 
@@ -10,30 +11,29 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from agents.base import ROW, Key, Spec
+from agents.base import Spec
 from envs.make import describe
 from paradigms.experience.uniform import Uniform
 from tests.jobs import world
 
-ENVS, TURN = 2, 5
+ENVS, LENGTH = 2, 5
 
 
 def filled(fragments: Sequence[int], *, capacity: int) -> Uniform:
-    """A replay of a writer with two streams for each number of fragments of 5 rows a stream."""
+    """A replay of a writer for each number of fragments: 5 transitions of two streams each."""
     spec: Spec = describe(world("Counting"))
-    assert set(ROW) < set(spec.keys)
     replay = Uniform(
         spec,
         capacity=capacity,
         writers=len(fragments),
         num_envs=ENVS,
-        rollout_length=TURN,
+        rollout_length=LENGTH,
         n_step=2,
     )
     for rank, count in enumerate(fragments):
         for number in range(count):
             fragment = replay.layout.empty(rank)
-            fragment.number, fragment.n_valid = number, ENVS * TURN
+            fragment.number, fragment.n_valid = number, ENVS * LENGTH
             fragment.transitions["valid"] = True
             replay.add(fragment)
     return replay
@@ -49,7 +49,7 @@ def chi_square(index: np.ndarray, population: np.ndarray) -> float:
 
 
 def held(replay: Uniform) -> np.ndarray:
-    """Index of every row that may be drawn."""
+    """The index of every transition that may be drawn."""
     return np.concatenate(
         [
             np.arange(max(0, head - replay.window), head) * replay.streams + stream
@@ -63,7 +63,7 @@ def held(replay: Uniform) -> np.ndarray:
     [((2,), 1000), ((1, 7, 3), 1000), ((9, 0, 2), 60), ((9, 4, 8), 60)],
     ids=["one size", "different sizes", "one wrapped, one empty", "two wrapped"],
 )
-def test_every_row_is_equally_likely_and_weighs_one(
+def test_every_transition_is_equally_likely_and_weighs_1(
     fragments: tuple[int, ...], capacity: int
 ) -> None:
     replay = filled(fragments, capacity=capacity)
@@ -74,7 +74,7 @@ def test_every_row_is_equally_likely_and_weighs_one(
     assert abs(chi_square(batch.index.numpy(), held(replay))) < 3
 
 
-def test_the_test_notices_streams_drawn_evenly() -> None:
+def test_the_chi_square_notices_streams_drawn_evenly() -> None:
     replay = filled((1, 7, 3), capacity=1000)
     rng = np.random.default_rng(8)
     stream = rng.integers(replay.streams, size=100 * len(replay))
@@ -82,7 +82,7 @@ def test_the_test_notices_streams_drawn_evenly() -> None:
     assert chi_square(index, held(replay)) > 30
 
 
-def test_only_the_ranks_asked_for_are_drawn() -> None:
+def test_only_the_requested_ranks_are_drawn() -> None:
     replay = filled((3, 7, 3), capacity=60)
     generator = torch.Generator().manual_seed(8)
     batch = replay.sample(2000, generator, ranks=(0, 2))
@@ -90,7 +90,7 @@ def test_only_the_ranks_asked_for_are_drawn() -> None:
     assert abs(chi_square(batch.index.numpy(), mine)) < 3
 
 
-def test_what_is_not_to_be_seen_yet_is_not_drawn() -> None:
+def test_transitions_above_the_write_positions_are_not_drawn() -> None:
     replay = filled((2, 1), capacity=1000)
     early, before = replay.heads(), held(replay)
     for rank in (0, 1):
@@ -103,18 +103,10 @@ def test_what_is_not_to_be_seen_yet_is_not_drawn() -> None:
     assert abs(chi_square(batch.index.numpy(), before)) < 3
 
 
-def test_the_same_generator_draws_the_same_rows() -> None:
+def test_the_same_seed_draws_the_same_transitions() -> None:
     replay = filled((2, 5), capacity=1000)
     one, two, other = (
         replay.sample(64, torch.Generator().manual_seed(seed)).index for seed in (3, 3, 4)
     )
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
-
-
-def test_key_names_of_a_row_are_the_specs() -> None:
-    spec = describe(world("Counting")).with_extras({"logp": Key()})
-    replay = Uniform(spec, capacity=10, writers=1, num_envs=1, rollout_length=1)
-    assert {"obs", "action", "reward", "valid", "version", "logp"} <= set(
-        replay.layout.transition.names
-    )

@@ -28,7 +28,8 @@ REPLAYS: dict[str, Any] = {
 
 
 class Reader(Counter):
-    """Checks whole fragments; notes which rows it has been handed, [stream, serial], in `read`."""
+    """Checks whole fragments; notes the transitions it learns from, [stream, serial number], in
+    `read`. fixed: every column of its batches has the same stream all the time."""
 
     replays = frozenset({"rollout", "fifo"})
 
@@ -49,24 +50,24 @@ class Reader(Counter):
         return acted._replace(state={**acted.state, "since": acted.state["age"]})
 
     def check(self, batch: Batch) -> None:
-        row = {name: column.numpy() for name, column in batch.items()}
-        valid, states = row["valid"], row.pop("since")
-        assert_array_equal(row["weight"], valid.astype(np.float32))
-        streams = [float(obs[0, 2]) for obs in np.moveaxis(row["obs"], 1, 0)]
+        data = {name: column.numpy() for name, column in batch.items()}
+        valid, states = data["valid"], data.pop("since")
+        assert_array_equal(data["weight"], valid.astype(np.float32))
+        streams = [float(obs[0, 2]) for obs in np.moveaxis(data["obs"], 1, 0)]
         if self.fixed:
             self.columns = self.columns or streams
             assert streams == self.columns
         for column, stream in enumerate(streams):
-            mine = {name: values[valid[:, column], column] for name, values in row.items()}
+            mine = {name: values[valid[:, column], column] for name, values in data.items()}
             self.in_its_order(mine, stream)
             if valid[0, column]:
                 assert states[column] == mine["obs"][0, 1]
             reset_steps = np.flatnonzero(~valid[1:, column])
-            assert (row["terminated"] | row["truncated"])[reset_steps, column].all()
+            assert (data["terminated"] | data["truncated"])[reset_steps, column].all()
 
-    def in_its_order(self, row: dict[str, np.ndarray], stream: float) -> None:
-        """The rows of one slot [T] are the next ones of its stream's life, and right."""
-        obs = row["obs"]
+    def in_its_order(self, data: dict[str, np.ndarray], stream: float) -> None:
+        """Asserts that the transitions of a slot [T] are the next ones of its stream, and true."""
+        obs = data["obs"]
         serial = before(obs[:, 0]) + obs[:, 1].astype(np.int64)
         first = self.following.get(stream, 0)
         assert_array_equal(serial, np.arange(first, first + len(serial)))
@@ -74,34 +75,43 @@ class Reader(Counter):
         self.read.append(np.stack([np.full(len(serial), stream), serial], 1))
 
         reward, next_obs, terminated, truncated = Counting.follow(obs, rule(obs))
-        assert_array_equal(row["action"][:, 0], rule(obs))
-        assert_array_equal(row["age"], obs[:, 1])
-        assert_array_equal(row["is_first"], obs[:, 1] == 0)
-        assert_array_equal(row["reward"], reward.astype(np.float32))
-        assert_array_equal(row["terminated"], terminated)
-        assert_array_equal(row["truncated"], truncated & ~terminated)
-        assert_array_equal(row["next_obs"], next_obs)
-        assert_array_equal(row["discount"], np.float32(self.gamma) * ~terminated)
+        assert_array_equal(data["action"][:, 0], rule(obs))
+        assert_array_equal(data["age"], obs[:, 1])
+        assert_array_equal(data["is_first"], obs[:, 1] == 0)
+        assert_array_equal(data["reward"], reward.astype(np.float32))
+        assert_array_equal(data["terminated"], terminated)
+        assert_array_equal(data["truncated"], truncated & ~terminated)
+        assert_array_equal(data["next_obs"], next_obs)
+        assert_array_equal(data["discount"], np.float32(self.gamma) * ~terminated)
 
 
-def reading(read: list[np.ndarray], name: str, replay: str, **changes: Any) -> Job:
-    fixed = "of all" in replay or name in ("sequential", "dupdate", "hogwild", "locked")
-    agent = functools.partial(Reader, read=read, fixed=fixed and "of 3" not in replay)
-    mode = changes.pop("mode", "next_step")
+def reading(read: list[np.ndarray], name: str, replay: str, mode: str, **changes: Any) -> Job:
+    fixed = "of 3" not in replay and ("of all" in replay or name != "dcollect")
+    agent = functools.partial(Reader, read=read, fixed=fixed)
     workers = 1 if name == "sequential" else 3
     once = {**ONCE, "workers": workers, "make_replay": REPLAYS[replay], **changes}
     return job(world("Counting", autoreset=mode), agent, **once)
 
 
-@pytest.mark.parametrize("max_ahead", [0, 8])
-@pytest.mark.parametrize("replay", REPLAYS)
-@pytest.mark.parametrize("name", PARADIGMS)
-def test_every_transition_is_consumed_once(name: str, replay: str, max_ahead: int) -> None:
+NAMES = [name for name in PARADIGMS if name != "locked"]
+MODES = ("next_step", "same_step", "disabled")
+PAIRS = [  # every paradigm with every replay, and each of these with every mode and max_ahead
+    (name, replay, MODES[(i + j) % 3], (0, 8)[(i + j) % 2])
+    for i, name in enumerate(NAMES)
+    for j, replay in enumerate(REPLAYS)
+]
+
+
+@pytest.mark.parametrize(("name", "replay", "mode", "max_ahead"), PAIRS)
+def test_every_transition_is_consumed_once(
+    name: str, replay: str, mode: str, max_ahead: int
+) -> None:
     read: list[np.ndarray] = []
-    ended = run(PARADIGMS[name], reading(read, name, replay, max_ahead=max_ahead, env_steps=300))
-    rows = np.concatenate(read)
-    assert len(np.unique(rows, axis=0)) == len(rows)
-    waiting = ended.totals["env_steps"] - len(rows)
+    made = reading(read, name, replay, mode, max_ahead=max_ahead, env_steps=300)
+    ended = run(PARADIGMS[name], made)
+    transitions = np.concatenate(read)
+    assert len(np.unique(transitions, axis=0)) == len(transitions)
+    waiting = ended.totals["env_steps"] - len(transitions)
     together = 3 if "of 3" in replay else 1
     left = together - 1 if name in ("sequential", "dcollect") else 3 * (together - 1)
     if name == "dcollect" and "of all" in replay and max_ahead:
@@ -110,21 +120,14 @@ def test_every_transition_is_consumed_once(name: str, replay: str, max_ahead: in
     assert ended.totals["updates"] > 4
 
 
-@pytest.mark.parametrize("mode", ["same_step", "disabled"])
-@pytest.mark.parametrize("name", PARADIGMS)
-def test_so_it_is_in_every_autoreset_mode(name: str, mode: str) -> None:
-    read: list[np.ndarray] = []
-    run(PARADIGMS[name], reading(read, name, "rollout", mode=mode, env_steps=300))
-    assert len(np.concatenate(read)) == 312 - 8 * (name == "sequential")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("replay", ["rollout", "rollout of all", "fifo of 3"])
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
-def test_so_it_is_in_processes(name: str, replay: str) -> None:
-    """Each agent checks what it is handed where it is."""
-    ended = run(
-        PARADIGMS[name], reading([], name, replay, max_ahead=8, env_steps=900, crew="process")
-    )
+@pytest.mark.parametrize(
+    ("name", "replay"),
+    [("dcollect", "fifo of 3"), ("dupdate", "rollout of all"), ("hogwild", "rollout")],
+)
+def test_processes_consume_every_transition_once(name: str, replay: str) -> None:
+    """Each agent checks its batches where it is."""
+    changes = {"max_ahead": 8, "env_steps": 900, "crew": "process"}
+    ended = run(PARADIGMS[name], reading([], name, replay, "next_step", **changes))
     assert ended.totals["updates"] > 4
     assert ended.totals["duplicated"] == 0

@@ -1,5 +1,5 @@
-"""Who learns from whose transitions, and who sets the pace, follow from what a replay says of
-itself."""
+"""What is built follows from what a replay says of itself: the pace, and who draws from whose
+transitions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from paradigms.loop.pace import Once, Pace
 from tests import jobs
 
 KEPT, ONCE = (Uniform, Elite, Prioritized), (Rollout, Fifo)
-OWN, EVERYBODYS = (1,), None
+OWN, ALL = (1,), None
 
 
 def made(kind: Any, updates_per_env_step: float | None) -> Any:
@@ -37,7 +37,7 @@ def job(kind: Any, updates_per_env_step: float | None) -> Job:
 
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)
-def test_the_replay_sets_the_pace_if_it_hands_out_each_row_once(kind: Any) -> None:
+def test_the_replay_sets_the_pace_if_its_transitions_are_consumed_once(kind: Any) -> None:
     fitting, other = (None, 1.0) if kind in ONCE else (1.0, None)
     assert type(made(kind, fitting).pace) is (Once if kind in ONCE else Pace)
     with pytest.raises(ValueError, match=f"replay={kind.kind} .*: set updates_per_env_step"):
@@ -45,21 +45,21 @@ def test_the_replay_sets_the_pace_if_it_hands_out_each_row_once(kind: Any) -> No
 
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)
-def test_who_learns_from_whose_rows(kind: Any) -> None:
+def test_workers_learn_from_all_transitions_or_their_own(kind: Any) -> None:
     replay = made(kind, None if kind in ONCE else 1.0).replay
     assert whose("own", replay, 1) == OWN
-    assert whose(None, replay, 1) == (EVERYBODYS if kind in (Uniform, Elite) else OWN)
+    assert whose(None, replay, 1) == (ALL if kind in (Uniform, Elite) else OWN)
     if kind in ONCE:
         with pytest.raises(ValueError, match=r"set paradigm\.sample_from=own"):
             whose("all", replay, 1)
     else:
-        assert whose("all", replay, 1) == EVERYBODYS
+        assert whose("all", replay, 1) == ALL
     with pytest.raises(ValueError, match="choose own, all or null"):
-        whose("everybodys", replay, 1)
+        whose("mine", replay, 1)
 
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)
-def test_the_learner_draws_for_all_where_one_process_has_to(kind: Any) -> None:
+def test_the_learner_draws_for_all_workers_where_one_process_has_to(kind: Any) -> None:
     replay, two = made(kind, None if kind in ONCE else 1.0).replay, job(kind, None)
     draws = {
         sample_from: make_drawn_batches(sample_from, two, replay, 4)
@@ -75,27 +75,27 @@ def test_the_learner_draws_for_all_where_one_process_has_to(kind: Any) -> None:
         assert make_drawn_batches("learner", two, replay, 4) is not None
 
 
-def test_rows_of_nobody_are_refused() -> None:
+def test_an_unknown_sample_from_is_refused() -> None:
     with pytest.raises(ValueError, match="choose own, all, learner or null"):
         DUpdate(sample_from="mine")
 
 
 class Late(Prioritized):
-    """As if seven priorities had come too late."""
+    """Claims that seven priorities were late."""
 
     @property
     def late(self) -> int:
         return 7
 
 
-@pytest.mark.parametrize("name", jobs.PARADIGMS)
+@pytest.mark.parametrize("name", ["sequential", "dcollect", "dupdate", "hogwild"])
 def test_the_totals_count_priorities_that_came_too_late(name: str) -> None:
     alone = dataclasses.replace(job(Late, 1.0), workers=1)
     assert jobs.run(jobs.PARADIGMS[name], alone).totals["late"] == 7
 
 
 @pytest.mark.parametrize("kind", KEPT + ONCE)
-def test_tasks_are_drawn_at_random_where_rows_stay(kind: Any) -> None:
+def test_tasks_by_shares_need_a_replay_that_keeps_transitions(kind: Any) -> None:
     run = DUpdate(tasks="by_shares").run(job(kind, None if kind in ONCE else 1.0))
     if kind in ONCE:
         with pytest.raises(ValueError, match=r"set paradigm\.tasks=by_pace"):
@@ -105,7 +105,7 @@ def test_tasks_are_drawn_at_random_where_rows_stay(kind: Any) -> None:
         run.close()
 
 
-def test_what_a_run_resumes_from_is_taken_up_once_and_sent_to_nobody() -> None:
+def test_the_state_that_a_run_resumes_from_is_not_sent_to_processes() -> None:
     begun = Driver(job(Uniform, 1.0), workers=2)
     state = begun.save(begun.snapshot("all"))
     resumed = Driver(dataclasses.replace(job(Uniform, 1.0), resume=state), workers=2)

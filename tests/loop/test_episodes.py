@@ -1,4 +1,4 @@
-"""Greedy episodes count once each; workers that play some learn the same as before."""
+"""Greedy episodes count once each, and playing them does not change what is learned."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def built(slots: int = 1, **options: Any) -> tuple[Agent, VectorEnv[Any, Any, An
 
 def test_every_slot_plays_one_episode_and_stops_counting() -> None:
     class Uneven:
-        """Slot i ends after i + 1 steps, each worth 1, and goes on with the next episode."""
+        """Slot i ends after i + 1 steps of reward 1, and goes on with the next episode."""
 
         num_envs = 3
 
@@ -54,7 +54,7 @@ def test_every_slot_plays_one_episode_and_stops_counting() -> None:
     assert fewer.lengths.tolist() == [1]
 
 
-def test_lengths_are_env_steps_however_many_an_action_is_played_for() -> None:
+def test_lengths_are_env_steps_with_repeated_actions() -> None:
     agent, world = built(slots=2, action_repeat=5)
     played = play(agent, world, [7, 8])
     assert played is not None
@@ -62,17 +62,19 @@ def test_lengths_are_env_steps_however_many_an_action_is_played_for() -> None:
 
 
 @pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()])
-def test_workers_evaluate_when_asked_to(paradigm: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_evaluate_learn_the_same(
+    paradigm: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("paradigms.loop.tasks.COLLECTS_PER_EVALUATION", 4)
     logged: dict[bool, list[float]] = {True: [], False: []}
     ended = {}
-    for asked, seen in logged.items():
+    for evaluate, seen in logged.items():
 
         def look(progress: Progress, seen: list[float] = seen) -> None:
             if "evaluation/worker_return" in progress.metrics:
                 seen.append(progress.metrics["evaluation/worker_return"])
 
-        ended[asked] = run(paradigm, job(where="worker" if asked else "inline"), look)
+        ended[evaluate] = run(paradigm, job(where="worker" if evaluate else "inline"), look)
     assert logged[True]
     assert all(-40 <= seen <= 0 for seen in logged[True])
     assert not logged[False]

@@ -1,4 +1,4 @@
-"""What draws a batch and lets the agent learn: by number, not by time."""
+"""The learner draws a batch and lets the agent learn, by number and not by time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SPEC = job().spec
 
 
 def replay(writers: int = 2, fragments: int = 5) -> Uniform:
-    """Rewards tell the rank, versions the fragment."""
+    """Rewards are the rank, versions the number of the fragment."""
     made = Uniform(SPEC, capacity=1000, writers=writers, num_envs=1, rollout_length=8)
     for rank in range(writers):
         for number in range(fragments):
@@ -60,7 +60,7 @@ def test_what_an_agent_draws_while_learning_depends_on_the_number_alone() -> Non
     assert torch.equal(agents[0].vector.floats, agents[1].vector.floats)
 
 
-def test_only_rows_of_its_ranks_and_below_the_heads_are_drawn() -> None:
+def test_only_transitions_of_its_ranks_and_below_the_write_positions_are_drawn() -> None:
     assert {*batch_of(0, ranks=(1,)).reward.tolist()} == {1.0}
     assert {*batch_of(0).reward.tolist()} == {0.0, 1.0}
     seen: list[Batch] = []
@@ -68,17 +68,17 @@ def test_only_rows_of_its_ranks_and_below_the_heads_are_drawn() -> None:
     assert {*seen[0].version.tolist()} == {0, 1}
 
 
-def test_the_replay_is_told_how_wrong_each_row_was() -> None:
-    class Surprised(SAC):
+def test_the_replay_is_updated_with_the_agents_priorities() -> None:
+    class WithPriorities(SAC):
         def learn(self, batch: Batch) -> Learned:
             return super().learn(batch)._replace(updates=3, priority=batch.reward + 1)
 
-    told: list[tuple[torch.Tensor, torch.Tensor]] = []
+    updates: list[tuple[torch.Tensor, torch.Tensor]] = []
     seen: list[Batch] = []
-    made = learner(laid(Surprised(SPEC, 0)), seen=lambda batch, number: seen.append(batch))
-    made.replay.update = lambda *transition: told.append(transition)  # type: ignore[method-assign]
+    made = learner(laid(WithPriorities(SPEC, 0)), seen=lambda batch, number: seen.append(batch))
+    made.replay.update = lambda *update: updates.append(update)  # type: ignore[method-assign]
     assert made.update(0) == 3
-    ((index, priority),) = told
+    ((index, priority),) = updates
     assert torch.equal(index, seen[0].index)
     assert torch.equal(priority, seen[0].reward + 1)
 
@@ -96,11 +96,10 @@ def test_there_are_no_metrics_before_the_first_update() -> None:
 def test_metrics_are_numbers_of_the_last_update() -> None:
     made = learner()
     made.update(0)
-    told = made.metrics()
-    assert {"loss/critic", "loss/actor", "policy/entropy", "policy/norm"} < {*told}
-    assert all(type(value) is float and np.isfinite(value) for value in told.values())
-    # 40 transitions a stream, drawn uniformly: on average half a stream old, as far as 32 draws
-    # tell
-    assert told["replay/age"] == pytest.approx(20, abs=4 * 40 / np.sqrt(12 * 32))
+    logged = made.metrics()
+    assert {"loss/critic", "loss/actor", "policy/entropy", "policy/norm"} < {*logged}
+    assert all(type(value) is float and np.isfinite(value) for value in logged.values())
+    # 40 transitions a stream, drawn uniformly: half a stream old on average, +- 4 / sqrt(32)
+    assert logged["replay/age"] == pytest.approx(20, abs=4 * 40 / np.sqrt(12 * 32))
     actor = made.agent.vector.flat("actor")
-    assert told["policy/norm"] == pytest.approx(float(actor.norm()))
+    assert logged["policy/norm"] == pytest.approx(float(actor.norm()))

@@ -1,14 +1,14 @@
-"""What a run has done is counted once, and means the same whoever counts."""
+"""The ledger counts once what a run has done."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from paradigms.loop.ledger import LEARNER, Ledger
+from paradigms.loop.ledger import COUNTS, LEARNER, Ledger
 
 
-def test_a_fragment_is_counted_by_whoever_collected_it() -> None:
+def test_a_collected_fragment_is_counted_in_env_steps_with_its_episodes() -> None:
     ledger = Ledger(2, action_repeat=3)
     ledger.collected(1, 8, [(5.0, 12), (-1.0, 9)])
     ledger.collected(1, 4)
@@ -21,7 +21,7 @@ def test_a_fragment_is_counted_by_whoever_collected_it() -> None:
     assert ledger.means()["episode/length"] == (51.0, 3)
 
 
-def test_lag_is_the_updates_made_since_the_policy_was_read() -> None:
+def test_policy_lag_is_the_updates_made_since_the_policy_was_read() -> None:
     ledger = Ledger(1)
     ledger.learned(LEARNER, updates=7, learns=2)
     ledger.stored(0, 8, version=4)
@@ -34,7 +34,7 @@ def test_lag_is_the_updates_made_since_the_policy_was_read() -> None:
     assert ledger.policy_lag_max == 3
 
 
-def test_time_is_counted_where_it_is_spent() -> None:
+def test_time_is_counted_by_kind_and_process() -> None:
     ledger = Ledger(2)
     with ledger.timed("learning", 1):
         np.ones(1000).sum()
@@ -56,4 +56,15 @@ def test_a_resumed_ledger_goes_on_counting() -> None:
 
 def test_an_unknown_column_is_an_error() -> None:
     with pytest.raises(ValueError, match="tuple"):
-        Ledger(1).total("rows")
+        Ledger(1).total("transitions")
+
+
+def test_each_counter_has_its_own_place() -> None:
+    ledger = Ledger(3)
+    for weight, column in enumerate(COUNTS):
+        for rank in (-1, 0, 1, 2):
+            ledger.count(column, rank, 100**weight % 97 * (rank + 2))
+    for weight, column in enumerate(COUNTS):
+        for rank in (-1, 0, 1, 2):
+            assert ledger.own(column, rank) == 100**weight % 97 * (rank + 2)
+        assert ledger.total(column) == 100**weight % 97 * (1 + 2 + 3 + 4)

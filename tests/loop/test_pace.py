@@ -1,4 +1,4 @@
-"""Who may go ahead: what is owed is granted once, and actors are held back by what is not done."""
+"""Updates that are due are granted once, and actors are held back while too many are not done."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paradigms.experience.rollout import Fifo, Rollout
-from paradigms.loop.ledger import COUNTS, Ledger
+from paradigms.loop.ledger import Ledger
 from paradigms.loop.pace import Once, Pace
 from tests.jobs import job
 
@@ -34,13 +34,13 @@ def make(
     )
 
 
-def taken_up(pace: Pace, other: Pace) -> None:
-    """A resumed run's counters."""
+def resume(pace: Pace, other: Pace) -> None:
+    """Loads a resumed run's counters."""
     other.ledger.load(pace.ledger.save())
     other.resume()
 
 
-def owed(pace: Pace, steps: int) -> float:
+def due_at(pace: Pace, steps: int) -> float:
     return pace.updates_per_env_step * max(0, steps - pace.warmup)
 
 
@@ -49,7 +49,7 @@ ADDS_AND_CLAIMS = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20)), ma
 
 @settings(max_examples=60, deadline=None)
 @given(RATIOS, st.integers(0, 100), ADDS_AND_CLAIMS)
-def test_one_dispenser_grants_what_is_owed_and_no_more(
+def test_the_learner_is_granted_what_is_due_and_no_more(
     updates_per_env_step: float, warmup: int, steps: list[tuple[int, int]]
 ) -> None:
     pace, granted = make(updates_per_env_step, warmup), 0
@@ -57,7 +57,7 @@ def test_one_dispenser_grants_what_is_owed_and_no_more(
         pace.ledger.count("added", -1, added)
         grant = pace.claim(most)
         granted += grant
-        due = owed(pace, pace.ledger.total("added"))
+        due = due_at(pace, pace.ledger.total("added"))
         assert 0 <= grant <= most
         assert granted <= due
         assert grant == most or granted > due - 1
@@ -70,7 +70,7 @@ OF_WORKERS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40)), max_size
 
 @settings(max_examples=80, deadline=None)
 @given(RATIOS, st.integers(0, 100), OF_WORKERS)
-def test_workers_grant_themselves_what_their_own_rows_and_all_rows_owe(
+def test_workers_are_granted_what_their_own_and_all_transitions_make_due(
     updates_per_env_step: float, warmup: int, steps: list[tuple[int, int]]
 ) -> None:
     pace = make(updates_per_env_step, warmup, workers=3)
@@ -78,7 +78,7 @@ def test_workers_grant_themselves_what_their_own_rows_and_all_rows_owe(
         pace.ledger.count("added", rank, added)
         while pace.claim(1, rank):
             pass
-        assert pace.ledger.total("granted") <= owed(pace, pace.ledger.total("added"))
+        assert pace.ledger.total("granted") <= due_at(pace, pace.ledger.total("added"))
         for each in range(3):
             own = updates_per_env_step * max(0, pace.ledger.own("added", each) - warmup // 3)
             assert pace.ledger.own("granted", each) <= own
@@ -86,20 +86,20 @@ def test_workers_grant_themselves_what_their_own_rows_and_all_rows_owe(
 
 @settings(max_examples=60, deadline=None)
 @given(RATIOS, st.integers(0, 34).map(lambda n: 3 * n), st.integers(1, 20), st.integers(1, 20))
-def test_workers_that_go_alike_grant_what_one_dispenser_would(
-    updates_per_env_step: float, warmup: int, rounds: int, rows: int
+def test_workers_of_equal_speed_are_granted_what_one_learner_would_be(
+    updates_per_env_step: float, warmup: int, rounds: int, transitions: int
 ) -> None:
     pace = make(updates_per_env_step, warmup, workers=3)
     for _ in range(rounds):
         for rank in range(3):
-            pace.ledger.count("added", rank, rows)
+            pace.ledger.count("added", rank, transitions)
         for rank in range(3):
             while pace.claim(1, rank):
                 pass
-    assert owed(pace, 3 * rounds * rows) - 3 < pace.ledger.total("granted")
+    assert due_at(pace, 3 * rounds * transitions) - 3 < pace.ledger.total("granted")
 
 
-def test_one_worker_is_one_dispenser() -> None:
+def test_one_worker_is_granted_what_the_learner_would_be() -> None:
     learner, worker = make(0.3, 10, workers=1), make(0.3, 10, workers=1)
     for added in (7, 2, 1, 5, 30, 0, 3):
         learner.ledger.count("added", -1, added)
@@ -107,7 +107,7 @@ def test_one_worker_is_one_dispenser() -> None:
         assert learner.claim(4) == worker.claim(4, 0)
 
 
-def test_nothing_is_owed_before_the_end_of_the_warm_up() -> None:
+def test_nothing_is_due_before_the_end_of_the_warm_up() -> None:
     pace = make(2.0, warmup=10)
     assert [pace.due(steps) for steps in (0, 9, 10, 11, 12)] == [0, 0, 0, 2, 4]
     assert [pace.due(steps, parts=2) for steps in (5, 6)] == [0, 2]
@@ -124,7 +124,7 @@ def test_in_lockstep_a_fragment_waits_for_the_round_of_the_last_one() -> None:
 
 
 @pytest.mark.parametrize("max_ahead", [1, 10])
-def test_actors_go_ahead_until_more_than_the_slack_is_not_done(max_ahead: int) -> None:
+def test_actors_go_ahead_until_more_than_max_ahead_updates_are_not_done(max_ahead: int) -> None:
     pace = make(updates_per_env_step=0.5, warmup=20, max_ahead=max_ahead)
     pace.ledger.count("collected", 0, 20 + 2 * max_ahead)
     assert pace.may_collect(0)
@@ -134,7 +134,7 @@ def test_actors_go_ahead_until_more_than_the_slack_is_not_done(max_ahead: int) -
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
-def test_the_budget_is_spent_by_all_together_or_in_lockstep_by_each_its_share() -> None:
+def test_the_budget_is_spent_by_all_together_and_in_lockstep_each_spends_its_part() -> None:
     lockstep, free = make(max_ahead=0), make(max_ahead=1)
     for pace in (lockstep, free):
         pace.ledger.count("collected", 0, 60)
@@ -149,57 +149,46 @@ def test_the_budget_is_spent_by_all_together_or_in_lockstep_by_each_its_share() 
     assert free.spent(0) and free.spent(1) and not lockstep.spent(1)
 
 
-def test_the_share_of_the_budget_ends_at_one() -> None:
+def test_progress_ends_at_1() -> None:
     pace = make(env_steps=80)
-    shares = []
+    progress = []
     for _ in range(4):
-        shares.append(pace.progress())
+        progress.append(pace.progress())
         pace.ledger.count("added", -1, 40)
-    assert shares == [0.0, 0.5, 1.0, 1.0]
+    assert progress == [0.0, 0.5, 1.0, 1.0]
     assert make(env_steps=0).progress() == 0
 
 
-def test_each_counter_has_its_own_place() -> None:
-    pace = make(workers=3)
-    for weight, column in enumerate(COUNTS):
-        for rank in (-1, 0, 1, 2):
-            pace.ledger.count(column, rank, 100**weight % 97 * (rank + 2))
-    for weight, column in enumerate(COUNTS):
-        for rank in (-1, 0, 1, 2):
-            assert pace.ledger.own(column, rank) == 100**weight % 97 * (rank + 2)
-        assert pace.ledger.total(column) == 100**weight % 97 * (1 + 2 + 3 + 4)
-
-
-def test_counters_are_taken_up_exactly_when_nothing_is_on_its_way() -> None:
+def test_a_resumed_pace_has_the_same_counters_when_nothing_was_on_its_way() -> None:
     pace, other = make(), make()
     for column, count in (("collected", 30), ("fragments", 2), ("episodes", 3), ("length", 28)):
         pace.ledger.count(column, 0, count)
         pace.ledger.count(column, 1, count)
     for column, count in (("added", 60), ("learns", 7), ("granted", 7), ("rounds", 2)):
         pace.ledger.count(column, -1, count)
-    taken_up(pace, other)
+    resume(pace, other)
     assert np.array_equal(other.ledger.save()["counts"], pace.ledger.save()["counts"])
 
 
-def test_rows_that_were_on_their_way_count_as_never_collected() -> None:
+def test_transitions_that_were_on_their_way_count_as_never_collected() -> None:
     pace, other = make(), make()
     for rank, collected in ((0, 48), (1, 32)):
         pace.ledger.count("collected", rank, collected)
         pace.ledger.count("fragments", rank, collected // 16)
     pace.ledger.count("added", -1, 64)
     pace.ledger.count("rounds", -1, 2)
-    taken_up(pace, other)
+    resume(pace, other)
     assert other.ledger.total("collected") == other.ledger.total("added") == 64
     assert other.may_collect(0) and other.may_collect(1)
 
 
-def test_what_was_granted_and_not_learned_is_owed_again() -> None:
+def test_updates_granted_and_not_made_are_due_again() -> None:
     pace, other = make(), make()
     pace.ledger.count("added", -1, 50)
     pace.ledger.learned(-1, updates=10, learns=10)
     assert pace.claim(26) == 26
     assert pace.debt() == 24
-    taken_up(pace, other)
+    resume(pace, other)
     assert other.debt() == 40
 
 
@@ -211,7 +200,7 @@ def once(kind: type[Rollout] = Rollout, *, max_ahead: int = 1, **options: Any) -
 
 
 def collect(pace: Once, rank: int) -> None:
-    """A fragment is collected, reaches the replay, and is counted by whoever took it there."""
+    """A fragment is collected, reaches the replay, and is counted."""
     fragment = pace.replay.layout.empty(rank)
     fragment.number, fragment.n_valid = pace.ledger.own("fragments", rank), 4
     fragment.transitions["valid"] = True
@@ -224,7 +213,7 @@ def learn(pace: Once, ranks: tuple[int, ...] | None = None, rank: int = -1) -> N
     pace.ledger.learned(rank, updates=40)
 
 
-def test_a_learner_of_all_is_owed_a_learn_for_a_fragment_of_each() -> None:
+def test_with_rollouts_of_all_a_call_of_learn_is_due_for_a_fragment_of_each_worker() -> None:
     pace = once(capacity=3)
     for rank, due in ((0, 0), (0, 0), (1, 1), (0, 1), (1, 2)):
         collect(pace, rank)
@@ -233,7 +222,7 @@ def test_a_learner_of_all_is_owed_a_learn_for_a_fragment_of_each() -> None:
     assert pace.debt() == 0
 
 
-def test_a_worker_is_owed_a_learn_for_each_fragment_of_its_own() -> None:
+def test_a_worker_is_due_a_call_of_learn_for_each_of_its_fragments() -> None:
     pace = once(capacity=3)
     for rank in (0, 0, 1):
         collect(pace, rank)
@@ -241,7 +230,7 @@ def test_a_worker_is_owed_a_learn_for_each_fragment_of_its_own() -> None:
     assert [pace.claim(1, 0), pace.grant(16, 0), pace.claim(1, 0)] == [1, 1, 0]
 
 
-def test_fragments_of_a_fifo_are_owed_together_whoever_they_are_from() -> None:
+def test_with_a_fifo_a_call_of_learn_is_due_for_so_many_fragments_of_any_workers() -> None:
     pace = once(Fifo, capacity=3, fragments=2)
     for rank, due in ((0, 0), (0, 1), (0, 1), (1, 2)):
         collect(pace, rank)
@@ -249,7 +238,7 @@ def test_fragments_of_a_fifo_are_owed_together_whoever_they_are_from() -> None:
     assert pace.claim(16) == 2
 
 
-def test_a_fragment_that_was_there_before_is_owed_nothing() -> None:
+def test_a_fragment_added_again_makes_nothing_due() -> None:
     pace = once(capacity=3)
     pace.ledger.stored(0, 4, 0)
     pace.ledger.stored(1, 0, 0)
@@ -269,7 +258,7 @@ def test_a_worker_waits_while_the_replay_is_full_of_its_fragments(capacity: int)
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
-def test_in_lockstep_rollouts_too_wait_for_the_round() -> None:
+def test_in_lockstep_rollouts_wait_for_the_round() -> None:
     pace = once(max_ahead=0, capacity=3)
     collect(pace, 0)
     assert not pace.may_collect(0) and pace.may_collect(1)
@@ -278,7 +267,7 @@ def test_in_lockstep_rollouts_too_wait_for_the_round() -> None:
     assert pace.may_collect(0) and pace.may_collect(1)
 
 
-def test_what_waits_is_owed_again_and_what_was_on_its_way_is_collected_again() -> None:
+def test_waiting_fragments_are_due_again_and_lost_ones_are_collected_again() -> None:
     pace, other = once(capacity=3), once(capacity=3)
     for rank in (0, 1, 0, 1, 0):
         collect(pace, rank)
@@ -288,7 +277,7 @@ def test_what_waits_is_owed_again_and_what_was_on_its_way_is_collected_again() -
     pace.ledger.count("fragments", 1)
     pace.ledger.count("collected", 1, 4)
     other.replay.load(pace.replay.save())
-    taken_up(pace, other)
+    resume(pace, other)
     assert other.debt() == 1
     assert other.ledger.total("granted") == other.ledger.total("learns") == 1
     assert [other.ledger.own("fragments", rank) for rank in (0, 1)] == [3, 3]

@@ -1,4 +1,4 @@
-"""The board of tasks, and the rules that choose them."""
+"""The table of tasks, and the rules that choose them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WORKERS, ENVS = 3, 2
 SHARES = {"train": 0.5, "evaluate": 0.1, "collect": 0.4}
 
 
-def board() -> Tasks:
+def made() -> Tasks:
     return Tasks(WORKERS, WORKERS * ENVS, Vector(Idler(job().spec, 0)))
 
 
@@ -46,7 +46,7 @@ def pace(
 
 
 def test_a_task_is_assigned_done_and_taken() -> None:
-    tasks = board()
+    tasks = made()
     assert tasks.all_idle() and not tasks.all_finished()
     tasks.assign(1, Task(TRAIN, learns=5, first=40, added=60))
     assert [tasks.waits_for(rank) for rank in range(WORKERS)] == [False, True, False]
@@ -63,8 +63,8 @@ def test_a_task_is_assigned_done_and_taken() -> None:
     assert tasks.finished() == [] and tasks.all_idle()
 
 
-def test_a_round_is_over_when_everybody_who_has_a_task_has_done_it() -> None:
-    tasks = board()
+def test_a_round_is_over_when_every_worker_with_a_task_has_finished_it() -> None:
+    tasks = made()
     tasks.assign(0, Task(COLLECT))
     tasks.assign(1, Task(None))
     tasks.assign(2, Task(COLLECT))
@@ -75,10 +75,10 @@ def test_a_round_is_over_when_everybody_who_has_a_task_has_done_it() -> None:
     assert tasks.all_finished() and tasks.finished() == [0, 2]
 
 
-def test_a_trainer_may_see_what_the_learner_has_been_told_of() -> None:
-    """Each worker's word counts for its own streams only: others' rows may still be on their way
-    in a replayed run."""
-    tasks = board()
+def test_a_worker_may_draw_from_what_has_been_reported_to_the_learner() -> None:
+    """A worker's report counts for its own streams only: in a re-executed journal, the transitions
+    of others may not have been added yet."""
+    tasks = made()
     tasks.assign(1, Task(COLLECT))
     tasks.report(1, base=0, count=4, heads=np.array([9, 9, 3, 4, 9, 9]))
     tasks.finish(1)
@@ -95,15 +95,15 @@ def test_a_trainer_may_see_what_the_learner_has_been_told_of() -> None:
     assert_array_equal(tasks.take(1)[2], [0, 0, 3, 4, 0, 0])
 
 
-def test_a_resumed_board_knows_what_the_replay_holds() -> None:
-    tasks = board()
+def test_resumed_tasks_know_what_the_replay_holds() -> None:
+    tasks = made()
     tasks.know(np.arange(6))
     tasks.assign(0, Task(TRAIN))
     assert_array_equal(tasks.read(0).heads, np.arange(6))
 
 
 def test_every_worker_has_its_own_vectors() -> None:
-    tasks = board()
+    tasks = made()
     for rank in range(WORKERS):
         tasks.base(rank).fill_(rank)
         tasks.own(rank).fill_(10 + rank)
@@ -127,7 +127,7 @@ def test_training_goes_first_and_its_updates_are_numbered_on() -> None:
     assert rule(0).kind == COLLECT
 
 
-def test_in_lockstep_a_rounds_updates_are_shared_out_evenly() -> None:
+def test_in_lockstep_a_rounds_updates_are_divided_evenly() -> None:
     counters = pace(max_ahead=0, env_steps=1000)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     for added, shares in ((20, [7, 7, 6]), (3, [1, 1, 1]), (2, [1, 1, 0]), (60, [16, 16, 16])):
@@ -135,17 +135,17 @@ def test_in_lockstep_a_rounds_updates_are_shared_out_evenly() -> None:
         assert [rule(rank).learns for rank in range(WORKERS)] == shares
 
 
-def test_there_is_no_task_when_the_budget_is_spent_and_nothing_is_owed() -> None:
+def test_there_is_no_task_when_the_budget_is_spent_and_no_update_is_due() -> None:
     counters = pace(max_ahead=1, env_steps=20)
     rule = ByPace(counters, 16, seed=0, evaluate=False)
     for rank in range(WORKERS):
-        counters.ledger.count("collected", rank, 10)  # what others do meanwhile decides nothing
+        counters.ledger.count("collected", rank, 10)  # only what is added decides
     assert rule(0).kind == COLLECT
     counters.ledger.count("added", -1, 20)
     assert [rule(rank).kind for rank in (0, 1, 2)] == [TRAIN, TRAIN, None]
 
 
-def test_a_worker_trains_on_its_own_fragment_where_each_is_learned_from_once() -> None:
+def test_a_worker_trains_on_its_own_fragment_where_each_is_consumed_once() -> None:
     replay = Rollout(job().spec, writers=WORKERS, num_envs=ENVS, rollout_length=4)
     counters = Once(Ledger(WORKERS), replay, max_ahead=0, env_steps=24)
     rule = ByPace(counters, 16, seed=0, evaluate=False)

@@ -1,4 +1,4 @@
-"""What a run amounts to, from its counters."""
+"""The totals of a run are computed from its counters."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make() -> Totals:
     return Driver(plain, workers=2).totals
 
 
-def test_every_total_is_there_when_nothing_has_happened() -> None:
+def test_every_total_exists_when_nothing_has_happened() -> None:
     assert make().result() == TOTALS
 
 
@@ -63,7 +63,7 @@ def test_rates_go_from_the_first_update_seen_to_the_last(clock: list[float]) -> 
     assert result["updates_per_second"] == (40 + 50) / 30
 
 
-def test_lag_is_averaged_over_fragments_and_age_over_reports() -> None:
+def test_policy_lag_is_averaged_over_fragments_and_replay_age_over_reports() -> None:
     totals = make()
     totals.ledger.learned(LEARNER, 10)
     for rank, version in ((0, 8), (1, 1), (0, 10)):
