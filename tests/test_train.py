@@ -190,24 +190,24 @@ def test_a_signal_to_the_whole_group_saves_and_stops_the_run(
     assert any((tmp_path / "run" / "checkpoints").iterdir())
 
 
-def test_a_run_is_replayed_to_the_same_bits_or_refused(tmp_path: Path) -> None:
-    def replayed() -> tuple[int, str]:
+def test_a_run_is_reproduced_to_the_same_bits_or_refused(tmp_path: Path) -> None:
+    def reproduced() -> tuple[int, str]:
         words = [sys.executable, str(ROOT / "reproduce.py"), "run=run"]
         run = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         return run.returncode, run.stdout + run.stderr
 
     wiring = ["paradigm=dupdate", "workers=2", "tensorboard=false", "evaluation.every_seconds=null"]
     spoken(*SMALL, *wiring, "hydra.run.dir=run", cwd=tmp_path)
-    code, said = replayed()
+    code, said = reproduced()
     assert (code, "updates executed again: the same bits" in said) == (0, True), said
     journal = tmp_path / "run" / "journal.bin"
     whole = journal.read_bytes()
     journal.write_bytes(whole[: -len(whole) // 4])
-    code, said = replayed()
+    code, said = reproduced()
     assert (code, "its journal is not whole" in said) == (2, True), said
     journal.write_bytes(whole)
     spoken("resume=run", "budget.env_steps=400", cwd=tmp_path)
-    code, said = replayed()
+    code, said = reproduced()
     assert (code, "was resumed" in said) == (2, True), said
 
 
