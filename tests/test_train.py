@@ -18,7 +18,7 @@ import train
 from conf import check
 from conf.compose import compose
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # commands, one after another
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
@@ -107,7 +107,6 @@ def test_the_printed_evaluation_command_plays_the_policy(whole: tuple[Path, str]
     assert "over 20 episodes" in run.stdout
 
 
-@pytest.mark.slow
 def test_the_second_job_of_a_multirun_equals_the_same_run_alone(
     whole: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -119,7 +118,6 @@ def test_the_second_job_of_a_multirun_equals_the_same_run_alone(
     assert result(second)["seconds"] < 30
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("paradigm", ["sequential", "dcollect"])
 def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
     paradigm: str, tmp_path: Path
