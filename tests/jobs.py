@@ -209,12 +209,7 @@ class Pupil:
 
 
 SMALL = {"hidden_sizes": (16, 16)}
-ONCE: Mapping[str, Any] = {
-    "updates_per_env_step": None,
-    "warmup": 0,
-    "batch_size": None,
-    "rollout_length": 4,
-}
+ONCE = {"updates_per_env_step": None, "warmup": 0, "batch_size": None, "rollout_length": 4}
 DISCRETE = world("IdentityDiscrete")
 PRIORITIZED = functools.partial(Prioritized, capacity=10_000, beta_samples=500)
 RAINBOW: Mapping[str, Any] = {  # conf/agent/rainbow.yaml

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from paradigms.base import Progress
-from tests.test_train import KEYS, here, result
+from tests.test_train import KEYS, QUICK, command, here, result
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +97,19 @@ def test_a_killed_evaluation_process_is_logged_and_counted(
     assert there["final_return"] is not None
     log = (tmp_path / "run" / "log.txt").read_text()
     assert log.count("the evaluation process was killed by SIGKILL, and is replaced") == 1
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_multirun_with_a_job_that_fails_runs_the_others_and_fails(
+    launcher: str, tmp_path: Path
+) -> None:
+    if launcher == "joblib":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    fault = ["env.id=paceline/Fault-v0", "env.kwargs.at=30,1000000", "+env.kwargs.kind=raise"]
+    words = ["-m", f"hydra/launcher={launcher}", *QUICK, *fault, "paradigm=dcollect"]
+    off = ["evaluation.every_seconds=null", "evaluation.confirm_episodes=0"]
+    typed = command(*words, *off, "hydra.sweep.dir=sweep")
+    run = subprocess.run(typed, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    jobs = sorted(path for path in (tmp_path / "sweep").iterdir() if path.is_dir())
+    assert [result(job)["stopped_by"] for job in jobs] == ["error", "budget"]

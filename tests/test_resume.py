@@ -13,7 +13,7 @@ from conf.compose import compose
 from conf.sentences import Wrong
 from tests.test_train import QUICK, SMALL, here, result, spoken, weights
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]  # commands, one after another
 
 
 def test_a_resumed_run_is_the_unbroken_one(tmp_path: Path) -> None:

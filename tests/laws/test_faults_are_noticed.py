@@ -25,6 +25,7 @@ from paradigms.errors import Failed
 from paradigms.runtime.crew import Crew
 from tests.counting import Counter
 from tests.jobs import PARADIGMS, Idler, counters, job, run, world
+from tests.runtime.leftovers import shared_memory
 
 pytestmark = pytest.mark.slow
 
@@ -45,10 +46,10 @@ def nothing_is_left_over(fork_server: None) -> Iterator[None]:
         gc.collect()  # an error caught holds the frames it went through
         return {*psutil.Process().children(recursive=True)}, len(os.listdir("/proc/self/fd"))
 
-    before, shared_memory = held(), {*os.listdir("/dev/shm")}
+    before, shared_before = held(), shared_memory()
     yield
     assert held() == before
-    assert not {name for name in {*os.listdir("/dev/shm")} - shared_memory if "sem." not in name}
+    assert shared_memory() <= shared_before
 
 
 def faulty(kind: str, *, once: Path | None = None, **changes: Any) -> Job:

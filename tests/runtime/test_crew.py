@@ -15,6 +15,7 @@ from paradigms.errors import Deadlock, Failed, ForkServerDied
 from paradigms.runtime.crew import Crew, Report
 from paradigms.runtime.memory import Shared
 from tests.runtime import roles
+from tests.runtime.leftovers import shared_memory
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +42,7 @@ def nothing_is_left_over(fork_server: None) -> Iterator[None]:
     def files() -> int:
         return len(os.listdir("/proc/self/fd"))
 
-    open_before, shared_before = files(), set(os.listdir("/dev/shm"))
+    open_before, shared_before = files(), shared_memory()
     threads_before = threading.active_count()
     yield
     if files() > open_before:
@@ -49,7 +50,7 @@ def nothing_is_left_over(fork_server: None) -> Iterator[None]:
     assert files() <= open_before
     assert threading.active_count() == threads_before
     assert not multiprocessing.active_children()
-    assert not {name for name in set(os.listdir("/dev/shm")) - shared_before if "sem." not in name}
+    assert shared_memory() <= shared_before
 
 
 @pytest.mark.parametrize("kind", ["process", "inline"])
