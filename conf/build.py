@@ -1,44 +1,21 @@
-"""From plain values to objects: a run's job and paradigm, or a stored policy's agent and env.
-
-A node is a mapping with `_target_`, the class or function, and its keywords; with `_partial_: true`
-it stands for a factory. No other word of a node means anything, whoever wrote it.
-"""
+"""From plain values to objects: a run's job and paradigm, or a stored policy's agent and env."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping
-from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from conf import check, schema, trust
 from conf.compose import flatten
+from conf.nodes import made
 from conf.sentences import Wrong, line
 
 if TYPE_CHECKING:
     from paradigms.base import Job, Paradigm
     from paradigms.session.evaluation_worker import Plan
     from paradigms.settings import RunSettings
-
-
-def made(node: Mapping[str, Any], key: str = "") -> Any:
-    """What a node describes: an object, or functools.partial of its class with the keywords.
-
-    Raises Wrong for a target that leads nowhere and for values that the constructor refuses.
-    """
-    what = schema.found(node["_target_"], key)
-    keywords = {
-        name: made(value, f"{key}.{name}") if schema.is_node(value) else value
-        for name, value in node.items()
-        if name not in schema.SPECIAL
-    }
-    if node.get("_partial_"):
-        return partial(what, **keywords)
-    try:
-        return what(**keywords)
-    except ValueError as error:
-        raise Wrong(line(error)) from error
 
 
 def assemble(v: Mapping[str, Any], **others: Any) -> tuple[Job, Paradigm]:

@@ -191,7 +191,7 @@ def _that_offer(what: str) -> str:
 def spaces(setup: Setup) -> None:
     """Builds the reference env and those that workers step, compares what they are with what the
     agent needs, and builds the agent once. Raises Wrong."""
-    from conf.build import made
+    from conf.nodes import made
     from envs.make import describe
 
     world = setup.values["env"]

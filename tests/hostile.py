@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from agents.parts.vector import Vector
-from conf.build import made
 from conf.compose import compose
+from conf.nodes import made
 from envs.make import describe
 from paradigms.base import Snapshot
 from paradigms.session.policy import save_policy

@@ -18,8 +18,8 @@ from annotated_types import Ge, Gt, Le
 from omegaconf import OmegaConf
 
 from conf import check, schema
-from conf.build import made
 from conf.compose import PARTS, compose, flatten, resolved
+from conf.nodes import made
 from conf.sentences import Wrong, words
 
 ROOT = Path(__file__).resolve().parents[1]

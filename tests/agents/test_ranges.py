@@ -23,8 +23,8 @@ from agents.sac import SAC
 from agents.sac_discrete import DiscreteSAC
 from agents.td3 import TD3
 from conf import check
-from conf.build import made
 from conf.compose import compose
+from conf.nodes import made
 from conf.sentences import Wrong
 from envs.make import describe
 from paradigms.experience.prioritized import Prioritized

@@ -13,8 +13,8 @@ import pytest
 from gymnasium.vector import SyncVectorEnv
 
 from agents.base import ROW, Key
-from conf.build import made
 from conf.compose import compose
+from conf.nodes import made
 from envs.counting import Counting
 from envs.make import describe, make_env, spread
 

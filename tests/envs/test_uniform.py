@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from conf.build import made
 from conf.compose import compose
+from conf.nodes import made
 from envs.make import make_env
 from envs.uniform import uniform_returns
 
