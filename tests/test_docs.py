@@ -19,8 +19,10 @@ import pytest
 from omegaconf import OmegaConf
 
 import evaluate
+import train
 from agents.base import Agent
 from conf import check, schema
+from conf.compose import compose
 from conf.sentences import words
 from tests import jobs, pages
 from tests.pages import PAGES, ROOT, Command
@@ -264,3 +266,21 @@ def test_the_commands_of_the_readme_run(folder: Path) -> None:
     for arguments in (c[1:] for c in shown if c[1] in ("evaluate.py", "reproduce.py")):
         words = [word.replace("FOLDER", f"run{asynchronous}") for word in arguments]
         assert run(words, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_training_commands_of_the_docs_run(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """Those that begin a run, in this process and with a tiny budget."""
+    shown = [c for c in COMMANDS if c.page.startswith("docs/")]
+    trained = [c.words[2:] for c in shown if c.words[:2] == ["python", "train.py"]]
+    begun = [a for a in trained if not any(map(elsewhere, a)) and not {"-m", "--cfg"} & {*a}]
+    assert len(begun) >= 8
+    for number, arguments in enumerate(begun):
+        with subtests.test(" ".join(arguments)):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            setup = compose([*arguments, *QUICK, "crew=inline", "evaluation.where=inline"])
+            check.values(setup)
+            with train.build(setup, folder, 0.0, first=False) as session:
+                assert train.train(session)["env_steps"] >= 64
