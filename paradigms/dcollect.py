@@ -90,7 +90,7 @@ class ActorWorker(Role):
             channel.put(fragment)
             ledger.collected(rank, fragment.n_valid, actor.take_episodes())
             if evaluation is not None and evaluation.due(actor.steps):
-                link.report(evaluation.run())
+                ledger.evaluated(rank, *evaluation.run())
         actor.env.close()
 
 

@@ -184,7 +184,7 @@ class Worker(Role):
         self.tasks.report(self.rank, base=event.read, count=0, heads=parts.replay.heads())
         self.evaluation = self.evaluation or parts.evaluation(self.agent, self.rank)
         assert self.evaluation is not None, "EVALUATE is given out with evaluation.where=worker"
-        link.report(self.evaluation.run())
+        parts.ledger.evaluated(self.rank, *self.evaluation.run())
 
 
 class Averager(Role):

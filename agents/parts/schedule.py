@@ -79,20 +79,15 @@ class Discount:
 
 
 @dataclass(frozen=True)
-class Factor:
-    """The learning rates' factor, 0 or more, in a straight line from `start` to `end`."""
+class Factor(Linear):
+    """The learning rates' factor, 0 or more: Linear, 1 throughout by default."""
 
     start: NonNegative = 1.0
     end: NonNegative = 1.0
-    hold: Unit = 0.0
-    until: Unit = 1.0
 
     def __post_init__(self) -> None:
         _check_shares("lr_schedule", self.hold, self.until)
         at_least(0, "lr_schedule", start=self.start, end=self.end)
-
-    def __call__(self, progress: float) -> float:
-        return self.start + (self.end - self.start) * _along(progress, self.hold, self.until)
 
 
 def at(value: float | Schedule, progress: float) -> float:

@@ -62,7 +62,7 @@ class EvaluationTask:
     This is the EVALUATE task of Stone and Sachdev 2019, "Analysis of Concurrent Reinforcement
     Learning Algorithms". Its returns are logged; the evaluator decides whether a run is solved.
 
-        if task.due(actor.steps): metrics |= task.run()
+        if task.due(actor.steps): ledger.evaluated(rank, *task.run())
     """
 
     def __init__(self, job: Job, agent: Agent, rank: int) -> None:
@@ -75,14 +75,12 @@ class EvaluationTask:
         which `collected` were collected for training."""
         return self.steps * (1 - EVALUATION_SHARE) < collected * EVALUATION_SHARE
 
-    def run(self) -> dict[str, float]:
+    def run(self) -> tuple[float, int]:
         """Plays one episode with the weights that the agent has now, and blocks until it has ended.
-        Returns its return and its length in env steps, as metrics."""
+        Returns its return and its length in env steps."""
         played = play(self.agent, self.env, [self.seed + self.number])
         assert played is not None
         self.number += 1
-        self.steps += int(played.lengths.sum())
-        return {
-            "evaluation/worker_return": float(np.mean(played.returns)),
-            "evaluation/worker_length": float(np.mean(played.lengths)),
-        }
+        gained, length = float(played.returns[0]), int(played.lengths[0])
+        self.steps += length
+        return gained, length

@@ -26,8 +26,10 @@ COUNTS = (
     "arrived",  # fragments that reached the replay
     "resumed",  # calls of `learn` granted before the run was resumed
     "lag",  # policy lag in updates, summed over the fragments that reached the replay
+    "evaluations",  # greedy episodes that the worker has played as an evaluation
+    "evaluation_length",  # env steps, summed over them
 )
-SUMS = ("return", "collecting", "learning")  # undiscounted; seconds; seconds
+SUMS = ("return", "evaluation_return", "collecting", "learning")  # two undiscounted; two in seconds
 LEARNER = -1
 
 
@@ -38,8 +40,9 @@ class Ledger:
         ledger.stored(rank, replay.add(fragment), version)       # whoever decides what is learned
         ledger.learned(rank, learner.update(...))                # whoever learns
 
-    Every paradigm calls these three, and nothing else counts, so that a number means the same in
-    all of them. A column of a row has one writer; readers in other processes see it a moment later.
+    Every paradigm calls these three (and `evaluated`, where workers evaluate), and nothing else
+    counts, so that a number means the same in all of them. A column of a row has one writer;
+    readers in other processes see it a moment later.
     action_repeat: env steps of one stored transition.
     """
 
@@ -93,6 +96,12 @@ class Ledger:
         self.count("learns", rank, learns)
         self.count("updates", rank, updates)
 
+    def evaluated(self, rank: int, gained: float, length: int) -> None:
+        """A worker has played a greedy episode: its return, and its length in env steps."""
+        self.count("evaluations", rank)
+        self.count("evaluation_length", rank, length)
+        self._sums.array[rank, SUMS.index("evaluation_return")] += gained
+
     @contextmanager
     def timed(self, what: str, rank: int) -> Iterator[None]:
         """Adds the seconds that its body takes to `collecting` or `learning`."""
@@ -107,12 +116,17 @@ class Ledger:
     def means(self) -> dict[str, tuple[float, int]]:
         """(sum, number) since the run began, by TensorBoard name: the mean over any stretch of a
         run is the difference of the sums by the difference of the numbers."""
-        episodes, arrived = self.total("episodes"), self.total("arrived")
-        returns = float(self._sums.array[:, SUMS.index("return")].sum())
+        episodes, evaluations = self.total("episodes"), self.total("evaluations")
+        returns, evaluated = (
+            float(self._sums.array[:, SUMS.index(name)].sum())
+            for name in ("return", "evaluation_return")
+        )
         return {
             "episode/return": (returns, episodes),
             "episode/length": (float(self.total("length")), episodes),
-            "policy_lag/mean": (float(self.total("lag")), arrived),
+            "policy_lag/mean": (float(self.total("lag")), self.total("arrived")),
+            "evaluation/worker_return": (evaluated, evaluations),
+            "evaluation/worker_length": (float(self.total("evaluation_length")), evaluations),
         }
 
     @property

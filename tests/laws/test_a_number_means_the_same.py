@@ -11,6 +11,7 @@ from paradigms.base import Progress
 from tests.jobs import PARADIGMS, Ended, job, run, world
 
 MEANS = {"episode/return", "episode/length", "policy_lag/mean"}
+MEANS |= {"evaluation/worker_return", "evaluation/worker_length"}
 
 
 def followed(name: str, **changes: object) -> tuple[Ended, list[dict[str, tuple[float, int]]]]:

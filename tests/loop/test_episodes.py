@@ -15,7 +15,7 @@ from envs.make import describe, make_env
 from paradigms.base import Progress
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
-from paradigms.loop.episodes import play
+from paradigms.loop.episodes import EvaluationTask, play
 from tests.jobs import job, run
 from tests.session.test_evaluator import Constant
 
@@ -66,16 +66,23 @@ def test_workers_that_evaluate_learn_the_same(
     paradigm: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("paradigms.loop.tasks.COLLECTS_PER_EVALUATION", 4)
-    logged: dict[bool, list[float]] = {True: [], False: []}
-    ended = {}
-    for evaluate, seen in logged.items():
+    logged: dict[bool, tuple[float, int]] = {}
+    ended, played = {}, list[float]()
+    run_one = EvaluationTask.run
 
-        def look(progress: Progress, seen: list[float] = seen) -> None:
-            if "evaluation/worker_return" in progress.metrics:
-                seen.append(progress.metrics["evaluation/worker_return"])
+    def noted(self: EvaluationTask) -> tuple[float, int]:
+        gained, length = run_one(self)
+        played.append(gained)
+        return gained, length
+
+    monkeypatch.setattr(EvaluationTask, "run", noted)
+    for evaluate in (True, False):
+
+        def look(progress: Progress, evaluate: bool = evaluate) -> None:
+            logged[evaluate] = progress.means["evaluation/worker_return"]
 
         ended[evaluate] = run(paradigm, job(where="worker" if evaluate else "inline"), look)
-    assert logged[True]
-    assert all(-40 <= seen <= 0 for seen in logged[True])
-    assert not logged[False]
+    assert logged[True] == (pytest.approx(sum(played)), len(played))
+    assert len(played) > 1 and all(-40 <= gained <= 0 for gained in played)
+    assert logged[False] == (0.0, 0)
     ended[True].same_as(ended[False])

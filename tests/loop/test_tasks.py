@@ -203,3 +203,12 @@ def test_tasks_by_shares_collect_first_even_without_a_warmup() -> None:
     assert {rule(0).kind for _ in range(20)} == {COLLECT}
     counters.ledger.count("added", -1, 1)
     assert TRAIN in {rule(0).kind for _ in range(20)}
+
+
+def test_bytes_are_those_of_the_vectors_that_training_returns() -> None:
+    tasks = made()
+    for kind in (TRAIN, COLLECT, TRAIN):
+        tasks.assign(2, Task(kind))
+        tasks.finish(2)
+        tasks.take(2)
+    assert tasks.bytes_moved == 2 * 4 * len(tasks.own(2))

@@ -11,11 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.parts.vector import Vector
+from paradigms.dcollect import DCollect
+from paradigms.dupdate import DUpdate
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
 from paradigms.runtime.memory import Shared
 from paradigms.weights.bound import Bound
 from paradigms.weights.published import Weights
+from tests.jobs import job, run
 
 PULLS = 300
 
@@ -181,3 +184,11 @@ def test_what_has_been_published_is_counted_in_bytes() -> None:
     channel.publish(_vector(Plain()), 1)
     channel.pull(_vector(Plain()))
     assert channel.bytes_moved - begun == 4 * 8
+
+
+@pytest.mark.parametrize("paradigm", [DCollect(), DUpdate()], ids=lambda paradigm: paradigm.name)
+def test_reads_that_were_repeated_are_in_the_totals(
+    paradigm: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Weights, "torn", property(lambda weights: 3))
+    assert run(paradigm, job()).totals["torn"] == 3
