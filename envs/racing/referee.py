@@ -37,7 +37,7 @@ class Referee:
         self.which[slots] = which
         for mine, given in zip(self.place, place, strict=True):
             mine[slots] = given
-        at = place.index * self.roads.spacing[which] + place.along
+        at = place.sample * self.roads.spacing[which] + place.along
         length = self.roads.length[which]
         self.metres[slots] = self._mark[slots] = 0.0
         self._marked[slots] = self.outside[slots] = self.laps[slots] = 0
@@ -50,9 +50,9 @@ class Referee:
         """Looks where the cars are after their control step number `steps` (int64 [n]). Returns the
         metres by which each has come on along its centreline, float64 [n]."""
         before, roads = self.place, self.roads
-        self.place = place = roads.locate(self.which, before.index, cars.x, cars.y)
+        self.place = place = roads.locate(self.which, before.sample, cars.x, cars.y)
         length = roads.length[self.which]
-        moved = (place.index - before.index) * roads.spacing[self.which]
+        moved = (place.sample - before.sample) * roads.spacing[self.which]
         moved += place.along - before.along
         moved -= length * np.rint(moved / length)
         self.metres += moved
@@ -82,7 +82,7 @@ class Referee:
     def _count_corners(self, cars: Cars) -> None:
         """Counts the corners outside, of the cars that are near an edge."""
         size = self.vehicle
-        left, right = self.roads.edges(self.which, self.place.index)
+        left, right = self.roads.edges(self.which, self.place.sample)
         reach = 0.5 * np.hypot(size.length, size.width) + 0.5  # the edges may close in meanwhile
         lateral = self.place.lateral
         near = np.flatnonzero((lateral + reach > left) | (reach - lateral > right))
@@ -93,8 +93,8 @@ class Referee:
             x = cars.x[near] + along * cos - across * sin
             y = cars.y[near] + along * sin + across * cos
             which = np.broadcast_to(self.which[near], x.shape)
-            index = np.broadcast_to(self.place.index[near], x.shape)
+            index = np.broadcast_to(self.place.sample[near], x.shape)
             corner = self.roads.locate(which, index, x, y)
-            left, right = self.roads.edges(which, corner.index)
+            left, right = self.roads.edges(which, corner.sample)
             beyond = (corner.lateral > left) | (corner.lateral < -right)
             self.outside[near] = beyond.sum(0)

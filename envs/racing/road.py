@@ -15,11 +15,11 @@ AHEAD = np.array([0, 4, 8, 12, 16, 20, 25, 30, 36, 43, 51, 60, 72, 86, 103, 124,
 
 
 class Place(NamedTuple):
-    """Where points are on their tracks. index: int64 [...], the nearest sample of the centreline;
+    """Where points are on their tracks. sample: int64 [...], the nearest sample of the centreline;
     along: float64 [...], metres along the centreline from there; lateral: float64 [...], metres to
     the left of the centreline."""
 
-    index: np.ndarray
+    sample: np.ndarray
     along: np.ndarray
     lateral: np.ndarray
 
@@ -48,8 +48,10 @@ class Roads:
         self.profile = joined([speed_profile(t, vehicle) for t in tracks])
         more = int(AHEAD[-1])  # sums go on behind the finish line, so that looking ahead needs none
         self._sums_at = self.offset + np.arange(len(tracks)) * (more + 1)
-        self._sums = joined([_sums(t.curvature, more) for t in tracks])
-        self._sums_abs = joined([_sums(np.abs(t.curvature), more) for t in tracks])
+        self._sums = (
+            joined([_sums(t.curvature, more) for t in tracks]),
+            joined([_sums(np.abs(t.curvature), more) for t in tracks]),
+        )
         self._over = 1.0 / np.diff(AHEAD)[:, None]
 
     def locate(
@@ -77,7 +79,8 @@ class Roads:
         """Means of the curvature and of its absolute value, 1/m, over the 16 intervals of AHEAD
         before each car: float64 [16, N] each."""
         at = (self._sums_at[which] + index) + AHEAD[:, None]
-        return tuple(np.diff(s[at], axis=0) * self._over for s in (self._sums, self._sums_abs))  # type: ignore[return-value]
+        bends, sharpness = (np.diff(s[at], axis=0) * self._over for s in self._sums)
+        return bends, sharpness
 
 
 def _sums(values: np.ndarray, more: int) -> np.ndarray:

@@ -19,11 +19,11 @@ def vector(cars: Cars, roads: Roads, which: np.ndarray, place: Place) -> np.ndar
     car and the road. 10-25: the mean curvature of 16 intervals ahead (see road.AHEAD), x 25 m.
     26-41: the mean absolute curvature there, x 25 m - 0.5.
     """
-    left, right = roads.edges(which, place.index)
-    at = roads.offset[which] + place.index
+    left, right = roads.edges(which, place.sample)
+    at = roads.offset[which] + place.sample
     heading = roads.heading[at] + roads.curvature[at] * place.along
     error = cars.yaw - heading
-    bends, sharpness = roads.ahead(which, place.index)
+    bends, sharpness = roads.ahead(which, place.sample)
     obs = np.empty((SIZE, cars.n))
     obs[0] = cars.vx * (1 / 30)
     obs[1] = cars.vy * (1 / 3)

@@ -24,7 +24,7 @@ class Tape:
         """Keeps what is now, as each slot's row of the number in `steps` (int64 [n])."""
         now = (cars.x, cars.y, cars.speed, cars.ax, cars.ay, referee.place.lateral)
         self._numbers[steps, :, self._slots] = np.stack(now, axis=1)
-        self._index[steps, self._slots] = referee.place.index
+        self._index[steps, self._slots] = referee.place.sample
         self._outside[steps, self._slots] = referee.outside
 
     def trace(

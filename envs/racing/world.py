@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -233,7 +234,7 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self.start == "grid" or rng.random() < GRID_SHARE:
             if self.start == "grid" and slot == 0:
                 return 0, 0.0, 0.0, 0.0, 1
-            return 0, rng.uniform(-1.0, 1.0), np.radians(rng.normal()), 0.0, 1
+            return 0, rng.uniform(-1.0, 1.0), math.radians(rng.normal()), 0.0, 1
         index = int(rng.integers(self.roads.size[which]))
         left, right = self.roads.edges(np.array(which), np.array(index))
         room = 0.8 * (min(left, right) - 0.5 * self.vehicle.width)
