@@ -1,4 +1,4 @@
-"""Thruxton and Anglesey National, read from the data files of the l2r package where it is installed.
+"""Thruxton and Anglesey National, from the data files of the l2r package where it is installed.
 
 "Learn-to-Race: A Multimodal Control Environment for Autonomous Racing", Herman et al. 2021,
 arXiv:2103.11575. The package is never executed: its map files are read, and of its module of
