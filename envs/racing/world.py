@@ -237,7 +237,7 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             return 0, rng.uniform(-1.0, 1.0), math.radians(rng.normal()), 0.0, 1
         index = int(rng.integers(self.roads.size[which]))
         left, right = self.roads.edges(np.array(which), np.array(index))
-        room = 0.8 * (min(left, right) - 0.5 * self.vehicle.width)
+        room = 0.8 * float(min(left, right) - 0.5 * self.vehicle.width)
         return index, rng.uniform(-room, room), rng.normal(0.0, 0.08), rng.uniform(0.0, 1.2), 0
 
     def _measured(self, slots: np.ndarray) -> dict[str, np.ndarray]:
