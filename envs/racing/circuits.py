@@ -157,8 +157,7 @@ def _with_bumps(track: Track, rng: np.random.Generator, half: float) -> Track:
         bump = bump * (u / width) / 1.38 if esses else bump
         offset += sign * width**2 / radius * bump
         taken = taken + (np.abs(u) < 3 * width)
-    line = track.x + 1j * track.y + 1j * np.exp(1j * track.heading) * offset
-    return Track.build(track.name, _points(line), half, half)
+    return Track.build(track.name, track.beside(offset), half, half)
 
 
 def _too_close(track: Track, limit: float) -> bool:
