@@ -32,10 +32,11 @@ GRID_SHARE = 0.2  # of the episodes that may begin anywhere
 class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """`num_envs` cars that do not see each other, each on a track of its own.
 
-    track: thruxton, anglesey, oval, chicane or random, or a list of them; circuits: the seeds of
-    the random circuits, from the first to before the second. A slot goes on to the next track with
-    every episode, from the slot's own number on. start: "grid", at rest on the start line (slot 0
-    exactly, the others within 1 m and about 1 degree), or "anywhere": one in five on the grid, the
+    track: thruxton, anglesey, oval, chicane or random, also with "_mirrored", or a list of them;
+    circuits: the seeds of the random circuits, from the first to before the second. A slot goes on
+    to the next track with every episode, from the slot's own number on. start: "grid", at rest on
+    the start line (slot 0 exactly, the others within 1 m and about 1 degree), or "anywhere": one in
+    five on the grid, the
     others spread over the track at up to 1.2 times the speed that the bends allow. seconds: of
     simulated time, after which an episode is truncated; max_episode_steps, if given, is the same in
     env steps. laps: the episode terminates after so many; None: it goes on.
@@ -103,6 +104,26 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.turn = np.arange(num_envs) - 1  # the number of each slot's episode, from its own on
         self.steps, self.ended = np.zeros(num_envs, np.int64), np.zeros(num_envs, bool)
         self.tape = Tape(self.limit, num_envs) if metrics or render_mode else None
+
+    @property
+    def which(self) -> np.ndarray:
+        """The number of each car's track: int64 [num_envs]."""
+        return self.referee.which
+
+    @property
+    def index(self) -> np.ndarray:
+        """The nearest sample of each car's centreline: int64 [num_envs]."""
+        return self.referee.place.sample
+
+    @property
+    def lateral(self) -> np.ndarray:
+        """Metres to the left of the centreline: float64 [num_envs]."""
+        return self.referee.place.lateral
+
+    @property
+    def clock(self) -> np.ndarray:
+        """Simulated seconds since each slot's episode began: float64 [num_envs]."""
+        return self.steps * SECONDS
 
     def reset(
         self,
@@ -250,14 +271,16 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return columns
 
 
-def chosen(track: str | Sequence[str], circuits: Sequence[int]) -> list[Track]:
+def chosen(names: str | Sequence[str], circuits: Sequence[int]) -> list[Track]:
     """The tracks that names stand for; "random" for as many as `circuits` has seeds."""
     if len(circuits) != 2 or not 0 <= circuits[0] < circuits[1]:
         raise ValueError(f"circuits={[*circuits]} must be two seeds, the first and one beyond")
     tracks = []
-    for name in [track] if isinstance(track, str) else track:
-        seeds = range(*circuits) if name == "random" else range(1)
-        tracks += [named(name, seed) for seed in seeds]
+    for name in [names] if isinstance(names, str) else names:
+        base = name.removesuffix("_mirrored")
+        seeds = range(*circuits) if base == "random" else range(1)
+        found = [named(base, seed) for seed in seeds]
+        tracks += found if base == name else [track.mirrored() for track in found]
     if not tracks:
         raise ValueError("track=[] must name a track")
     return tracks
