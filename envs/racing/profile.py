@@ -66,7 +66,7 @@ def minimum_curvature(
 
     Quadratic programmes in the offsets from a line at about `spacing` metres, by the alternating
     direction method of multipliers (Boyd et al. 2011, doi:10.1561/2200000016): the first moves the
-    centreline, each of the other `rounds` the line found. It is near the fastest line, not it.
+    centreline, each of the other `rounds` the line found. The fastest line is close to it.
     """
     room = margin + vehicle.width / 2
     edges = track.beside(track.left), track.beside(-track.right)
@@ -85,9 +85,10 @@ def _straightened(road: Track, room: float, every: int) -> np.ndarray:
     heading, line = road.heading[at], road.x[at] + 1j * road.y[at]
     low, high = room - road.right[at], road.left[at] - room
     stencil = [1.0, -4.0, 6.0, -4.0, 1.0]
-    slope = sum(c * np.roll(line, i - 2) for i, c in enumerate(stencil))
-    slope = (slope * -1j * np.exp(-1j * heading)).real
-    bend = sum(c * np.roll(np.eye(count), i - 2, 0) for i, c in enumerate(stencil))
+    bend = np.zeros((count, count))
+    for shift, value in zip(range(-2, 3), stencil, strict=True):
+        bend += value * np.roll(np.eye(count), shift, 0)
+    slope = (bend @ line * -1j * np.exp(-1j * heading)).real
     solve = np.linalg.inv(bend * np.cos(heading[:, None] - heading) + WEIGHT * np.eye(count))
     inside = dual = np.zeros(count)
     for _ in range(300):
