@@ -73,7 +73,8 @@ def compose(overrides: list[str], name: str = "config", folder: str | Path | Non
 
 def setup(cfg: DictConfig, own: Any, hydra: DictConfig | None = None) -> Setup:
     """What Hydra has composed; own: the part that is its own. Raises Wrong."""
-    choices = {k: str(v) for k, v in own.runtime.choices.items() if "/" not in k}
+    chosen = own.runtime.choices.items()
+    choices = {k: str(v) for k, v in chosen if "/" not in k and v is not None}
     mine = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     values = resolved(mine)
     return Setup(values, choices, _stored(OmegaConf.to_container(mine), values), hydra)
@@ -103,7 +104,7 @@ def run(setup: Setup, task: Callable[[Path], float]) -> float:
 
 def typed_for_hydra(text: str) -> str:
     """What an env's constructor takes is open, so that such a key needs no plus."""
-    return f"++{text}" if re.match(r"env\.kwargs[.=]", text) else text
+    return f"++{text}" if re.match(r"env\.(kwargs|reference)[.=]", text) else text
 
 
 def resumed(overrides: list[Override], trust: Collection[str]) -> tuple[Setup, Path]:

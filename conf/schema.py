@@ -69,9 +69,10 @@ class Env:
     threshold: float | None
     random_return: float | None
     max_episode_steps: Annotated[int, Ge(1)] | None
+    reference: Mapping[str, Any]
     per_worker: Sequence[Mapping[str, Any]] | None
     action_repeat: Annotated[int, Ge(1)]
-    engine: Literal["gymnasium", "envpool"]
+    engine: Literal["gymnasium", "envpool", "vector"]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -21,7 +22,7 @@ from gymnasium.vector.utils import batch_space
 
 from envs.wrappers import onto, standard
 
-ENGINES = ("gymnasium", "envpool")
+ENGINES = ("gymnasium", "envpool", "vector")
 INSTEAD = "choose env.engine=gymnasium"
 
 
@@ -140,6 +141,20 @@ def check(engine: str) -> None:
             "env.engine=envpool needs a package that is missing:"
             f" pip install 'paceline[envpool]', or {INSTEAD}"
         )
+
+
+def vector_class(spec: gym.envs.registration.EnvSpec) -> Any:
+    """The VectorEnv that an id has of its own. Raises ValueError if it has none, or one of which
+    the Actor cannot ask a mode of autoreset."""
+    entry: Any = spec.vector_entry_point
+    if isinstance(entry, str):
+        entry = gym.envs.registration.load_env_creator(entry)
+    if entry is None or "autoreset_mode" not in inspect.signature(entry).parameters:
+        raise ValueError(
+            f"env.engine=vector: {spec.id} has no vector env of its own that takes autoreset_mode;"
+            f" {INSTEAD}"
+        )
+    return entry
 
 
 def known_as(env: gym.Env) -> tuple[str, dict[str, Any]]:

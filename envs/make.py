@@ -6,14 +6,16 @@ import copy as copying
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 
-import envs.toys as toys  # noqa: F401  (registers them)
+import envs.racing as racing  # noqa: F401  (registers them, as the next line does)
+import envs.toys as toys  # noqa: F401
 from envs import engines
 from envs.wrappers import ActionRepeat, standard
 
@@ -29,9 +31,10 @@ def make_env(
     rank: int | None = 0,
     max_episode_steps: int | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    reference: Mapping[str, Any] | None = None,
     per_worker: Sequence[Mapping[str, Any]] | None = None,
     action_repeat: int = 1,
-    engine: Literal["gymnasium", "envpool"] = "gymnasium",
+    engine: Literal["gymnasium", "envpool", "vector"] = "gymnasium",
     threads: int = 1,
     autoreset: str = "next_step",
     copy: bool = True,
@@ -40,8 +43,9 @@ def make_env(
 
     `id` may be "module:EnvId": the module is imported first. Worker `rank` gets the keywords
     `kwargs`, updated with `per_worker[rank % len(per_worker)]`. Rank None is the reference env, in
-    which policies are evaluated: `kwargs` only, and Gymnasium whatever the `engine`. `threads` are
-    EnvPool's.
+    which policies are evaluated: `kwargs` updated with `reference`, and Gymnasium where the
+    `engine` is envpool. `threads` are EnvPool's. The engine vector is for ids with a
+    `vector_entry_point` of their own, whose copies are stepped side by side.
     Each action is played for `action_repeat` steps, in the reference env too; rewards are summed.
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
     from there. With `copy=False` the observations of a step may be overwritten by the next one.
@@ -59,10 +63,19 @@ def make_env(
         )
     spec = look_up(id)
     arguments = dict(kwargs or {})
-    if per_worker and rank is not None:
+    if rank is None:
+        arguments.update(reference or {})
+    elif per_worker:
         arguments.update(per_worker[rank % len(per_worker)])
 
     seeds, mode = spread(seed, rank, num_envs), modes[autoreset]
+    if engine == "vector":
+        own = engines.vector_class(spec)
+        arguments |= {"action_repeat": action_repeat, "autoreset_mode": mode}
+        with refusals(spec, own, arguments):
+            return SeededVector(
+                own(num_envs=num_envs, max_episode_steps=max_episode_steps, **arguments), seeds
+            )
 
     def bare() -> gym.Env:
         return build_one(spec, arguments, max_episode_steps)
@@ -78,6 +91,23 @@ def make_env(
     made = SeededVectorEnv([one] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode)
     made.metadata = {**made.metadata, "action_repeat": action_repeat}
     return made
+
+
+class SeededVector(VectorWrapper):
+    """A vector env whose first `reset()` without a seed uses the seeds it was given, [num_envs, 2]:
+    each slot's own, and its spaces'."""
+
+    def __init__(self, env: VectorEnv, seeds: np.ndarray) -> None:
+        super().__init__(env)
+        self._seeds: list[int] | None = [int(seed) for seed in seeds[:, 0]]
+        for space in (env.action_space, env.observation_space):
+            space.seed(int(seeds[0, 1]))
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        seed, self._seeds = self._seeds if seed is None else seed, None
+        return self.env.reset(seed=seed, options=options)
 
 
 class SeededVectorEnv(SyncVectorEnv):
@@ -148,22 +178,32 @@ def build_one(
     spec: gym.envs.registration.EnvSpec, kwargs: dict[str, Any], max_episode_steps: int | None
 ) -> gym.Env:
     """One bare env with its time limit, without Gymnasium's checking wrappers."""
-    try:
+    with refusals(spec, spec.entry_point, kwargs):
         return gym.make(
             spec, max_episode_steps=max_episode_steps, disable_env_checker=True, **kwargs
         )
+    raise AssertionError("refusals raises")
+
+
+@contextmanager
+def refusals(
+    spec: gym.envs.registration.EnvSpec, creator: Any, kwargs: Mapping[str, Any]
+) -> Iterator[None]:
+    """Raises ValueError, in one sentence, for what an env's constructor raises in the block."""
+    try:
+        yield
     except (gym.error.DependencyNotInstalled, ImportError) as error:
         raise ValueError(f"env.id={spec.id} needs a package that is missing: {error}") from error
     except (TypeError, ValueError, AssertionError) as error:
         reason = str(error).split(" was raised from the environment creator")[0]
         raise ValueError(
-            f"{spec.id} refuses env.kwargs={kwargs}: {reason}; it takes {', '.join(takes(spec))}"
+            f"{spec.id} refuses env.kwargs={dict(kwargs)}: {reason};"
+            f" it takes {', '.join(takes(creator))}"
         ) from error
 
 
-def takes(spec: gym.envs.registration.EnvSpec) -> list[str]:
-    """The keywords of an env's constructor."""
-    creator: Any = spec.entry_point
+def takes(creator: Any) -> list[str]:
+    """The keywords of an env's constructor, which may be given as "module:name"."""
     if isinstance(creator, str):
         creator = gym.envs.registration.load_env_creator(creator)
     return list(inspect.signature(creator).parameters) if creator else []

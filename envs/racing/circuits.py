@@ -1,12 +1,14 @@
 """Circuits that need no data: an oval, one with every kind of bend, and a random one a seed.
 
-The random ones are star-shaped Catmull-Rom loops ("A class of local interpolating splines", Catmull
-and Rom 1974) into whose straights chicanes and esses are put as bumps of the centreline.
+A random one goes round star-shaped corners: either it flows, as a Catmull-Rom spline ("A class of
+local interpolating splines", Catmull and Rom 1974), or it has straights, bends of constant radius
+and hairpins. Into its straightest places chicanes and esses are put, as bumps of the centreline.
 """
 
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 
@@ -38,7 +40,7 @@ def oval() -> Track:
 
 
 def chicane() -> Track:
-    """1.6 km, 11 m wide: straights, hairpins, sweepers, esses and chicanes of 16 m radius,
+    """1.5 km, 11 m wide: straights, a chicane of 15 m radius, hairpins, sweepers and esses,
     counter-clockwise."""
     pieces = [
         (150, 0), (22, 16), (40, -16), (22, 16), (110, 0), (95, 32), (70, 0), (70, -55),
@@ -50,8 +52,8 @@ def chicane() -> Track:
 
 
 def random(seed: int) -> Track:
-    """The random circuit of a seed, the same in every process: 1 to 3.5 km, 9 to 15 m wide, tightest
-    radius 12 m or more, one half clockwise; no two stretches of it come close to each other."""
+    """The random circuit of a seed, the same in every process: about 1 to 3.5 km, 9 to 15 m wide,
+    tightest radius 12 m or more, one half clockwise; between two stretches of it 4 m are free."""
     rng = np.random.default_rng([seed, 0x7ACE])
     while True:
         track = _draw(f"random {seed}", rng)
@@ -78,40 +80,69 @@ def _closed(profile: np.ndarray, turns: float, rounds: int = 30) -> np.ndarray:
 
 
 def _draw(name: str, rng: np.random.Generator) -> Track | None:
-    """One attempt at a random circuit; None where two stretches come too close."""
-    half, tightest = rng.uniform(4.5, 7.5), rng.choice(RADII)
-    line, length = _loop(rng), rng.uniform(1000, 3500)
-    line = line * (length / np.abs(np.diff(line, append=line[0])).sum())
-    for sigma in np.geomspace(3, 40, 10):
-        track = Track.build(name, _points(line), half, half, sigma=sigma)
-        if 1 / np.abs(track.curvature).max() >= tightest:
-            break
+    """One attempt at a random circuit; None where it is too tight or comes too close to itself."""
+    half, radius, length = rng.uniform(4.5, 7.5), rng.choice(RADII), rng.uniform(1000, 3500)
+    corners = _corners(rng, length)
+    if rng.random() < 0.5:
+        track = _flowing(name, corners, half, radius)
     else:
-        return None
-    track = _with_bumps(track, rng, half)
+        track = _straights(name, corners, half, radius, rng)
+    track = _from_straight(_with_bumps(track, rng, half))
     if 1 / np.abs(track.curvature).max() < RADII[0] or _too_close(track, 2 * half + APART):
         return None
-    track = _from_straight(track)
-    return track.mirrored() if rng.random() < 0.5 else track
+    return replace(track.mirrored(), name=name) if rng.random() < 0.5 else track
 
 
-def _loop(rng: np.random.Generator) -> np.ndarray:
-    """A star-shaped loop through 7 to 13 corners, complex [m], counter-clockwise."""
-    corners = rng.integers(7, 14)
-    angles = 2 * np.pi * (np.arange(corners) + rng.uniform(-0.35, 0.35, corners)) / corners
-    p1 = rng.uniform(0.35, 1, corners) * np.exp(1j * angles)
-    p0, p2, p3 = np.roll(p1, 1), np.roll(p1, -1), np.roll(p1, -2)
+def _corners(rng: np.random.Generator, length: float) -> np.ndarray:
+    """7 to 13 corners, complex [m], counter-clockwise, `length` metres round."""
+    count = rng.integers(7, 14)
+    angles = 2 * np.pi * (np.arange(count) + rng.uniform(-0.35, 0.35, count)) / count
+    corners = rng.uniform(0.35, 1, count) * np.exp(1j * angles)
+    return corners * length / np.abs(np.diff(corners, append=corners[0])).sum()
+
+
+def _flowing(name: str, corners: np.ndarray, half: float, radius: float) -> Track:
+    """A Catmull-Rom spline through the corners, smoothed until no bend is tighter than `radius`."""
+    p0, p1, p2, p3 = (np.roll(corners, shift) for shift in (1, 0, -1, -2))
     t = np.linspace(0, 1, 60, endpoint=False)[:, None]
-    pieces = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-    return ((pieces + (3 * p1 - p0 - 3 * p2 + p3) * t**3) / 2).T.ravel()
+    line = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+    line = ((line + (3 * p1 - p0 - 3 * p2 + p3) * t**3) / 2).T.ravel()
+    for sigma in np.geomspace(3, 40, 10):
+        track = Track.build(name, _points(line), half, half, sigma=sigma)
+        if 1 / np.abs(track.curvature).max() >= radius:
+            break
+    return track
+
+
+def _straights(
+    name: str, corners: np.ndarray, half: float, radius: float, rng: np.random.Generator
+) -> Track:
+    """Straights from corner to corner, cut off by arcs of `radius` to 6 times `radius`; one time in
+    two the corner farthest out becomes the half circle of a hairpin with a straight on each side.
+    """
+    radii = radius * 6 ** rng.uniform(0, 1, len(corners))
+    if rng.random() < 0.5:
+        far, wide = int(np.abs(corners).argmax()), max(radius, half + APART) * rng.uniform(1.1, 1.4)
+        out, deep = corners[far] / np.abs(corners[far]), rng.uniform(60, 0.6 * np.abs(corners[far]))
+        finger = corners[far] + out * (wide * np.array([-1j, -1j, 1j, 1j]) - [deep, 0, 0, deep])
+        corners = np.concatenate([corners[:far], finger, corners[far + 1 :]])
+        radii = np.concatenate([radii[:far], [2 * wide, wide, wide, 2 * wide], radii[far + 1 :]])
+    before, after = corners - np.roll(corners, 1), np.roll(corners, -1) - corners
+    turn = np.angle(after / before)
+    room = 0.49 * np.minimum(np.abs(before), np.abs(after))
+    cut = np.minimum(radii * np.tan(np.abs(turn) / 2), room)
+    first = corners - cut * before / np.abs(before)
+    middle = first + 1j * cut / np.tan(turn / 2) * before / np.abs(before)
+    arcs = middle + (first - middle) * np.exp(1j * turn * np.linspace(0, 1, 60)[:, None])
+    return Track.build(name, _points(arcs.T.ravel()), half, half)
 
 
 def _with_bumps(track: Track, rng: np.random.Generator, half: float) -> Track:
-    """The track with up to three chicanes (left-right-left) or esses in its straightest places."""
+    """The track with one to three chicanes (left-right-left) or esses in its straightest places."""
     n, along = len(track.x), np.arange(len(track.x)) * track.spacing
     offset, taken = np.zeros(n), np.abs(track.curvature)
-    for _ in range(rng.integers(0, 4)):
-        width, radius = rng.uniform(8, 16), rng.uniform(13, 30)
+    for _ in range(rng.integers(1, 4)):
+        width, radius = rng.uniform(8, 16), rng.uniform(13, 26)
         esses, sign = rng.random() < 0.4, rng.choice([-1, 1])
         reach = round((5.0 if esses else 4.0) * width / track.spacing)
         ring = np.concatenate([taken[-reach:], taken, taken[:reach]])
@@ -126,8 +157,7 @@ def _with_bumps(track: Track, rng: np.random.Generator, half: float) -> Track:
         bump = bump * (u / width) / 1.38 if esses else bump
         offset += sign * width**2 / radius * bump
         taken = taken + (np.abs(u) < 3 * width)
-    line = track.x + 1j * track.y + 1j * np.exp(1j * track.heading) * offset
-    return Track.build(track.name, _points(line), half, half)
+    return Track.build(track.name, track.beside(offset), half, half)
 
 
 def _too_close(track: Track, limit: float) -> bool:

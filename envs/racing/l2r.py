@@ -1,4 +1,4 @@
-"""Thruxton and Anglesey National, read from the data files of the l2r package where it is installed.
+"""Thruxton and Anglesey National, from the data files of the l2r package where it is installed.
 
 "Learn-to-Race: A Multimodal Control Environment for Autonomous Racing", Herman et al. 2021,
 arXiv:2103.11575. The package is never executed: its map files are read, and of its module of
@@ -7,6 +7,7 @@ poses only the literals.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 from pathlib import Path
@@ -15,19 +16,43 @@ import numpy as np
 
 from envs.racing.track import Track
 
+MAPS = {
+    "thruxton": "thruxton/ThruxtonFromGoogle_2.json",
+    "anglesey": "anglesey/AngleseyFromGoogle.json",
+}
+
 
 def thruxton() -> Track:
     """Thruxton, 3.77 km, clockwise. Raises ValueError where l2r is not installed."""
-    return _read("thruxton", "thruxton/ThruxtonFromGoogle_2.json")
+    return _read("thruxton")
 
 
 def anglesey() -> Track:
     """Anglesey National, 1.91 km, clockwise. Raises ValueError where l2r is not installed."""
-    return _read("anglesey", "anglesey/AngleseyFromGoogle.json")
+    return _read("anglesey")
 
 
-def _read(name: str, file: str) -> Track:
-    data = json.loads((_folder(name) / file).read_text("utf-8"))
+def poses(name: str) -> np.ndarray:
+    """Where the package starts cars on "thruxton" or "anglesey": float64 [20, 3] of metres east
+    and north and radians counter-clockwise from east; first its random positions, then the starts
+    of its segments. The package has x and y negated, and the yaw clockwise from north."""
+    module = ast.parse((_folder(name) / "data.py").read_text("utf-8"))
+    lists = {
+        target.id: statement.value
+        for statement in module.body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name)
+    }
+    for circuit in ast.literal_eval(lists["SUPPORTED_RACETRACKS"]):
+        if circuit["trackmap"] == MAPS[name]:
+            x, y, _, yaw = np.array(circuit["random_pos"] + circuit["segments"]).T
+            return np.stack([-x, -y, np.pi / 2 - yaw], 1)
+    raise ValueError(f"the installed l2r package has no poses on {name}; l2r==0.0.2 has them")
+
+
+def _read(name: str) -> Track:
+    data = json.loads((_folder(name) / MAPS[name]).read_text("utf-8"))
     centre, inside, outside = (np.array(data[key]) for key in ("Centre", "Inside", "Outside"))
     return Track.build(name, centre, left=outside, right=inside)
 

@@ -75,6 +75,13 @@ class Track:
             step,
         )
 
+    def beside(self, offset: float | np.ndarray) -> np.ndarray:
+        """float64 [n, 2]: the points `offset` metres (a number or [n]) to the left of the samples;
+        the edges of the road are beside(track.left) and beside(-track.right)."""
+        return np.stack(
+            [self.x - offset * np.sin(self.heading), self.y + offset * np.cos(self.heading)], 1
+        )
+
     def started(self, sample: int) -> Self:
         """The same road with its start line on another of its samples."""
         heading = np.roll(self.heading, -sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +16,33 @@ EVALUATION_SHARE = 0.2  # of a worker's env steps: the probability of EVALUATE i
 
 class Returns(NamedTuple):
     """N episodes. returns: float64 [N], the undiscounted sums of rewards. lengths: int64 [N], in
-    env steps (an action repeated k times is k env steps)."""
+    env steps (an action repeated k times is k env steps). metrics: what the env says of episodes as
+    they end, `info["metrics"]`, by name: float64 [N], NaN where it said nothing."""
 
     returns: np.ndarray
     lengths: np.ndarray
+    metrics: Mapping[str, np.ndarray] = {}
+
+    @classmethod
+    def join(cls, parts: Sequence[Returns]) -> Returns:
+        """Episodes played one lot after another; there is one at least."""
+        returns, lengths = (
+            np.concatenate(c) for c in zip(*(part[:2] for part in parts), strict=True)
+        )
+        missing = [np.full(len(part.returns), np.nan) for part in parts]
+        metrics = {
+            name: np.concatenate(
+                [part.metrics.get(name, nan) for part, nan in zip(parts, missing, strict=True)]
+            )
+            for name in {name: None for part in parts for name in part.metrics}
+        }
+        return cls(returns, lengths, metrics)
+
+
+def means(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Each metric's mean over the episodes that have it; those that none has are left out."""
+    known = {name: values[~np.isnan(values)] for name, values in metrics.items()}
+    return {name: float(values.mean()) for name, values in known.items() if len(values)}
 
 
 def play(
@@ -42,17 +65,24 @@ def play(
     obs, _ = env.reset(seed=slots)
     state = agent.initial_state(n)
     returns, lengths = np.zeros(n), np.zeros(n, np.int64)
+    metrics: dict[str, np.ndarray] = {}
     running = np.arange(n) < count
     while running.any():
         acted = agent.act(np.asarray(obs), state, None)
-        obs, reward, terminated, truncated, _ = env.step(acted.action)
+        obs, reward, terminated, truncated, info = env.step(acted.action)
         state = acted.state
         returns += np.where(running, reward, 0.0)
         lengths += running
-        running &= ~(terminated | truncated)
+        ended = running & (terminated | truncated)
+        if "metrics" in info and ended.any():
+            for name, values in info["metrics"].items():
+                if not name.startswith("_"):  # Gymnasium's masks
+                    metrics.setdefault(name, np.full(n, np.nan))[ended] = values[ended]
+        running &= ~ended
         if lengths.max() % 64 == 0 and not going():
             return None
-    return Returns(returns[:count], lengths[:count] * agent.spec.action_repeat)
+    told = {name: values[:count] for name, values in metrics.items()}
+    return Returns(returns[:count], lengths[:count] * agent.spec.action_repeat, told)
 
 
 class EvaluationTask:

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 from gymnasium.vector import VectorEnv
 
 from agents.base import Agent, Spec
 from agents.parts.draws import key
 from agents.parts.vector import Vector
-from paradigms.loop.episodes import play
+from paradigms.loop.episodes import Returns, play
 from paradigms.runtime.crew import Link, Role
 from paradigms.weights.published import Weights
 
@@ -64,11 +63,10 @@ class Request(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of the request of that identity: N episodes, and the CPU time that they took."""
+    """What came of the request of that identity: its episodes, and the CPU time that they took."""
 
     request: int
-    returns: np.ndarray
-    lengths: np.ndarray
+    played: Returns
     cpu_seconds: float
 
 
@@ -110,8 +108,7 @@ class EvaluationWorker(Role):
             if played is None:
                 return None
             parts.append(played)
-        returns, lengths = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return Result(request.identity, returns, lengths, time.process_time() - begun)
+        return Result(request.identity, Returns.join(parts), time.process_time() - begun)
 
     def close(self) -> None:
         if self.built is not None:

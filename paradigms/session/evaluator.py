@@ -4,8 +4,8 @@ their own that nobody waits for."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,12 +21,14 @@ SECONDS_BETWEEN_LOOKS = 0.01  # at the evaluation process, while a result is awa
 @dataclass(frozen=True)
 class EvaluationResult:
     """What the policy of `snapshot` reached, N episodes; `snapshot` says when it was taken.
-    returns: [N] float64, undiscounted. lengths: [N] int64, env steps. confirming: the episodes were
+    returns: [N] float64, undiscounted. lengths: [N] int64, env steps. metrics: what the env says of
+    the episodes, [N] float64 by name. confirming: the episodes were
     those of `Evaluator.measure`, on which a solving policy is confirmed."""
 
     snapshot: Snapshot
     returns: np.ndarray
     lengths: np.ndarray
+    metrics: Mapping[str, np.ndarray] = field(default_factory=dict)
     confirming: bool = False
 
     @property
@@ -132,7 +134,7 @@ class Evaluator:
         result = self._take()
         rest = result.cpu_seconds * (1 / self.plan.share - 1)
         self._earliest = max(self._earliest, time.monotonic() + rest)
-        return [EvaluationResult(snapshot, result.returns, result.lengths, confirming)]
+        return [EvaluationResult(snapshot, *result.played, confirming)]
 
     def finish(self) -> list[EvaluationResult]:
         """Waits for the evaluation under way, if there is one; raises as `poll` does."""
@@ -155,7 +157,7 @@ class Evaluator:
         while not self._answered():
             time.sleep(SECONDS_BETWEEN_LOOKS)
         result = self._take()
-        return Returns(result.returns, result.lengths)
+        return result.played
 
     def _ask(
         self, snapshot: Snapshot, stream: str, number: int, episodes: int, *, averaged: bool = False

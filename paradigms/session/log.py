@@ -12,6 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from paradigms.base import Progress
+from paradigms.loop.episodes import means
 from paradigms.session.evaluator import EvaluationResult
 from paradigms.session.screen import Screen
 from paradigms.session.stopping import REASONS
@@ -112,9 +113,11 @@ class Log:
                 **spread,
                 "returns": returns.round(4).tolist(),
                 "lengths": evaluation.lengths.tolist(),
+                **({"metrics": told} if (told := means(evaluation.metrics)) else {}),
             }
         )
         scalars = {"evaluation/return": evaluation.mean, "evaluation/length": spread["length"]}
+        scalars |= {f"evaluation/{name}": value for name, value in told.items()}
         self._scalars(scalars, snapshot.env_steps, snapshot.seconds)
 
     def status(self, progress: Progress) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from paradigms.base import Snapshot
-from paradigms.loop.episodes import Returns
+from paradigms.loop.episodes import Returns, means
 from paradigms.loop.totals import TOTALS
 from paradigms.session.evaluator import EvaluationResult
 
@@ -48,6 +48,8 @@ class SolveTracker:
         self.best_mean = -np.inf
         self.confirmed: float | None = None
         self.measured: dict[str, float] = {}
+        self.metrics: dict[str, dict[str, float]] = {}  # of the env, by measured policy
+        self._told: dict[int, dict[str, float]] = {}  # by version
         self._last: deque[EvaluationResult] = deque(maxlen=IN_A_ROW)
 
     @property
@@ -100,6 +102,7 @@ class SolveTracker:
         """Takes the confirmation episodes of a candidate; returns whether the task is solved. If it
         is not, the next candidate needs `IN_A_ROW` successes of its own."""
         self.known[evaluation.snapshot.version] = self.confirmed = evaluation.mean
+        self._told[evaluation.snapshot.version] = means(evaluation.metrics)
         if (confirmed := self._confirmed()) is not None:
             self.first, self.solving = confirmed
             return True
@@ -116,7 +119,9 @@ class SolveTracker:
 
         def measured(snapshot: Snapshot) -> float:
             if snapshot.version not in self.known:
-                self.known[snapshot.version] = float(ask(snapshot, episodes).returns.mean())
+                played = ask(snapshot, episodes)
+                self.known[snapshot.version] = float(played.returns.mean())
+                self._told[snapshot.version] = means(played.metrics)
             return self.known[snapshot.version]
 
         while (candidate := self.unconfirmed()) is not None:
@@ -126,11 +131,13 @@ class SolveTracker:
         for name, kept in (("solving", self.solving), ("best", self.best), ("final", final)):
             if kept is not None:
                 self.measured[name] = measured(kept)
+                self.metrics[name] = self._told.get(kept.version, {})
         self.confirmed = self.measured.get("solving")
         new = ["solving"] if self.solved else []
         best, last = self.measured.get("best"), self.measured.get("final")
         if best is not None and last is not None and last > best:
             self.best, self.measured["best"] = final, last
+            self.metrics["best"] = self.metrics["final"]
             new.append("best")
         return new
 
@@ -167,6 +174,7 @@ class SolveTracker:
             "random_return": self.random_return,
             "retention": retention(final, best, self.random_return),
             "share_above_threshold": _share(after, self.threshold),
+            "metrics": self.metrics,
             **{name: totals.get(name, default) for name, default in TOTALS.items()},
         }
 

@@ -1,0 +1,40 @@
+"""What a driver is shown: numbers about the car and the road ahead."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from envs.racing.car import Cars
+from envs.racing.road import AHEAD, Place, Roads
+
+SIZE = 10 + 2 * (len(AHEAD) - 1)
+
+
+def vector(cars: Cars, roads: Roads, which: np.ndarray, place: Place) -> np.ndarray:
+    """float32 [N, 42], all within about +-2, so that no running normalisation is needed.
+
+    0-4: vx / 30 m/s, vy / 3 m/s, yaw rate x 1.5 s/rad, wheel angle x 3 /rad, pedal / 8 m/s2.
+    5: the lateral position, 1 on the left edge and -1 on the right one. 6, 7: metres to the left
+    and to the right edge, / 8. 8, 9: three times the sine, and the cosine, of the angle between the
+    car and the road. 10-25: the mean curvature of 16 intervals ahead (see road.AHEAD), x 25 m.
+    26-41: the mean absolute curvature there, x 25 m - 0.5.
+    """
+    left, right = roads.edges(which, place.sample)
+    at = roads.offset[which] + place.sample
+    heading = roads.heading[at] + roads.curvature[at] * place.along
+    error = cars.yaw - heading
+    bends, sharpness = roads.ahead(which, place.sample)
+    obs = np.empty((SIZE, cars.n))
+    obs[0] = cars.vx * (1 / 30)
+    obs[1] = cars.vy * (1 / 3)
+    obs[2] = cars.yaw_rate * 1.5
+    obs[3] = cars.steering * 3.0
+    obs[4] = cars.pedal * (1 / 8)
+    obs[5] = (2.0 * place.lateral - left + right) / (left + right)
+    obs[6] = (left - place.lateral) * (1 / 8)
+    obs[7] = (right + place.lateral) * (1 / 8)
+    obs[8] = 3.0 * np.sin(error)
+    obs[9] = np.cos(error)
+    obs[10:26] = 25.0 * bends
+    obs[26:] = 25.0 * sharpness - 0.5
+    return obs.T.astype(np.float32)
