@@ -30,14 +30,14 @@ def unwound(angle: np.ndarray) -> np.ndarray:
 
 def test_a_circle_has_its_curvature_length_and_widths() -> None:
     track = Track.build("circle", points(50), points(44), points(57))
-    np.testing.assert_allclose(track.curvature, 1 / 50, rtol=2e-3)
-    assert track.length == pytest.approx(2 * np.pi * 50, rel=1e-3)
-    np.testing.assert_allclose(track.left, 6, atol=0.05)
-    np.testing.assert_allclose(track.right, 7, atol=0.05)
+    radius = 50 * np.exp(-0.5 * (2 / 50) ** 2)  # smoothed by 2 m
+    np.testing.assert_allclose(track.curvature, 1 / radius, rtol=1.5e-3)
+    assert track.length == pytest.approx(2 * np.pi * radius, rel=1e-5)
+    np.testing.assert_allclose(track.left, radius - 44, atol=1e-3)
+    np.testing.assert_allclose(track.right, 57 - radius, atol=1e-3)
     assert track.turning == 1
-    np.testing.assert_allclose(
-        [track.x[0], track.y[0], track.heading[0]], [50, 0, np.pi / 2], atol=0.02
-    )
+    np.testing.assert_allclose([track.x[0], track.y[0]], [radius, 0], atol=1e-3)
+    assert track.heading[0] == pytest.approx(np.pi / 2, abs=1e-4)
 
 
 def test_smoothing_shrinks_a_circle_by_what_a_gaussian_takes() -> None:
@@ -89,7 +89,7 @@ def test_a_changed_track_is_the_one_built_of_changed_points(change: str) -> None
     edges = edges[::-1] if change == "reversed" else edges
     built, found = Track.build("again", line, *edges, sigma=0.0), moved(track, change)
     for field in ("x", "y", "curvature", "left", "right"):
-        np.testing.assert_allclose(getattr(found, field), getattr(built, field), atol=0.05)
+        np.testing.assert_allclose(getattr(found, field), getattr(built, field), atol=0.02)
     np.testing.assert_allclose(unwound(found.heading - built.heading), 0, atol=1e-3)
     assert np.abs(np.diff(found.heading)).max() < 0.1
     assert found.turning == built.turning
