@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode
 from envs.make import describe, make_env
 from envs.racing import rules
 from envs.racing.car import Vehicle
+from envs.racing.road import Place
 from envs.racing.world import Race
 
 GRID = {"start": "grid", "seconds": 300.0}
@@ -58,13 +59,16 @@ def test_a_lap_of_the_oval_takes_its_length_over_the_speed() -> None:
 
 def test_who_begins_between_the_lines_has_a_lap_when_all_of_it_is_driven() -> None:
     race = Race(1, track="oval", seconds=300.0)
-    race.reset(seed=4)
-    referee, length = race.referee, race.tracks[0].length
-    begun = float(race.index[0] * race.tracks[0].spacing)
-    assert begun > 0, "the seed must begin somewhere on the road"
+    race.reset(seed=0)
+    referee, length, here, zero = race.referee, race.tracks[0].length, np.array([300]), np.zeros(1)
+    roads = race.roads
+    race.cars.place(np.array([0]), roads.x[here], roads.y[here], roads.heading[here], zero + 20.0)
+    referee.begin(np.array([0]), np.array([0]), Place(here, zero, zero), zero > 0)
+    begun = 300 * race.tracks[0].spacing
     while referee.laps[0] == 0:
-        drive(race, 20.0, 1)
+        assert not drive(race, 20.0, 1)["over"][0].any()
     assert referee.metres[0] == pytest.approx(2 * length - begun, abs=2.5)
+    assert referee.lap_times[0][0] == pytest.approx(length / 20.0, rel=0.01)
 
 
 def test_the_start_line_pays_nothing_to_who_goes_to_and_fro() -> None:
