@@ -52,8 +52,12 @@ def evaluate(v: schema.Play) -> None:
     """Plays, prints, and writes a video if asked to. Raises Wrong."""
     trusted = trust.trusted(v.trust)
     path = find(Path(v.run), v.policy)
-    if v.video and find_spec("imageio_ffmpeg") is None:
-        raise Wrong("video=true needs the extra video: pip install 'paceline[video]'")
+    for key, package, extra in (
+        ("video", "imageio_ffmpeg", "video"),
+        ("picture", "matplotlib", "report"),
+    ):
+        if getattr(v, key) and find_spec(package) is None:
+            raise Wrong(f"{key}=true needs the extra {extra}: pip install 'paceline[{extra}]'")
     about = trust.read(path.with_suffix(".json"))
     import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
@@ -67,17 +71,25 @@ def evaluate(v: schema.Play) -> None:
         snapshot, _ = load_policy(path)
         slots = min(20, v.episodes)
         plan = rebuild(
-            about, floats=len(snapshot.floats), slots=slots, seed=v.seed, trusted=trusted
+            about,
+            floats=len(snapshot.floats),
+            slots=slots,
+            seed=v.seed,
+            kwargs=v.kwargs,
+            trusted=trusted,
         )
-        if v.video and not draws(plan):
-            raise Wrong("video=true: this env draws no pictures")
+        for key in ("video", "picture"):
+            if getattr(v, key) and not draws(plan, key):
+                raise Wrong(f"{key}=true: this env draws no {key}")
         with Evaluator(plan, where="inline") as evaluator:
             played = evaluator.measure(snapshot, v.episodes)
         tell(path, snapshot, about, played)
-        if v.video:
-            target = path.with_name(f"{path.stem}.mp4")
-            film(plan, snapshot, target)
-            print(f"video of one episode: {target}")
+        targets = [path.with_suffix(".mp4")] if v.video else []
+        if v.picture:
+            targets += [path.with_suffix(".png"), path.with_suffix(".svg")]
+        if targets:
+            show(plan, snapshot, targets)
+            print("one episode:", *targets)
     except (Damaged, Wrong, ValueError, RuntimeError) as error:
         text = line(error)
         raise Wrong(text if str(path) in text else f"{path}: {text}") from error
@@ -96,6 +108,10 @@ def tell(path: Path, snapshot: Snapshot, about: dict[str, Any], played: Returns)
         f" (least {min(returns):.1f}, most {max(returns):.1f}), length {played.lengths.mean():.0f}"
         + (f", threshold {threshold:g}" if threshold is not None else "")
     )
+    from paradigms.loop.episodes import means
+
+    for name, value in means(played.metrics).items():
+        print(f"  {name} {value:.3f}")
 
 
 def find(run: Path, policy: str) -> Path:
@@ -112,40 +128,61 @@ def find(run: Path, policy: str) -> Path:
     return run / f"{wanted}.safetensors"
 
 
-def draws(plan: Plan) -> bool:
-    """Whether the env can be filmed."""
+def draws(plan: Plan, what: str) -> bool:
+    """Whether the env can be filmed, or draws a picture of an episode."""
     _, world = plan.build()
     world.close()
+    if what == "picture":
+        return hasattr(world.unwrapped, "picture")
     return "rgb_array" in world.metadata.get("render_modes", ())
 
 
-def film(plan: Plan, snapshot: Snapshot, target: Path) -> None:
-    """One greedy episode as an mp4 of an env that draws pictures."""
-    import imageio_ffmpeg
+def show(plan: Plan, snapshot: Snapshot, targets: list[Path]) -> None:
+    """One greedy episode, as an mp4 and as pictures of it, by the suffixes of the targets."""
     import numpy as np
 
     made: Any = plan.make_env
     agent, _ = plan.build()
-    kwargs = {**(made.keywords.get("kwargs") or {}), "render_mode": "rgb_array"}
-    env = made(num_envs=1, seed=plan.seed, rank=None, kwargs=kwargs)
+    videos = [target for target in targets if target.suffix == ".mp4"]
+    kwargs = dict(made.keywords.get("kwargs") or {})
+    env = made(
+        num_envs=1,
+        seed=plan.seed,
+        rank=None,
+        kwargs=kwargs | {"render_mode": "rgb_array"} if videos else kwargs,
+    )
     snapshot.into(agent)
     obs, _ = env.reset(seed=plan.seeds("film", 0, 1))
-    state, over = agent.initial_state(1), False
-    first = np.asarray(env.render()[0])
-    rate = env.envs[0].metadata.get("render_fps", 30) / plan.spec.action_repeat
-    video = imageio_ffmpeg.write_frames(
-        str(target), (first.shape[1], first.shape[0]), fps=rate, macro_block_size=1, quality=7
-    )
-    video.send(None)
+    state, over, video = agent.initial_state(1), False, None
     try:
+        if videos:
+            video = writer(videos[0], env, plan.spec.action_repeat)
         while not over:
-            video.send(np.ascontiguousarray(env.render()[0]))
+            if video is not None:
+                video.send(np.ascontiguousarray(env.render()[0]))
             action, state, _ = agent.act(obs, state, None)
             obs, _, terminated, truncated, _ = env.step(action)
             over = bool(terminated[0] or truncated[0])
+        for target in targets:
+            if target not in videos:
+                env.unwrapped.picture(target)
     finally:
-        video.close()
+        if video is not None:
+            video.close()
         env.close()
+
+
+def writer(target: Path, env: Any, action_repeat: int) -> Any:
+    """Takes frames by `send` and writes them as an mp4, at the speed of the world."""
+    import imageio_ffmpeg
+
+    height, width, _ = env.render()[0].shape
+    rate = env.metadata.get("render_fps", 30) / action_repeat
+    video = imageio_ffmpeg.write_frames(
+        str(target), (width, height), fps=rate, macro_block_size=1, quality=7
+    )
+    video.send(None)
+    return video
 
 
 if __name__ == "__main__":

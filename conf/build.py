@@ -53,9 +53,16 @@ def settings(v: Mapping[str, Any]) -> RunSettings:
 
 
 def rebuild(
-    about: Mapping[str, Any], *, floats: int, slots: int, seed: int, trusted: Collection[str] = ()
+    about: Mapping[str, Any],
+    *,
+    floats: int,
+    slots: int,
+    seed: int,
+    kwargs: Mapping[str, Any] | None = None,
+    trusted: Collection[str] = (),
 ) -> Plan:
-    """Agent and env of a stored policy as its run had them; floats: how many numbers it has.
+    """Agent and env of a stored policy as its run had them; floats: how many numbers it has;
+    kwargs: keywords of the env's constructor that are to be others.
 
     Raises Wrong for what is no policy of ours, and for one that would run other code than ours and
     that of the `trusted` modules.
@@ -75,7 +82,8 @@ def rebuild(
     schema.check(schema.Env, {**env, "_partial_": True}, "env", beside=["make"])
     check.node("env.make", env["make"])
     _fits_into(agent, floats)
-    make_env = made({**env["make"], "_partial_": True}, "env.make")
+    reference = {**(env["make"].get("reference") or {}), **(kwargs or {})}
+    make_env = made({**env["make"], "reference": reference, "_partial_": True}, "env.make")
     try:
         spec = describe(make_env, threshold=env.get("threshold"))
         plan = Plan(

@@ -104,7 +104,7 @@ def run(setup: Setup, task: Callable[[Path], float]) -> float:
 
 def typed_for_hydra(text: str) -> str:
     """What an env's constructor takes is open, so that such a key needs no plus."""
-    return f"++{text}" if re.match(r"env\.(kwargs|reference)[.=]", text) else text
+    return f"++{text}" if re.match(r"(env\.(kwargs|reference)|kwargs)[.=]", text) else text
 
 
 def resumed(overrides: list[Override], trust: Collection[str]) -> tuple[Setup, Path]:

@@ -90,7 +90,9 @@ class Play:
     policy: str
     episodes: Annotated[int, Ge(1), Le(1_000_000)]
     seed: Annotated[int, Ge(0), Lt(2**63)]
+    kwargs: Mapping[str, Any]
     video: bool
+    picture: bool
     trust: str | Sequence[str]
 
 

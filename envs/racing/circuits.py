@@ -8,6 +8,7 @@ and hairpins. Into its straightest places chicanes and esses are put, as bumps o
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -177,3 +178,18 @@ def _from_straight(track: Track) -> Track:
     total = np.cumsum(np.append(0, np.concatenate([bend, bend[:width]])))
     start = int((total[width:-1] - total[: -width - 1]).argmin()) + round(60 / track.spacing)
     return track.started(start % len(bend))
+
+
+def chosen(names: str | Sequence[str], circuits: Sequence[int]) -> list[Track]:
+    """The tracks that names stand for; "random" for as many as `circuits` has seeds."""
+    if len(circuits) != 2 or not 0 <= circuits[0] < circuits[1]:
+        raise ValueError(f"circuits={[*circuits]} must be two seeds, the first and one beyond")
+    tracks = []
+    for name in [names] if isinstance(names, str) else names:
+        base = name.removesuffix("_mirrored")
+        seeds = range(*circuits) if base == "random" else range(1)
+        found = [named(base, seed) for seed in seeds]
+        tracks += found if base == name else [track.mirrored() for track in found]
+    if not tracks:
+        raise ValueError("track=[] must name a track")
+    return tracks

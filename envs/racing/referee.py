@@ -64,6 +64,10 @@ class Referee:
         self._marked = np.where(far, steps, self._marked)
         return np.asarray(moved)
 
+    def lap_clock(self, steps: np.ndarray) -> np.ndarray:
+        """Seconds of the lap under way, or of the episode where none was begun: float64 [n]."""
+        return np.asarray(steps * self.seconds - np.nan_to_num(self._crossed))
+
     def stuck(self, steps: np.ndarray) -> np.ndarray:
         """Which cars have not come on by 2 m in the last 5 s: bool [n]."""
         return np.asarray((steps - self._marked) * self.seconds > STUCK_SECONDS)

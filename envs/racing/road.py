@@ -35,7 +35,7 @@ class Roads:
         def joined(columns: list[np.ndarray]) -> np.ndarray:
             return np.concatenate(columns)
 
-        self.tracks = list(tracks)
+        self.tracks, self.vehicle = list(tracks), vehicle
         self.size = np.array([len(t.x) for t in tracks])
         self.spacing = np.array([t.spacing for t in tracks])
         self.length = self.size * self.spacing

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -13,20 +13,20 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from envs.racing import rules, sight
+from envs.racing import rules
 from envs.racing.car import MOST_SUBSTEP, Cars, Vehicle
-from envs.racing.circuits import named
+from envs.racing.circuits import chosen
 from envs.racing.metrics import Trace, measure
+from envs.racing.picture import picture
 from envs.racing.referee import Referee
 from envs.racing.road import Place, Roads
+from envs.racing.screen import Screen
+from envs.racing.senses import OBSERVATIONS, sense
+from envs.racing.starts import STARTS, start_of
 from envs.racing.tape import Tape
-from envs.racing.track import Track
 
 Stepped = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
 SECONDS = 0.1  # of a control step, simulated
-OBSERVATIONS = ("vector",)
-STARTS = ("anywhere", "grid")
-GRID_SHARE = 0.2  # of the episodes that may begin anywhere
 
 
 class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -41,7 +41,7 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     simulated time, after which an episode is truncated; max_episode_steps, if given, is the same in
     env steps. laps: the episode terminates after so many; None: it goes on.
 
-    observation: "vector", see sight.py. action: "assisted" or "source", and reward: "progress",
+    observation: "vector", see senses.py. action: "assisted" or "source", and reward: "progress",
     "granturismo" or "custom", see rules.py. An episode terminates when more than one corner of the
     car is outside the road, and when it has moved less than 2 m in 5 s. metrics: `info["metrics"]`
     has the metrics of metrics.py, float64 [num_envs] each, where `info["_metrics"]` is True: in the
@@ -95,7 +95,8 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "action_repeat": action_repeat,
         }
         self.spec = described(self.limit)
-        self.single_observation_space = spaces.Box(-np.inf, np.inf, (sight.SIZE,), np.float32)
+        self.sense = sense(observation, self.roads)
+        self.single_observation_space = self.sense.space
         self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -104,6 +105,7 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.turn = np.arange(num_envs) - 1  # the number of each slot's episode, from its own on
         self.steps, self.ended = np.zeros(num_envs, np.int64), np.zeros(num_envs, bool)
         self.tape = Tape(self.limit, num_envs) if metrics or render_mode else None
+        self._screen = Screen(self.vehicle)
 
     @property
     def which(self) -> np.ndarray:
@@ -159,13 +161,34 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             if self.tape is not None:
                 info["metrics"], info["_metrics"] = self._measured(np.flatnonzero(over)), over
             if self.mode == AutoresetMode.SAME_STEP:
-                info["final_obs"], info["_final_obs"] = self.observe(), over
-                self._begin(np.flatnonzero(over))
+                obs = info["final_obs"] = self.observe()
+                info["_final_obs"], slots = over, np.flatnonzero(over)
+                self._begin(slots)
+                obs = obs.copy()
+                obs[slots] = self.sense.observe(self.cars, self.referee, slots)
+                return obs, reward, terminated, truncated, info
         return self.observe(), reward, terminated, truncated, info
 
     def observe(self) -> np.ndarray:
         """What every slot shows now."""
-        return sight.vector(self.cars, self.roads, self.referee.which, self.referee.place)
+        return self.sense.observe(self.cars, self.referee)
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """A picture of each car, uint8 [540, 960, 3], see view.Frames; None without a render mode.
+        Raises ModuleNotFoundError without pygame."""
+        if self.render_mode is None:
+            return None
+        clocks = self.referee.lap_clock(self.steps)
+        return tuple(
+            self._screen.frame(
+                slot, self.tracks[self.which[slot]], self.cars, self.trace(slot), clocks[slot]
+            )
+            for slot in range(self.num_envs)
+        )
+
+    def picture(self, path: Path) -> None:
+        """Draws the fastest lap of slot 0, as PNG or SVG: see picture.picture."""
+        picture(self.tracks[self.which[0]], [self.trace(0)], path)
 
     def trace(self, slot: int) -> Trace:
         """The episode of a slot so far; the env has to be made with metrics or a render mode."""
@@ -225,7 +248,12 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """New episodes in some slots."""
         self.turn[slots] += 1
         which = self.turn[slots] % len(self.tracks)
-        drawn = np.array([self._start(s, int(w)) for s, w in zip(slots, which, strict=True)])
+        drawn = np.array(
+            [
+                start_of(self.start, self.rngs[slot], slot, int(track), self.roads)
+                for slot, track in zip(slots, which, strict=True)
+            ]
+        )
         index, lateral, angle, speed, grid = drawn.T
         index = index.astype(np.int64)
         at, roads = self.roads.offset[which] + index, self.roads
@@ -248,19 +276,6 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Puts cars where their episodes begin."""
         self.cars.place(slots, x, y, yaw, speed)
 
-    def _start(self, slot: int, which: int) -> tuple[float, ...]:
-        """Where an episode begins: (sample, metres to the left, radians off the road's direction,
-        share of the speed that the bends allow, 1 on the grid)."""
-        rng = self.rngs[slot]
-        if self.start == "grid" or rng.random() < GRID_SHARE:
-            if self.start == "grid" and slot == 0:
-                return 0, 0.0, 0.0, 0.0, 1
-            return 0, rng.uniform(-1.0, 1.0), math.radians(rng.normal()), 0.0, 1
-        index = int(rng.integers(self.roads.size[which]))
-        left, right = self.roads.edges(np.array(which), np.array(index))
-        room = 0.8 * float(min(left, right) - 0.5 * self.vehicle.width)
-        return index, rng.uniform(-room, room), rng.normal(0.0, 0.08), rng.uniform(0.0, 1.2), 0
-
     def _measured(self, slots: np.ndarray) -> dict[str, np.ndarray]:
         """The metrics of the episodes that have ended in some slots; NaN in the others."""
         rows = [measure(self.trace(s), self.tracks[self.referee.which[s]]) for s in slots]
@@ -269,21 +284,6 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             for name, value in row.items():
                 columns[name][slot] = value
         return columns
-
-
-def chosen(names: str | Sequence[str], circuits: Sequence[int]) -> list[Track]:
-    """The tracks that names stand for; "random" for as many as `circuits` has seeds."""
-    if len(circuits) != 2 or not 0 <= circuits[0] < circuits[1]:
-        raise ValueError(f"circuits={[*circuits]} must be two seeds, the first and one beyond")
-    tracks = []
-    for name in [names] if isinstance(names, str) else names:
-        base = name.removesuffix("_mirrored")
-        seeds = range(*circuits) if base == "random" else range(1)
-        found = [named(base, seed) for seed in seeds]
-        tracks += found if base == name else [track.mirrored() for track in found]
-    if not tracks:
-        raise ValueError("track=[] must name a track")
-    return tracks
 
 
 def described(limit: int) -> gym.envs.registration.EnvSpec:

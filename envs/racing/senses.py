@@ -1,13 +1,45 @@
-"""What a driver is shown: numbers about the car and the road ahead."""
+"""What a driver is shown of its car and the road ahead."""
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
+from gymnasium import spaces
 
 from envs.racing.car import Cars
+from envs.racing.referee import Referee
 from envs.racing.road import AHEAD, Place, Roads
 
+OBSERVATIONS = ("vector",)
 SIZE = 10 + 2 * (len(AHEAD) - 1)
+
+
+class Sense(Protocol):
+    """An observation. space: of one car."""
+
+    space: spaces.Box[Any]
+
+    def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
+        """What the cars `slots` (int64 [m]; None: all) are shown now, [m, *space.shape]."""
+        ...
+
+
+def sense(name: str, roads: Roads) -> Sense:
+    """The observation of that name, for cars on `roads`."""
+    return Vector(roads)
+
+
+class Vector:
+    """Numbers about the car and the road ahead: see `vector`."""
+
+    def __init__(self, roads: Roads) -> None:
+        self.space: spaces.Box[Any] = spaces.Box(-np.inf, np.inf, (SIZE,), np.float32)
+        self._roads = roads
+
+    def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
+        shown = vector(cars, self._roads, referee.which, referee.place)
+        return shown if slots is None else shown[slots]
 
 
 def vector(cars: Cars, roads: Roads, which: np.ndarray, place: Place) -> np.ndarray:
