@@ -25,6 +25,7 @@ HOUSE: Mapping[str, str] = {  # from top to bottom
     "benchmarks": "studies, measurements of speed, and their results",
     "conf": "the YAML files; what may be set; from values to objects",
     "envs": "any Gymnasium environment as a vector of slots; toy environments",
+    "envs/racing": "Learn-to-Race: tracks, cars, what a driver sees, metrics, pictures",
     "paradigms": "one paradigm a file: {files}",
     "paradigms/report": "many runs: statistics and learning curves",
     "paradigms/session": "one run as a person sees and keeps it: log, evaluation, checkpoints",

@@ -55,4 +55,4 @@ def test_an_episode_is_filmed_where_the_env_draws_pictures(
     with pytest.raises(SystemExit):
         said(capsys, monkeypatch, *film)
     out, err = capsys.readouterr()
-    assert (out, "draws no pictures" in err) == ("", True), "nothing is played first"
+    assert (out, "draws no video" in err) == ("", True), "nothing is played first"
