@@ -141,7 +141,7 @@ WRONG = {
         ("env.engine=unreal", "env.engine=unreal must be one of gymnasium, envpool"),
         ("env=gym env.id=spaces/Broken-v0", "cannot be built: NotImplementedError"),
         ("env=cartpole", "agent=sac needs continuous actions, but env=cartpole has discrete"),
-        ("env=gym env.id=CarRacing-v3", "agent=sac needs vectors as observations"),
+        ("env=gym env.id=CarRacing-v3", "add agent.encoder=conv"),
         ("agent=dqn env=gym env.id=spaces/Multi-v0", "needs discrete actions, but env=gym has"),
         ("agent=sac env=gym env.id=spaces/Dict-v0", "needs continuous actions, but env=gym has"),
         ("agent=td3 env=gym env.id=spaces/Matrix-v0", "actions of shape (2, 2)"),

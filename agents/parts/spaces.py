@@ -30,7 +30,9 @@ def image_shape(agent: Agent, least: int) -> tuple[int, int, int]:
         if min(height, width) >= least:
             return height, width, channels
     needed = f"uint8 images [height, width, channels] of {least} x {least} pixels or more"
-    raise _unfit(agent, needed, space, "set agent.encoder=null for vectors")
+    raise _unfit(
+        agent, needed, space, "choose such an env.id, or set agent.encoder=null for vectors"
+    )
 
 
 def action_size(agent: Agent) -> int:
