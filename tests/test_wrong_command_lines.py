@@ -142,6 +142,13 @@ WRONG = {
         ("env=gym env.id=spaces/Broken-v0", "cannot be built: NotImplementedError"),
         ("env=cartpole", "agent=sac needs continuous actions, but env=cartpole has discrete"),
         ("env=gym env.id=CarRacing-v3", "add agent.encoder=conv"),
+        (
+            "env=spot agent=tqc",
+            "env=spot has images as observations (Box(0, 255, (24, 24, 3), uint8",
+        ),
+        ("env=pendulum agent.encoder=conv", "vectors as observations (Box([-1. -1. -8.]"),
+        ("env=spot agent=actor_critic", "agent=actor_critic needs vectors as observations"),
+        ("env=spot agent=ppo agent.encoder=conv agent.normalise=true", "agent.normalise=true is"),
         ("agent=dqn env=gym env.id=spaces/Multi-v0", "needs discrete actions, but env=gym has"),
         ("agent=sac env=gym env.id=spaces/Dict-v0", "needs continuous actions, but env=gym has"),
         ("agent=td3 env=gym env.id=spaces/Matrix-v0", "actions of shape (2, 2)"),

@@ -126,10 +126,9 @@ def test_whoever_acts_gets_the_encoder(kind: Any) -> None:
     """And, of an actor and a critic, not the critic."""
     agent, obs = built(kind), images(5, 8, 8, 3).numpy()
     other = laid(kind(SPECS[kind], 1, **SEEING))
-    state, said = agent.initial_state(5), []
+    state = agent.initial_state(5)
     other.vector.load("act", agent.vector.floats[: agent.vector.size("act")])
-    for each in (agent, other):
-        said.append(each.act(obs, state, None).action)
+    said = [each.act(obs, state, None).action for each in (agent, other)]
     np.testing.assert_array_equal(*said)
     if kind is not DQN:
         assert agent.vector.span("critic").start >= agent.vector.size("act")
