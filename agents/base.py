@@ -244,12 +244,15 @@ class Agent(abc.ABC):
         Raises AssertionError where columns do not fit together.
         """
 
-    def descend(self, group: str, loss: Tensor) -> None:
-        """Moves one group down the gradient of `loss`, a scalar, with respect to that group only;
-        the graph is freed. Raises RuntimeError if a tensor of the group has no part in the loss."""
-        g = self.groups[group]
-        torch._foreach_copy_(g.grads, torch.autograd.grad(loss, g.tensors))
-        self.optim.apply(g)
+    def descend(self, group: str, loss: Tensor, *others: str) -> None:
+        """Moves one group, and the others that are named, down the gradient of `loss`, a scalar,
+        with respect to these groups only; the graph is freed. Raises RuntimeError if a tensor of
+        them has no part in the loss."""
+        moved = [self.groups[name] for name in (group, *others)]
+        grads = torch.autograd.grad(loss, [t for g in moved for t in g.tensors])
+        torch._foreach_copy_([view for g in moved for view in g.grads], grads)
+        for g in moved:
+            self.optim.apply(g)
 
     def follow(self, target: str) -> None:
         """target <- target + tau (group - target), by `follows[target]` = (group, tau). Both have

@@ -16,12 +16,15 @@ from agents.parts.bounds import (
     Atoms,
     Betas,
     Count,
+    EncoderName,
     NonNegative,
     Positive,
     Unit,
+    Width,
     Widths,
 )
 from agents.parts.draws import reseed
+from agents.parts.encoders import Encoder, make_encoder
 from agents.parts.heads import Head, make_head
 from agents.parts.networks import MLP
 from agents.parts.noisy import NoisyMLP, factorised
@@ -49,10 +52,13 @@ class DQN(Agent):
 
     Deviations from the papers:
     - Adam, and soft targets by default, instead of RMSProp and hard ones;
-    - observations are vectors, not frames: there is no action repeat, no reward clipping, no stack;
+    - there is no action repeat, no reward clipping and no stack of frames here: they are the env's;
+    - `encoder="conv"` has padded convolutions and a normalised layer of `features` units behind
+      them (see parts/encoders.py);
     - the gradient's norm is clipped only with `clip` (10 in the dueling paper and in Rainbow);
-    - the layers before the last hidden one stand for the convolutions: they are shared by both
-      streams of `dueling` and have no noise; their gradient is not scaled by 1/sqrt(2);
+    - the layers before the last hidden one, which for vectors stand for the convolutions, are
+      shared by both streams of `dueling` and have no noise; their gradient is not scaled by
+      1/sqrt(2);
     - `layer_norm` normalises hidden layers (Ba et al. 2016, arXiv:1607.06450);
     - `average` > 0 keeps an exponential average of the weights from the first, random ones on,
       which only evaluation reads. (Izmailov et al. 2018, arXiv:1803.05407, average late weights
@@ -69,6 +75,8 @@ class DQN(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
+        encoder: EncoderName | None = None,
+        features: Width = 50,
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 1e-3,
         betas: Betas = (0.9, 0.999),
@@ -101,13 +109,15 @@ class DQN(Agent):
         self.head: Head = make_head(
             head, atoms=atoms, v_min=v_min, v_max=v_max, huber=huber, device=self.device
         )
+        init = reseed(torch.Generator(), seed, "init")
         self.online = QNetwork(
-            [spaces.obs_size(self), *hidden_sizes],
+            make_encoder(encoder, self, features, init),
+            hidden_sizes,
             actions=self.actions,
             size=self.head.size,
             dueling=dueling,
             sigma=sigma if noisy else None,
-            generator=reseed(torch.Generator(), seed, "init"),
+            generator=init,
             layer_norm=layer_norm,
             device=self.device,
         )
@@ -136,7 +146,7 @@ class DQN(Agent):
         return Acted(np.where(wild, drawn, action), state, {})
 
     def greedy(self, obs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        """The best actions [B] int64 for obs [B, O]; noise [B, widths] or None: the means."""
+        """The best actions [B] int64 for obs [B, ...]; noise [B, widths] or None: the means."""
         return np.asarray(self.head.value_numpy(self.online.forward_numpy(obs, noise)).argmax(-1))
 
     def learn(self, batch: Batch) -> Learned:
@@ -181,15 +191,16 @@ class DQN(Agent):
 
 
 class QNetwork:
-    """obs [B, O] -> z [B, A, K]: shared layers, then one stream, or `dueling`'s two (equation 9 of
-    arXiv:1511.06581): z = value + advantage - mean of the advantages over the actions.
+    """obs [B, ...] -> z [B, A, K]: the encoder, shared layers, then one stream, or `dueling`'s two
+    (equation 9 of arXiv:1511.06581): z = value + advantage - mean of the advantages over actions.
 
     `sigma` is where the scales of the streams' noise start; None: there is no noise.
     """
 
     def __init__(
         self,
-        sizes: Sequence[int],
+        encoder: Encoder,
+        hidden_sizes: Sequence[int],
         *,
         actions: int,
         size: int,
@@ -197,8 +208,8 @@ class QNetwork:
         sigma: float | None,
         **options: Any,
     ) -> None:
-        self.actions, self.size, self.dueling = actions, size, dueling
-        *shared, last = sizes
+        self.encoder, self.actions, self.size, self.dueling = encoder, actions, size, dueling
+        *shared, last = [encoder.size, *hidden_sizes]
         self.trunk = MLP(shared, hidden_only=True, **options)
         self.streams: list[Any] = []
         for answers in (1, actions) if dueling else (actions,):
@@ -213,12 +224,13 @@ class QNetwork:
     @property
     def tensors(self) -> list[Tensor]:
         """All that is learned."""
-        return [t for net in (self.trunk, *self.streams) for t in net.tensors]
+        return [t for net in (self.encoder, self.trunk, *self.streams) for t in net.tensors]
 
     def copy(self) -> QNetwork:
         """The same network on tensors of its own, without gradients."""
         other = object.__new__(QNetwork)
         other.__dict__ |= self.__dict__
+        other.encoder = self.encoder.copy()
         other.trunk, other.streams = self.trunk.copy(), [s.copy() for s in self.streams]
         return other
 
@@ -231,7 +243,7 @@ class QNetwork:
 
     def __call__(self, obs: Tensor, noise: Tensor | None = None) -> Tensor:
         """noise [1, widths] for all observations alike, or [B, widths]; None: the means."""
-        x = self.trunk(obs)
+        x = self.trunk(self.encoder(obs))
         if noise is None:
             answers = [stream(x) for stream in self.streams]
         else:
@@ -244,7 +256,7 @@ class QNetwork:
 
     def forward_numpy(self, obs: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
         """The same forward in NumPy."""
-        x = self.trunk.forward_numpy(obs)
+        x = self.trunk.forward_numpy(self.encoder.forward_numpy(obs))
         if noise is None:
             answers = [stream.forward_numpy(x) for stream in self.streams]
         else:

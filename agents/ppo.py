@@ -21,15 +21,17 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
+    EncoderName,
     NonNegative,
     Positive,
     Unit,
+    Width,
     Widths,
 )
 from agents.parts.draws import reseed
+from agents.parts.encoders import make_encoder
 from agents.parts.normal import Normal, ReturnScale, standardised
 from agents.parts.optim import Local
 from agents.parts.policies import LOG_STD_MAX, LOG_STD_MIN, Net, make_head
@@ -45,7 +47,8 @@ class PPO(Agent):
     where it is None: then the most likely action. One batch is `epochs` x `minibatches` updates.
 
     Deviations from the paper:
-    - actor and critic are two networks with a loss and a gradient norm each, so that the critic's
+    - actor and critic are two networks, each with an encoder of its own where `encoder="conv"`
+    reads images (see parts/encoders.py), with a loss and a gradient norm each, so that the critic's
     coefficient c_1 is its learning rate;
     - advantages are normalised in each minibatch by the population's standard deviation (that of
       openai/baselines; stable-baselines3 takes the sample's, so gradients differ by (n - 1) / n);
@@ -79,6 +82,8 @@ class PPO(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
+        encoder: EncoderName | None = None,
+        features: Width = 50,
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 3e-4,
         critic_lr: NonNegative | None = None,
@@ -107,17 +112,22 @@ class PPO(Agent):
         at_least(0, **ends(entropy=entropy))
         within(0, 1, lam=lam, **ends(gamma=gamma))
         within(LOG_STD_MIN, LOG_STD_MAX, **ends(max_log_std=max_log_std))
-        obs_size = spaces.obs_size(self)
+        if encoder and normalise:
+            raise ValueError(
+                f"agent.normalise=true is for vectors: with agent.encoder={encoder} set it to false"
+            )
         self.gamma, self.discount, self.lam = at(gamma, 0.0), gamma, lam
         self.epochs, self.minibatches = epochs, minibatches
         self.clip_ratio, self.clip_value, self.entropy = clip_ratio, clip_value, entropy
         self.clip_reward, self.max_log_std = clip_reward, max_log_std
         self.target_kl = target_kl
 
-        net: dict[str, Any] = {
-            "generator": reseed(torch.Generator(), seed, "init"),
-            "device": self.device,
-        }
+        init = reseed(torch.Generator(), seed, "init")
+        net: dict[str, Any] = {"generator": init, "device": self.device}
+        self.actor_encoder, self.critic_encoder = (
+            make_encoder(encoder, self, features, init) for _ in range(2)
+        )
+        obs_size = self.actor_encoder.size
         self.head = make_head(spec, log_std=log_std, state_std=state_std, device=self.device)
         if max_log_std is not None and not self.head.tensors:
             raise ValueError(
@@ -130,9 +140,13 @@ class PPO(Agent):
         self.scale = ReturnScale(self.gamma, device=self.device) if scale_reward else None
 
         adam: dict[str, Any] = {"eps": eps, "clip": clip}
-        self.groups["actor"] = Group([*self.actor.tensors, *self.head.tensors], lr=lr, **adam)
+        self.groups["actor"] = Group(
+            [*self.actor_encoder.tensors, *self.actor.tensors, *self.head.tensors], lr=lr, **adam
+        )
         critic_lr = lr if critic_lr is None else critic_lr
-        self.groups["critic"] = Group(self.critic.tensors, lr=critic_lr, **adam)
+        self.groups["critic"] = Group(
+            [*self.critic_encoder.tensors, *self.critic.tensors], lr=critic_lr, **adam
+        )
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
         if self.normal is not None:
             self.slow["normal"] = self.normal.tensors
@@ -148,9 +162,8 @@ class PPO(Agent):
         return {}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        x = self.actor.forward_numpy(
-            obs if self.normal is None else self.normal.normalise_numpy(obs)
-        )
+        seen = obs if self.normal is None else self.normal.normalise_numpy(obs)
+        x = self.actor.forward_numpy(self.actor_encoder.forward_numpy(seen))
         if explore is None:
             return Acted(self.head.greedy(x), state, {})
         action, extras = self.head.draw(x, self.rng.act)
@@ -179,8 +192,8 @@ class PPO(Agent):
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Batch:
-        """The valid transitions [N, ...]: normalised obs [N, O], advantage, target and value [N] by
-        the critic as it is before the epochs, action and extras."""
+        """The valid transitions [N, ...]: normalised obs, advantage, target and value [N] by the
+        critic as it is before the epochs, action and extras."""
         valid = batch.weight > 0
         cut = batch.terminated | batch.truncated | ~valid
         reward = batch.reward
@@ -193,12 +206,16 @@ class PPO(Agent):
         obs, next_obs = batch.obs, batch.next_obs
         if self.normal is not None:
             obs, next_obs = self.normal(obs), self.normal(next_obs)
-        value, next_value = (self.critic(x).squeeze(-1) for x in (obs, next_obs))
+        value, next_value = (self.value(x) for x in (obs, next_obs))
         discount = at(self.discount, self.progress) * ~batch.terminated
         advantage, target = gae(reward, discount, value, next_value, cut, self.lam)
         columns = {"obs": obs, "advantage": advantage, "target": target, "value": value}
         columns |= {name: batch[name] for name in ("action", *self.extras)}
         return Batch({name: column[valid] for name, column in columns.items()})
+
+    def value(self, obs: Tensor) -> Tensor:
+        """The critic's values [...] of normalised observations."""
+        return self.critic(self.critic_encoder(obs)).squeeze(-1)
 
     def shuffled(self, rows: Batch) -> Iterator[Batch]:
         """All N transitions once, in minibatches whose sizes differ by one at most."""
@@ -210,7 +227,7 @@ class PPO(Agent):
     def improve(self, rows: Batch) -> dict[str, Tensor]:
         """One update each of actor and critic on a minibatch of `prepare`'s transitions."""
         # Actor: equations 6 and 7, and the entropy of equation 9
-        x = self.actor(rows.obs)
+        x = self.actor(self.actor_encoder(rows.obs))
         log_ratio = self.head.logp(x, rows) - rows.logp
         assert log_ratio.shape == rows.advantage.shape, f"log ratio {tuple(log_ratio.shape)}"
         ratio = log_ratio.exp()
@@ -221,7 +238,7 @@ class PPO(Agent):
         self.descend("actor", -surrogate - at(self.entropy, self.progress) * entropy)
 
         # Critic: the squared error of equation 9
-        value = self.critic(rows.obs).squeeze(-1)
+        value = self.value(rows.obs)
         error = (value - rows.target).square()
         if self.clip_value is not None:
             near = rows.value + (value - rows.value).clamp(-self.clip_value, self.clip_value)

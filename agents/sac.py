@@ -26,6 +26,7 @@ from agents.parts import spaces
 from agents.parts.bounds import (
     Betas,
     Count,
+    EncoderName,
     Members,
     NoiseName,
     NonNegative,
@@ -34,15 +35,17 @@ from agents.parts.bounds import (
     Temperature,
     Unit,
     WholeNumber,
+    Width,
     Widths,
 )
 from agents.parts.critics import Truncated, Values
 from agents.parts.draws import reseed
+from agents.parts.encoders import make_encoder
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
 
-# N transitions, O and A numbers in an observation and an action, C critics
+# N transitions, O and A numbers in an observation (or its features) and an action, C critics
 
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0  # Appendix C of arXiv:1801.01290, as Spinning Up has it
 
@@ -53,6 +56,10 @@ class SAC(Agent):
     Actions and log-probabilities live in [-1, 1]. `explore` is the probability that a uniformly
     random action begins, which is then held for `action_hold` steps: 1 in the warm-up, 0 afterwards
     (the policy's own noise); None is greedy: tanh of the mean.
+
+    `encoder="conv"` reads images: it is trained by the critics' loss alone, the actor gets its
+    features without gradient, and the targets have a copy of it that lags behind as they do (Yarats
+    et al. 2021, arXiv:1910.01741). The actor learns from the features of before the critics' step.
 
     Deviations from the paper:
     - the random actions of the warm-up are held for `action_hold` steps (1: as in the paper),
@@ -83,6 +90,8 @@ class SAC(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
+        encoder: EncoderName | None = None,
+        features: Width = 50,
         hidden_sizes: Widths = (256, 256),
         critic_hidden_sizes: Widths | None = None,
         lr: NonNegative = 3e-4,
@@ -113,7 +122,8 @@ class SAC(Agent):
         at_least(1, critics=critics)
         at_least(0, quantiles=quantiles)
         within(0, 1, tau=tau, average=average)
-        obs_size = spaces.obs_size(self)
+        init = reseed(torch.Generator(), seed, "init")
+        self.encoder = make_encoder(encoder, self, features, init)
         self.action_size = spaces.action_size(self)
         self.gamma, self.n_step, self.average = gamma, n_step, average
         self.automatic = temperature == "auto"
@@ -121,9 +131,8 @@ class SAC(Agent):
         self.held = HeldActions(self.action_size, action_hold)
         self.noise: Noise = make_noise(noise, self.action_size)
 
-        init = reseed(torch.Generator(), seed, "init")
         net: dict[str, Any] = {"generator": init, "bf16": bf16, "device": self.device}
-        self.actor = MLP([obs_size, *hidden_sizes, 2 * self.action_size], **net)
+        self.actor = MLP([self.encoder.size, *hidden_sizes, 2 * self.action_size], **net)
         if quantiles and pessimism != 1:
             raise ValueError(
                 f"agent.pessimism={pessimism} is for critics of values: set agent.quantiles=0, or"
@@ -135,9 +144,9 @@ class SAC(Agent):
             else Values(critics, pessimism)
         )
         inner = hidden_sizes if critic_hidden_sizes is None else critic_hidden_sizes
-        sizes = [obs_size + self.action_size, *inner, self.critics.outputs]
+        sizes = [self.encoder.size + self.action_size, *inner, self.critics.outputs]
         self.critic = MLP(sizes, members=critics, layer_norm=layer_norm, **net)
-        self.target = self.critic.copy()
+        self.target, self.target_encoder = self.critic.copy(), self.encoder.copy()
         start = log_temperature(temperature, initial_temperature)
         self.log_alpha = torch.full((1,), start, device=self.device, requires_grad=True)
 
@@ -153,18 +162,27 @@ class SAC(Agent):
         self.slow["target"] = self.target.tensors
         self.follows["target"] = ("critic", tau)
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        self.seeing = ["encoder"] if self.encoder.tensors else []  # groups that move with "critic"
+        if self.seeing:
+            own = lr if critic_lr is None else critic_lr
+            self.groups["encoder"] = Group(self.encoder.tensors, lr=own, **adam)
+            self.slow["target_encoder"] = self.target_encoder.tensors
+            self.follows["target_encoder"] = ("encoder", tau)
+            self.parts = {"act": ["actor", "encoder"], "evaluate": ["actor", "encoder"]}
         if average:
             self.averaged = self.actor.copy()
             self.slow["average"] = self.averaged.tensors
             self.follows["average"] = ("actor", average)
-            self.parts["evaluate"] = ["actor", "average"]
+            self.parts["evaluate"] = [*self.parts["act"], "average"]
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
         return {**self.held.initial_state(n), **self.noise.initial_state(n)}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        mean, log_std = np.split(self.actor.forward_numpy(obs), 2, axis=-1)
+        mean, log_std = np.split(
+            self.actor.forward_numpy(self.encoder.forward_numpy(obs)), 2, axis=-1
+        )
         if explore is None:
             return Acted(np.tanh(mean), state, {})
         std = np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX))
@@ -173,25 +191,29 @@ class SAC(Agent):
         return Acted(action, {**held_state, **noise_state}, {})
 
     def learn(self, batch: Batch) -> Learned:
-        """One update each of "critic", "actor" and "temperature" (unless it is fixed), then of
-        target and average, from N drawn transitions: action [N, A] in [-1, 1]. Priorities are the
-        critics' mean |TD error|. Raises AssertionError if reward or weight is not [N]."""
+        """One update each of "critic" with the encoder, "actor" and "temperature" (unless it is
+        fixed), then of targets and average, from N drawn transitions: action [N, A] in [-1, 1].
+        Priorities are the critics' mean |TD error|. Raises AssertionError if reward or weight is
+        not [N]."""
         alpha = self.log_alpha.detach().exp()
 
         # Critics: equations 5 and 6
         with torch.no_grad():
-            next_action, next_logp = self.sample(batch.next_obs)
-            next_q = self.critics.backed_up(self.q(self.target, batch.next_obs, next_action))
+            next_action, next_logp = self.sample(self.encoder(batch.next_obs))
+            lagging_obs = self.target_encoder(batch.next_obs)
+            next_q = self.critics.backed_up(self.q(self.target, lagging_obs, next_action))
             y = batch.reward + batch.discount * (next_q - alpha * next_logp)
-        q = self.q(self.critic, batch.obs, batch.action)
+        obs = self.encoder(batch.obs)
+        q = self.q(self.critic, obs, batch.action)
         losses, td = self.critics.regress(q, y)
         assert batch.reward.shape == batch.weight.shape == losses.shape[1:]
         critic_loss = (batch.weight * losses).mean(1).sum()
-        self.descend("critic", critic_loss)
+        self.descend("critic", critic_loss, *self.seeing)
 
         # Actor: equation 7, through the critics but not into them
-        action, logp = self.sample(batch.obs)
-        value = self.critics.trusted(self.q(self.critic, batch.obs, action))
+        obs = obs.detach()
+        action, logp = self.sample(obs)
+        value = self.critics.trusted(self.q(self.critic, obs, action))
         actor_loss = (alpha * logp - value).mean()
         self.descend("actor", actor_loss)
 

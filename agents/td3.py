@@ -13,18 +13,21 @@ from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_lea
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
+    EncoderName,
     Members,
     NoiseName,
     NonNegative,
     Unit,
+    Width,
     Widths,
 )
 from agents.parts.draws import reseed
+from agents.parts.encoders import make_encoder
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
 
-# N transitions, O and A numbers in an observation and an action, C critics
+# N transitions, O and A numbers in an observation (or its features) and an action, C critics
 
 
 class TD3(Agent):
@@ -36,6 +39,11 @@ class TD3(Agent):
     the action range, as in the paper. `explore` is the probability that a uniformly random action
     begins, which is then held for `action_hold` steps: 1 in the warm-up, 0 afterwards, where
     Gaussian noise is added to the actor's action; None is greedy.
+
+    `encoder="conv"` reads images: it is trained by the critics' loss alone, the actor gets its
+    features without gradient, and the targets share a copy of it that lags behind as they do
+    (Yarats et al. 2021, arXiv:1910.01741). The actor learns from the features of before the
+    critics' step.
 
     One critic without smoothing and delay is DDPG (Lillicrap et al. 2016, arXiv:1509.02971), with
     Gaussian noise in the place of an Ornstein-Uhlenbeck process.
@@ -59,6 +67,8 @@ class TD3(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
+        encoder: EncoderName | None = None,
+        features: Width = 50,
         hidden_sizes: Widths = (256, 256),
         lr: NonNegative = 3e-4,
         actor_lr: NonNegative | None = None,
@@ -80,7 +90,8 @@ class TD3(Agent):
         at_least(1, delay=delay, critics=critics)
         at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip, noise_std=noise_std)
         within(0, 1, tau=tau)
-        obs_size = spaces.obs_size(self)
+        init = reseed(torch.Generator(), seed, "init")
+        self.encoder = make_encoder(encoder, self, features, init)
         self.action_size = spaces.action_size(self)
         self.gamma, self.n_step, self.tau, self.delay = gamma, n_step, tau, delay
         self.smoothing, self.smoothing_clip = smoothing, smoothing_clip
@@ -89,16 +100,16 @@ class TD3(Agent):
         self.held = HeldActions(self.action_size, action_hold)
         self.made: int | None = None  # updates, this copy's own: see `learn`
 
-        net: dict[str, Any] = {"generator": reseed(torch.Generator(), seed, "init")}
-        net["device"] = self.device
-        self.actor = MLP([obs_size, *hidden_sizes, self.action_size], **net)
+        net: dict[str, Any] = {"generator": init, "device": self.device}
+        self.actor = MLP([self.encoder.size, *hidden_sizes, self.action_size], **net)
         self.critic = MLP(
-            [obs_size + self.action_size, *hidden_sizes, 1],
+            [self.encoder.size + self.action_size, *hidden_sizes, 1],
             members=critics,
             layer_norm=layer_norm,
             **net,
         )
         self.target, self.target_actor = self.critic.copy(), self.actor.copy()
+        self.target_encoder = self.encoder.copy()
         moved = {
             "critic": (self.critic.tensors, critic_lr),
             "actor": (self.actor.tensors, actor_lr),
@@ -109,13 +120,20 @@ class TD3(Agent):
         per_update = 1 - (1 - tau) ** (1 / delay)
         self.follows = {"target": ("critic", per_update), "target_actor": ("actor", per_update)}
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        self.seeing = ["encoder"] if self.encoder.tensors else []  # groups that move with "critic"
+        if self.seeing:
+            own = lr if critic_lr is None else critic_lr
+            self.groups["encoder"] = Group(self.encoder.tensors, lr=own)
+            self.slow["target_encoder"] = self.target_encoder.tensors
+            self.follows["target_encoder"] = ("encoder", per_update)
+            self.parts = {"act": ["actor", "encoder"], "evaluate": ["actor", "encoder"]}
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
         return {**self.held.initial_state(n), **self.noise.initial_state(n)}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        action = np.tanh(self.actor.forward_numpy(obs))
+        action = np.tanh(self.actor.forward_numpy(self.encoder.forward_numpy(obs)))
         if explore is None:
             return Acted(action, state, {})
         noise, noise_state = self.noise(state, len(obs), self.rng.act)
@@ -124,32 +142,35 @@ class TD3(Agent):
         return Acted(noisy, {**held_state, **noise_state}, {})
 
     def learn(self, batch: Batch) -> Learned:
-        """One update of "critic" and, at every `delay`-th, of "actor" and both targets, from N
-        drawn transitions: action [N, A] in [-1, 1]. Priorities are the critics' mean |TD error|.
-        Raises AssertionError if reward, discount or weight is not [N]."""
+        """One update of "critic" with the encoder and, at every `delay`-th, of "actor" and all
+        targets, from N drawn transitions: action [N, A] in [-1, 1]. Priorities are the critics'
+        mean |TD error|. Raises AssertionError if reward, discount or weight is not [N]."""
         if self.made is None:
             self.made = int(self.groups["critic"].count[0])
 
         # Critics: Algorithm 1, with the clipped double Q of equation 10
         with torch.no_grad():
-            next_action = self.smooth(torch.tanh(self.target_actor(batch.next_obs)))
-            next_q = self.q(self.target, batch.next_obs, next_action).amin(0)
+            next_obs = self.target_encoder(batch.next_obs)
+            next_action = self.smooth(torch.tanh(self.target_actor(next_obs)))
+            next_q = self.q(self.target, next_obs, next_action).amin(0)
             y = batch.reward + batch.discount * next_q
-        q = self.q(self.critic, batch.obs, batch.action)
+        obs = self.encoder(batch.obs)
+        q = self.q(self.critic, obs, batch.action)
         assert q.shape[1:] == y.shape == batch.weight.shape, (
             f"q {tuple(q.shape)}, y {tuple(y.shape)}"
         )
         td = q - y
         critic_loss = (batch.weight * td.square()).mean(1).sum()
-        self.descend("critic", critic_loss)
+        self.descend("critic", critic_loss, *self.seeing)
         metrics = {"loss/critic": critic_loss, "q/mean": q, "q/target": y}
 
         # Actor and all targets: every `delay`-th of its own updates, not of the vector's count,
         # because merging moves that count in steps of a task's updates, which could skip multiples
         self.made += 1
         if self.made % self.delay == 0:
-            action = torch.tanh(self.actor(batch.obs))
-            actor_loss = -self.first(torch.cat((batch.obs, action), -1)).mean()
+            obs = obs.detach()
+            action = torch.tanh(self.actor(obs))
+            actor_loss = -self.first(torch.cat((obs, action), -1)).mean()
             self.descend("actor", actor_loss)
             metrics["loss/actor"] = actor_loss
             for lagging in self.follows:

@@ -214,11 +214,27 @@ def spaces(setup: Setup) -> None:
         raise Wrong(line(error)) from error
 
 
+def seen(setup: Setup, obs: Any, needs: frozenset[str]) -> frozenset[str]:
+    """What an agent needs with the encoder that is chosen. Raises Wrong if another one would do."""
+    agent, env = setup.values["agent"], setup.choices.get("env")
+    image = len(obs.shape or ()) > 1
+    if agent.get("encoder") is None:
+        if image and "encoder" in agent and "vector" in needs:
+            raise Wrong(f"env={env} has images as observations ({obs}): add agent.encoder=conv")
+        return needs
+    if not image:
+        raise Wrong(
+            f"agent.encoder={agent['encoder']} reads images, but env={env} has vectors as"
+            f" observations ({obs}): set agent.encoder=null"
+        )
+    return needs - {"vector"} | {"image"}
+
+
 def suits(setup: Setup, obs: Any, action: Any) -> None:
     """Whether the agent takes an env's spaces. Raises Wrong."""
     from gymnasium.spaces import Box, Discrete
 
-    needs = attributes(setup.values, "agent").get("needs", frozenset())
+    needs = seen(setup, obs, attributes(setup.values, "agent").get("needs", frozenset()))
     kinds = {"image" if len(obs.shape or ()) > 1 else "vector": obs}
     if isinstance(action, Box) and len(action.shape) == 1:
         kinds["box"] = action

@@ -6,6 +6,7 @@
     Recall     does the recurrent state remember the cue?  (optimal return 1, else 1 / cues)
     Loop       is truncation kept apart from termination?  (value r / (1 - gamma), or a short sum)
     Quadratic  does an evolution strategy descend?  (optimal return 0)
+    Spot       are images read?  (the return is minus a sum of distances)
 
 `TOYS` also registers Counting and Fault, for tests of storage and supervision (envs/counting.py).
 `choices` is the number of Discrete actions; 0 stands for a Box in [-1, 1].
@@ -199,6 +200,48 @@ class Quadratic(gym.Env):
         return np.ones(1, np.float32), reward, True, False, {}
 
 
+class Spot(gym.Env):
+    """A spot of light that an action moves, and a mark; the obs is an image, uint8 [size, size, 3].
+
+    Red is the spot and green the mark, at random places [x, y] in [0.1, 0.9]^2, each as a Gaussian
+    of width 0.06 (or of 0.6 pixels, if that is more); the image's sides are 1. A Box action moves
+    the spot by at most 0.15 along each axis; the five `choices` of a Discrete one are to stay and
+    to move by 0.1 to the right, the left, down and up. The reward is minus the distance afterwards;
+    an episode is truncated after `length` steps.
+    """
+
+    MOVES = np.array([(0, 0), (0.1, 0), (-0.1, 0), (0, 0.1), (0, -0.1)])
+
+    def __init__(self, size: int = 24, choices: int = 0, length: int = 25) -> None:
+        if choices not in (0, len(self.MOVES)):
+            raise ValueError(f"choices={choices} must be 0, for a Box, or {len(self.MOVES)}")
+        self.size, self.choices, self.length = size, choices, length
+        self.action_space = action_space(choices, 2)
+        self.observation_space = spaces.Box(0, 255, (size, size, 3), np.uint8)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Started:
+        super().reset(seed=seed)
+        self.spot, self.mark = self.np_random.uniform(0.1, 0.9, (2, 2))
+        self.steps = 0
+        return self._show(), {}
+
+    def step(self, action: Any) -> Stepped:
+        move = self.MOVES[int(action)] if self.choices else 0.15 * np.asarray(action)
+        self.spot = np.clip(self.spot + move, 0.1, 0.9)
+        self.steps += 1
+        reward = -float(np.linalg.norm(self.spot - self.mark))
+        return self._show(), reward, False, self.steps >= self.length, {}
+
+    def _show(self) -> np.ndarray:
+        centres = (np.arange(self.size) + 0.5) / self.size
+        width = max(0.06, 0.6 / self.size)
+        image = np.zeros((self.size, self.size, 3), np.uint8)
+        for channel, place in enumerate((self.spot, self.mark)):
+            x, y = np.exp(-0.5 * np.square((centres - place[:, None]) / width))
+            image[:, :, channel] = 255 * np.outer(y, x)
+        return image
+
+
 TOYS: dict[str, tuple[str, dict[str, Any]]] = {
     "Identity": ("envs.toys:Identity", {}),
     "IdentityDiscrete": ("envs.toys:Identity", {"choices": 4}),
@@ -209,6 +252,8 @@ TOYS: dict[str, tuple[str, dict[str, Any]]] = {
     "Recall": ("envs.toys:Recall", {}),
     "Loop": ("envs.toys:Loop", {}),
     "Quadratic": ("envs.toys:Quadratic", {}),
+    "Spot": ("envs.toys:Spot", {}),
+    "SpotDiscrete": ("envs.toys:Spot", {"choices": 5}),
     "Fault": ("envs.counting:Fault", {}),
 }
 

@@ -163,6 +163,7 @@ class Pupil:
 
 
 SMALL = {"hidden_sizes": (16, 16)}
+SEEING: Mapping[str, Any] = {**SMALL, "encoder": "conv", "features": 8}
 ONCE = {"updates_per_env_step": None, "warmup": 0, "batch_size": None, "rollout_length": 4}
 DISCRETE = world("IdentityDiscrete")
 PRIORITIZED = functools.partial(Prioritized, capacity=10_000, beta_samples=500)
@@ -184,6 +185,17 @@ AGENTS: Mapping[str, Pupil] = {
     "dqn": Pupil(functools.partial(DQN, **SMALL), DISCRETE),
     "rainbow": Pupil(functools.partial(DQN, **SMALL, **RAINBOW), DISCRETE, PRIORITIZED),
     "sac_discrete": Pupil(functools.partial(DiscreteSAC, **SMALL), DISCRETE),
+    "sac with images": Pupil(functools.partial(sac, **SEEING), world("Spot", kwargs={"size": 8})),
+    "td3 with images": Pupil(functools.partial(TD3, **SEEING), world("Spot", kwargs={"size": 8})),
+    "dqn with images": Pupil(
+        functools.partial(DQN, **SEEING), world("SpotDiscrete", kwargs={"size": 8})
+    ),
+    "ppo with images": Pupil(
+        functools.partial(PPO, epochs=2, minibatches=2, **SEEING),
+        world("SpotDiscrete", kwargs={"size": 8}),
+        Rollout,
+        ONCE,
+    ),
     "reinforce": Pupil(functools.partial(Reinforce, passes=3), replay=Rollout, changes=ONCE),
     "reinforce, fifo": Pupil(
         functools.partial(Reinforce, passes=4),

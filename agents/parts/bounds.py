@@ -20,4 +20,5 @@ Atoms: TypeAlias = Annotated[int, Ge(1), Le(4096)]  # of a distribution over ret
 Members: TypeAlias = Annotated[int, Ge(1), Le(1024)]  # networks of an ensemble
 Betas: TypeAlias = Annotated[Sequence[Annotated[float, Ge(0), Lt(1)]], Len(2, 2)]
 NoiseName: TypeAlias = Literal["white", "pink"]
+EncoderName: TypeAlias = Literal["conv"]
 Temperature: TypeAlias = Literal["auto"] | Positive

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -130,6 +131,35 @@ def test_counting_tells_seeds_apart_and_starts_anew_with_each() -> None:
 def test_corridor_gives_nothing_on_the_way_and_has_a_limit() -> None:
     assert play(make("Corridor"), lambda _: 1)[1:] == ([0.0] * 6 + [1.0], "terminated")
     assert play(make("Corridor"), lambda _: 0)[1:] == ([0.0] * 32, "truncated")
+
+
+@pytest.mark.parametrize("toy", ["Spot", "SpotDiscrete"])
+def test_a_spot_is_shown_where_it_is_and_goes_where_it_is_moved(toy: str) -> None:
+    env = make(toy)
+
+    def places(image: np.ndarray) -> np.ndarray:
+        """[x, y] of the spot and of the mark, by their centres of mass."""
+        weights = image[:, :, :2].astype(float) / image[:, :, :2].sum((0, 1))
+        centres = (np.arange(len(image)) + 0.5) / len(image)
+        return np.stack([weights.sum(0).T @ centres, weights.sum(1).T @ centres], 1)
+
+    def towards(obs: list[np.ndarray]) -> Any:
+        spot, mark = places(obs[-1])
+        if env.choices:
+            return np.linalg.norm(spot + env.MOVES - mark, axis=1).argmin()
+        return np.clip((mark - spot) / 0.15, -1, 1)
+
+    returns = []
+    for seed in range(20):
+        obs, rewards, ending = play(env, towards, seed)
+        assert len(rewards) == 25 and ending == "truncated"
+        for image, reward in zip(obs[1:], rewards, strict=True):
+            spot, mark = places(image)
+            np.testing.assert_allclose(-np.linalg.norm(spot - mark), reward, atol=0.05)
+        returns.append(sum(rewards))
+    assert np.mean(returns) > (-3.0 if env.choices else -1.0)
+    with pytest.raises(ValueError, match="choices=4 must be 0, for a Box, or 5"):
+        make(toy, choices=4)
 
 
 def test_recall_shows_the_cue_once_and_flags_the_question() -> None:
