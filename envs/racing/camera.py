@@ -1,0 +1,129 @@
+"""What a camera in the nose of a car sees of the road, as strips of pixels, in NumPy.
+
+The strip is the one that Learn-to-Race's agents see (Herman et al. 2021, arXiv:2103.11575): the
+picture of its front camera, 512 x 384 with a field of view of 90 degrees, 2.1 m before the middle
+of the car, 0.7 m high and level, shrunk to 144 x 144, of which rows 68 to 109 are kept.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from envs.racing import ground
+from envs.racing.track import Track
+
+WIDTH = 144  # pixels, over a field of view of 90 degrees
+FORWARD = 2.1  # metres of the eye before the middle of the car
+SIGHT = 200.0  # metres ahead; points beyond are shown as what is there
+SKY = (142, 178, 214)
+COLOURS = {
+    ground.GRASS: (78, 118, 62),
+    ground.LAWN: (66, 104, 54),
+    ground.VERGE: (134, 132, 84),
+    ground.RED: (196, 48, 44),
+    ground.WHITE: (236, 236, 232),
+    ground.ASPHALT: (98, 98, 104),
+    ground.PATCH: (110, 110, 115),
+}
+
+
+class View(NamedTuple):
+    """The rows of a camera. sky: rows above the horizon; eye: metres above the road; pitch: of one
+    row, as a slope."""
+
+    sky: int
+    eye: float
+    pitch: float
+
+
+# 42: the strip of Learn-to-Race, in which a level eye 0.7 m high has all that is more than 27 m away
+# in three rows. 84: from 3 m above the road, with rows half as high: 21 rows show what is between
+# 27 m and the horizon, and the nearest one is 7.6 m away.
+VIEWS = {42: View(4, 0.7, 2 / 144 * 0.75), 84: View(8, 3.0, 1 / 144 * 0.75)}
+RAYS = {1: (1, 1), 2: (1, 2), 6: (2, 3)}  # rows and columns of the ground points of a pixel
+
+
+class Camera:
+    """Cameras in cars on some tracks. height: pixel rows, 42 or 84, see VIEWS; rays: ground points
+    that a pixel averages, 1, 2 or 6. Raises ValueError for others.
+
+    A pixel's ground points lie in rows across the car's direction, at the same places for every
+    picture; they are turned and moved with the car and looked up in the track's ground.
+    """
+
+    def __init__(self, tracks: Sequence[Track], *, height: int = 42, rays: int = 1) -> None:
+        if height not in VIEWS:
+            raise ValueError(f"view_height={height} is not one of {', '.join(map(str, VIEWS))}")
+        if rays not in RAYS:
+            raise ValueError(f"rays={rays} is not one of {', '.join(map(str, RAYS))}")
+        self.tracks, self.height, self.rays = list(tracks), height, rays
+        self.view, (down, across) = VIEWS[height], RAYS[rays]
+        rows, columns = height - self.view.sky, WIDTH
+        slope = (np.arange(rows * down) + 0.5) * (self.view.pitch / down)
+        distance = np.minimum(self.view.eye / slope, SIGHT) / ground.CELL
+        side = 1.0 - (np.arange(columns * across) + 0.5) * (2 / (columns * across))  # left: positive
+        # [down, 1, rows, 1] and [1, across, 1, columns], so that a ray's points lie together
+        self._distance = distance.reshape(rows, down).T[:, None, :, None].astype(np.float32)
+        self._side = side.reshape(columns, across).T[None, :, None, :]
+        self._palette = palette(rays)
+        shape = (down, across, rows, columns)
+        self._x, self._y = np.empty((2, *shape), np.float32)
+        self._at, self._row = np.empty((2, *shape), np.int64)
+        self._surface = np.empty(shape, np.uint8)
+        self._code = np.empty((rows, columns), np.int64)
+        self._colours = np.empty((rows, columns), np.uint32)
+
+    def images(
+        self, which: np.ndarray, x: np.ndarray, y: np.ndarray, yaw: np.ndarray
+    ) -> np.ndarray:
+        """uint8 [m, height, 144, 3], red, green, blue: what cars see on the tracks of the numbers
+        `which` (int64 [m]) at x, y (metres) and yaw (radians), float64 [m]."""
+        sky = self.view.sky
+        pictures = np.empty((len(which), self.height, WIDTH, 3), np.uint8)
+        pictures[:, :sky] = SKY
+        for picture, track, *pose in zip(pictures, which, x, y, yaw, strict=True):
+            self._look(ground.ground(self.tracks[track]), *pose, picture[sky:])
+        return pictures
+
+    def _look(
+        self, here: ground.Ground, x: float, y: float, yaw: float, picture: np.ndarray
+    ) -> None:
+        """Fills the rows below the horizon, uint8 [rows, 144, 3]."""
+        (rows, columns), (west, south) = here.cells.shape, here.low
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        for points, eye, turned, count in (
+            (self._x, (x + FORWARD * cos) / ground.CELL - west, cos - sin * self._side, columns),
+            (self._y, (y + FORWARD * sin) / ground.CELL - south, sin + cos * self._side, rows),
+        ):
+            np.multiply(self._distance, turned.astype(np.float32), out=points)
+            points += np.float32(eye)
+            np.maximum(points, np.float32(0), out=points)
+            np.minimum(points, np.float32(count - 1), out=points)
+        np.copyto(self._at, self._x, casting="unsafe")
+        np.copyto(self._row, self._y, casting="unsafe")
+        self._row *= columns
+        self._at += self._row
+        here.cells.take(self._at, out=self._surface, mode="clip")
+        first, *others = self._surface.reshape(self.rays, *self._code.shape)
+        np.copyto(self._code, first)
+        for surface in others:
+            self._code *= 8
+            self._code += surface
+        self._palette.take(self._code, out=self._colours, mode="clip")
+        picture[:] = self._colours.view(np.uint8).reshape(*self._code.shape, 4)[:, :, :3]
+
+
+@functools.cache
+def palette(rays: int) -> np.ndarray:
+    """uint32 [8 ** rays]: the mean colour of `rays` surfaces, whose numbers are the digits to the
+    base 8 of the index; the bytes are red, green, blue and none."""
+    mean = np.zeros((8**rays, 4), np.uint16)
+    surfaces = np.arange(8**rays)
+    table = np.array([[*COLOURS.get(surface, SKY), 0] for surface in range(8)], np.uint16)
+    for ray in range(rays):
+        mean += table[surfaces // 8**ray % 8]
+    return ((mean + rays // 2) // rays).astype(np.uint8).view(np.uint32)[:, 0]
