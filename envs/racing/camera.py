@@ -40,9 +40,9 @@ class View(NamedTuple):
     pitch: float
 
 
-# 42: the strip of Learn-to-Race, in which a level eye 0.7 m high has all that is more than 27 m away
-# in three rows. 84: from 3 m above the road, with rows half as high: 21 rows show what is between
-# 27 m and the horizon, and the nearest one is 7.6 m away.
+# 42: the strip of Learn-to-Race, from a level eye 0.7 m high: three rows show all that is more than
+# 22 m away. 84: from 3 m above the road, in rows half as high: 26 rows show it, and the nearest
+# row is 7.6 m away.
 VIEWS = {42: View(4, 0.7, 2 / 144 * 0.75), 84: View(8, 3.0, 1 / 144 * 0.75)}
 RAYS = {1: (1, 1), 2: (1, 2), 6: (2, 3)}  # rows and columns of the ground points of a pixel
 
