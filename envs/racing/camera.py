@@ -91,13 +91,12 @@ class Camera:
         pictures[:, :sky] = SKY
         poses = zip(which.tolist(), x.tolist(), y.tolist(), yaw.tolist(), strict=True)
         for picture, (track, *pose) in zip(pictures, poses, strict=True):
-            self._look(ground.ground(self.tracks[track]), *pose, picture[sky:])
+            self._look(ground.ground(self.tracks[track]), pose, picture[sky:])
         return pictures
 
-    def _look(
-        self, here: ground.Ground, x: float, y: float, yaw: float, picture: np.ndarray
-    ) -> None:
-        """Fills the rows below the horizon, uint8 [rows, 144, 3]."""
+    def _look(self, here: ground.Ground, pose: Sequence[float], picture: np.ndarray) -> None:
+        """Fills the rows below the horizon, uint8 [rows, 144, 3], from a pose: x, y, yaw."""
+        x, y, yaw = pose
         (rows, columns), (west, south) = here.cells.shape, here.low
         cos, sin = math.cos(yaw), math.sin(yaw)
         east = self._along((x + FORWARD * cos) / ground.CELL - west, cos, -sin, columns)
