@@ -97,8 +97,11 @@ class Encoder:
             raise ValueError(f"encoder={path} has no weights of a camera's encoder; {hint}")
         self.height, self.rays = int(about["height"]), int(about["rays"])
         self.latents, self.tracks = int(about["latents"]), json.loads(about["tracks"])
-        self.vae = VAE(self.height).eval()
-        self.vae.load_state_dict(weights)
+        with torch.device(
+            "meta"
+        ):  # so that nothing is drawn: an env leaves the process's generator
+            self.vae = VAE(self.height).eval()
+        self.vae.load_state_dict(weights, assign=True)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """The means of the latents, float32 [m, 32], of pictures uint8 [m, height, 144, 3]."""
