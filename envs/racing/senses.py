@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
 
+from envs.racing.camera import WIDTH, Camera
 from envs.racing.car import Cars
 from envs.racing.referee import Referee
 from envs.racing.road import AHEAD, Place, Roads
 
-OBSERVATIONS = ("vector",)
+if TYPE_CHECKING:
+    from envs.racing.vae import Encoder
+
+OBSERVATIONS = ("vector", "camera")
 SIZE = 10 + 2 * (len(AHEAD) - 1)
 
 
@@ -25,9 +29,22 @@ class Sense(Protocol):
         ...
 
 
-def sense(name: str, roads: Roads) -> Sense:
-    """The observation of that name, for cars on `roads`."""
-    return Vector(roads)
+def sense(
+    name: str, roads: Roads, *, encoder: str | None = None, view_height: int = 42, rays: int = 1
+) -> Sense:
+    """The observation of that name, for cars on `roads`. An encoder has a height and rays of its
+    own. Raises ValueError for one that is not there, or of no use, and for views that are not
+    there."""
+    if name != "camera":
+        if encoder is not None:
+            raise ValueError(f"encoder={encoder} reads pictures: it needs observation=camera")
+        return Vector(roads)
+    if encoder is None:
+        return View(Camera(roads.tracks, height=view_height, rays=rays))
+    from envs.racing.vae import Encoder  # imports torch, which the others do not need
+
+    made = Encoder(encoder)
+    return Latents(Camera(roads.tracks, height=made.height, rays=made.rays), made)
 
 
 class Vector:
@@ -40,6 +57,34 @@ class Vector:
     def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
         shown = vector(cars, self._roads, referee.which, referee.place)
         return shown if slots is None else shown[slots]
+
+
+class View:
+    """The picture of the car's camera: uint8 [height, 144, 3], see camera.py."""
+
+    def __init__(self, camera: Camera) -> None:
+        shape = (camera.height, WIDTH, 3)
+        self.space: spaces.Box[Any] = spaces.Box(0, 255, shape, np.uint8)
+        self._camera = camera
+
+    def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
+        which: Any = slice(None) if slots is None else slots
+        pose = cars.x[which], cars.y[which], cars.yaw[which]
+        return self._camera.images(referee.which[which], *pose)
+
+
+class Latents:
+    """float32 [33]: what an encoder makes of the picture, 32 numbers, and the speed / 30 m/s."""
+
+    def __init__(self, camera: Camera, encoder: Encoder) -> None:
+        shape = (encoder.latents + 1,)
+        self.space: spaces.Box[Any] = spaces.Box(-np.inf, np.inf, shape, np.float32)
+        self._view, self._encoder = View(camera), encoder
+
+    def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
+        latents = self._encoder.encode(self._view.observe(cars, referee, slots))
+        speed = cars.speed if slots is None else cars.speed[slots]
+        return np.column_stack([latents, (speed * (1 / 30)).astype(np.float32)])
 
 
 def vector(cars: Cars, roads: Roads, which: np.ndarray, place: Place) -> np.ndarray:

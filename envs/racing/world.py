@@ -36,17 +36,17 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     circuits: the seeds of the random circuits, from the first to before the second. A slot goes on
     to the next track with every episode, from the slot's own number on. start: "grid", at rest on
     the start line (slot 0 exactly, the others within 1 m and about 1 degree), or "anywhere": one in
-    five on the grid, the
-    others spread over the track at up to 1.2 times the speed that the bends allow. seconds: of
-    simulated time, after which an episode is truncated; max_episode_steps, if given, is the same in
-    env steps. laps: the episode terminates after so many; None: it goes on.
+    five on the grid, the others spread over the track at up to 1.2 times the speed that the bends
+    allow. seconds: of simulated time, after which an episode is truncated; max_episode_steps, if
+    given, is the same in env steps. laps: the episode terminates after so many; None: it goes on.
 
-    observation: "vector", see senses.py. action: "assisted" or "source", and reward: "progress",
-    "granturismo" or "custom", see rules.py. An episode terminates when more than one corner of the
-    car is outside the road, and when it has moved less than 2 m in 5 s. metrics: `info["metrics"]`
-    has the metrics of metrics.py, float64 [num_envs] each, where `info["_metrics"]` is True: in the
-    slots whose episodes end. vehicle: numbers of devbot.yaml to change. substep: see car.Cars.
-    action_repeat: control steps of an action; rewards are summed.
+    observation: "vector" or "camera", see senses.py; view_height and rays: see camera.Camera;
+    encoder: a file of vae.py, whose latents are then shown. action: "assisted" or "source", and
+    reward: "progress", "granturismo" or "custom", see rules.py. An episode terminates when more
+    than one corner of the car is outside the road, and when it has moved less than 2 m in 5 s.
+    metrics: `info["metrics"]` has the metrics of metrics.py, float64 [num_envs] each, where
+    `info["_metrics"]` is True: in the slots whose episodes end. vehicle: numbers of devbot.yaml to
+    change. substep: see car.Cars. action_repeat: control steps of an action; rewards are summed.
 
     All three autoreset modes of Gymnasium are there. Raises ValueError, in one sentence, for values
     that are not there.
@@ -62,6 +62,9 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seconds: float = 40.0,
         laps: int | None = None,
         observation: str = "vector",
+        encoder: str | None = None,
+        view_height: int = 42,
+        rays: int = 1,
         action: str = "assisted",
         reward: str = "progress",
         metrics: bool = False,
@@ -95,7 +98,9 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "action_repeat": action_repeat,
         }
         self.spec = described(self.limit)
-        self.sense = sense(observation, self.roads)
+        self.sense = sense(
+            observation, self.roads, encoder=encoder, view_height=view_height, rays=rays
+        )
         self.single_observation_space = self.sense.space
         self.single_action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
