@@ -82,6 +82,13 @@ def test_edge_lines_lie_where_a_pinhole_projects_them(height: int, lateral: floa
     assert checked > 2
 
 
+def test_the_eye_is_in_the_nose_of_the_car() -> None:
+    seen, (sky, eye, pitch) = surfaces(on_a_straight(yaw=np.pi / 2)), VIEWS[42]
+    rows = np.flatnonzero(seen[sky:, WIDTH // 2] == ground.WHITE)
+    metres = 2.1 + eye / ((rows + 0.5) * pitch)  # from the middle of the car to the left edge line
+    assert len(rows) and (np.abs(metres - 5.85) < 0.15 + ground.CELL).all()
+
+
 def test_a_car_further_left_sees_the_left_line_further_right() -> None:
     columns = []
     for lateral in (-1.0, 0.0, 1.0):
