@@ -106,6 +106,24 @@ def test_a_mirrored_car_sees_the_mirrored_picture() -> None:
     assert (one[:, :, ::-1] == other).all(-1).mean() > 0.998
 
 
+@pytest.mark.parametrize("height", VIEWS)
+def test_every_pixel_shows_the_ground_that_its_ray_meets(height: int) -> None:
+    """Against rays turned by the car's rotation one at a time."""
+    track, (sky, eye, pitch) = circuits.named("chicane"), VIEWS[height]
+    cells, low = ground.ground(track)
+    poses, rng, same = anywhere(track, 100), np.random.default_rng(1), 0
+    seen = Camera([track], height=height).images(np.zeros(100, np.int64), *poses)
+    for picture, x, y, yaw in zip(seen, *poses, strict=True):
+        row, column = rng.integers(sky, height), rng.integers(WIDTH)
+        ahead = eye / ((row - sky + 0.5) * pitch)
+        left = ahead * (1 - (column + 0.5) / 72)
+        met = complex(x, y) + complex(2.1 + ahead, left) * np.exp(1j * yaw)
+        at = np.floor(np.array([met.imag, met.real]) / ground.CELL).astype(int) - low[::-1]
+        surface = cells[tuple(np.clip(at, 0, np.array(cells.shape) - 1))]
+        same += tuple(picture[row, column]) == COLOURS[surface]
+    assert same >= 98, "but for rays that meet the border of two cells"
+
+
 @pytest.mark.parametrize("rays", [2, 6])
 def test_more_rays_average_the_surfaces_of_a_pixel(rays: int) -> None:
     """A whole row of asphalt keeps its colour, an edge gets a mixture, and less of it flickers."""
