@@ -8,10 +8,12 @@ import numpy as np
 from gymnasium import spaces
 
 from envs.racing.car import Cars
+from envs.racing.pose import ELSEWHERE, TRACKS, pose
+from envs.racing.pose import SIZE as FIELDS
 from envs.racing.referee import Referee
 from envs.racing.road import AHEAD, Place, Roads
 
-OBSERVATIONS = ("vector",)
+OBSERVATIONS = ("vector", "pose")
 SIZE = 10 + 2 * (len(AHEAD) - 1)
 
 
@@ -27,7 +29,7 @@ class Sense(Protocol):
 
 def sense(name: str, roads: Roads) -> Sense:
     """The observation of that name, for cars on `roads`."""
-    return Vector(roads)
+    return Pose(roads) if name == "pose" else Vector(roads)
 
 
 class Vector:
@@ -40,6 +42,17 @@ class Vector:
     def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
         shown = vector(cars, self._roads, referee.which, referee.place)
         return shown if slots is None else shown[slots]
+
+
+class Pose:
+    """What Learn-to-Race calls the pose, float32 [30], in the simulator's units: see pose.pose."""
+
+    def __init__(self, roads: Roads) -> None:
+        self.space: spaces.Box[Any] = spaces.Box(-np.inf, np.inf, (FIELDS,), np.float32)
+        self._ids = np.array([TRACKS.get(track.name, ELSEWHERE) for track in roads.tracks])
+
+    def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
+        return pose(cars, self._ids[referee.which], slots).astype(np.float32)
 
 
 def vector(cars: Cars, roads: Roads, which: np.ndarray, place: Place) -> np.ndarray:
