@@ -69,13 +69,14 @@ def evaluate(v: schema.Play) -> None:
 
     try:
         snapshot, _ = load_policy(path)
-        slots = min(20, v.episodes)
+        slots = 1 if v.engine == "arrival" else min(20, v.episodes)
         plan = rebuild(
             about,
             floats=len(snapshot.floats),
             slots=slots,
             seed=v.seed,
             kwargs=v.kwargs,
+            engine=v.engine,
             trusted=trusted,
         )
         for key in ("video", "picture"):

@@ -59,10 +59,12 @@ def rebuild(
     slots: int,
     seed: int,
     kwargs: Mapping[str, Any] | None = None,
+    engine: str | None = None,
     trusted: Collection[str] = (),
 ) -> Plan:
     """Agent and env of a stored policy as its run had them; floats: how many numbers it has;
-    kwargs: keywords of the env's constructor that are to be others.
+    kwargs: keywords of the env's constructor that are to be others; engine: another one than the
+    run evaluated with.
 
     Raises Wrong for what is no policy of ours, and for one that would run other code than ours and
     that of the `trusted` modules.
@@ -83,7 +85,10 @@ def rebuild(
     check.node("env.make", env["make"])
     _fits_into(agent, floats)
     reference = {**(env["make"].get("reference") or {}), **(kwargs or {})}
-    make_env = made({**env["make"], "reference": reference, "_partial_": True}, "env.make")
+    changed: dict[str, Any] = {"reference": reference, "_partial_": True}
+    if engine is not None:
+        changed["reference_engine"] = engine
+    make_env = made({**env["make"], **changed}, "env.make")
     try:
         spec = describe(make_env, threshold=env.get("threshold"))
         plan = Plan(

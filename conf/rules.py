@@ -15,6 +15,8 @@ def crossed(v: Mapping[str, Any]) -> None:
         raise Wrong(f"device={v['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
     if v["resume"] is not None and not v["resume"].strip():
         raise Wrong("resume= names no folder; give a run's, such as outputs/DATE/TIME_NAME")
+    if v["env"]["engine"] == "arrival" and v["num_envs"] > 1:
+        raise Wrong(f"num_envs={v['num_envs']}: env.engine=arrival has one car; set num_envs=1")
     steps, warmup, evaluation = v["budget"]["env_steps"], v["warmup"], v["evaluation"]
     if warmup >= steps:
         raise Wrong(

@@ -30,7 +30,7 @@ SPECIAL = ("_target_", "_partial_")  # keys of a node that are no keywords
 GIVEN: Mapping[str, Sequence[str]] = {  # what the run gives to a constructor, so that no YAML does
     "agent": "spec seed device".split(),
     "replay": "spec writers num_envs rollout_length n_step gamma device".split(),
-    "env.make": "num_envs seed rank threads autoreset copy".split(),
+    "env.make": "num_envs seed rank threads autoreset copy reference_engine".split(),
 }
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -72,7 +72,7 @@ class Env:
     reference: Mapping[str, Any]
     per_worker: Sequence[Mapping[str, Any]] | None
     action_repeat: Annotated[int, Ge(1)]
-    engine: Literal["gymnasium", "envpool", "vector"]
+    engine: Literal["gymnasium", "envpool", "vector", "arrival"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Play:
     episodes: Annotated[int, Ge(1), Le(1_000_000)]
     seed: Annotated[int, Ge(0), Lt(2**63)]
     kwargs: Mapping[str, Any]
+    engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None
     video: bool
     picture: bool
     trust: str | Sequence[str]

@@ -20,9 +20,14 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from envs.racing.arrival import simulator
 from envs.wrappers import onto, standard
 
-ENGINES = ("gymnasium", "envpool", "vector")
+ENGINES = ("gymnasium", "envpool", "vector", "arrival")
+REFERENCE: Mapping[str, Any] = {
+    "envpool": "gymnasium",
+    "arrival": "vector",
+}  # where policies are evaluated instead
 INSTEAD = "choose env.engine=gymnasium"
 
 
@@ -141,6 +146,8 @@ def check(engine: str) -> None:
             "env.engine=envpool needs a package that is missing:"
             f" pip install 'paceline[envpool]', or {INSTEAD}"
         )
+    if engine == "arrival":
+        simulator.check()
 
 
 def vector_class(spec: gym.envs.registration.EnvSpec) -> Any:
@@ -155,6 +162,16 @@ def vector_class(spec: gym.envs.registration.EnvSpec) -> Any:
             f" {INSTEAD}"
         )
     return entry
+
+
+def arrival_class(spec: gym.envs.registration.EnvSpec) -> Any:
+    """The race whose car is that of a running Arrival simulator. Raises ValueError for another id
+    than that of the race."""
+    if spec.id != "paceline/Race-v0":
+        raise ValueError(f"env.engine=arrival: {spec.id} is no race; choose env=race, or {INSTEAD}")
+    from envs.racing.arrival.race import ArrivalRace
+
+    return ArrivalRace
 
 
 def known_as(env: gym.Env) -> tuple[str, dict[str, Any]]:

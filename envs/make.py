@@ -34,7 +34,8 @@ def make_env(
     reference: Mapping[str, Any] | None = None,
     per_worker: Sequence[Mapping[str, Any]] | None = None,
     action_repeat: int = 1,
-    engine: Literal["gymnasium", "envpool", "vector"] = "gymnasium",
+    engine: Literal["gymnasium", "envpool", "vector", "arrival"] = "gymnasium",
+    reference_engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None = None,
     threads: int = 1,
     autoreset: str = "next_step",
     copy: bool = True,
@@ -43,14 +44,17 @@ def make_env(
 
     `id` may be "module:EnvId": the module is imported first. Worker `rank` gets the keywords
     `kwargs`, updated with `per_worker[rank % len(per_worker)]`. Rank None is the reference env, in
-    which policies are evaluated: `kwargs` updated with `reference`, and Gymnasium where the
-    `engine` is envpool. `threads` are EnvPool's. The engine vector is for ids with a
-    `vector_entry_point` of their own, whose copies are stepped side by side.
+    which policies are evaluated: `kwargs` updated with `reference`, and `reference_engine`, or
+    without one Gymnasium where the `engine` is envpool, and vector where it is arrival. `threads`
+    are EnvPool's. The engine vector is for ids with a `vector_entry_point` of their own, whose
+    copies are stepped side by side; arrival drives the one car of a running simulator.
     Each action is played for `action_repeat` steps, in the reference env too; rewards are summed.
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
     from there. With `copy=False` the observations of a step may be overwritten by the next one.
     Raises ValueError, in one sentence, for an id, a module or keywords that do not work.
     """
+    if rank is None:
+        engine = reference_engine or engines.REFERENCE.get(engine, engine)
     engines.check(engine)
     modes = {mode.name.lower(): mode for mode in AutoresetMode}
     if autoreset not in modes:
@@ -67,12 +71,16 @@ def make_env(
         arguments.update(reference or {})
     elif per_worker:
         arguments.update(per_worker[rank % len(per_worker)])
-
+    if engine == "arrival" and rank and rank >= len(per_worker or ()):
+        raise ValueError(
+            "env.engine=arrival: a simulator has one car: set workers=1, or name a simulator for"
+            " each worker by env.per_worker=[{arrival: {host: NAME}}, ...]"
+        )
     seeds, mode = spread(seed, rank, num_envs), modes[autoreset]
-    if engine == "vector":
-        own = engines.vector_class(spec)
+    if engine in ("vector", "arrival"):
+        own = (engines.arrival_class if engine == "arrival" else engines.vector_class)(spec)
         arguments |= {"action_repeat": action_repeat, "autoreset_mode": mode}
-        with refusals(spec, own, arguments):
+        with refusals(spec, spec.vector_entry_point, arguments):
             return SeededVector(
                 own(num_envs=num_envs, max_episode_steps=max_episode_steps, **arguments), seeds
             )
@@ -80,7 +88,7 @@ def make_env(
     def bare() -> gym.Env:
         return build_one(spec, arguments, max_episode_steps)
 
-    if engine == "envpool" and rank is not None:
+    if engine == "envpool":
         return engines.Pool(
             bare(), seeds=seeds, action_repeat=action_repeat, autoreset_mode=mode, threads=threads
         )

@@ -25,6 +25,7 @@ HOUSE: Mapping[str, str] = {  # from top to bottom
     "benchmarks": "studies, measurements of speed, and their results",
     "conf": "the YAML files; what may be set; from values to objects",
     "envs": "any Gymnasium environment as a vector of slots; toy environments",
+    "envs/racing/arrival": "the Arrival simulator of Learn-to-Race, and a stand-in for it",
     "envs/racing": "Learn-to-Race: tracks, cars, what a driver sees, metrics, pictures",
     "paradigms": "one paradigm a file: {files}",
     "paradigms/report": "many runs: statistics and learning curves",

@@ -51,6 +51,15 @@ def poses(name: str) -> np.ndarray:
     raise ValueError(f"the installed l2r package has no poses on {name}; l2r==0.0.2 has them")
 
 
+def reference(name: str) -> tuple[float, float, float]:
+    """Latitude and longitude in degrees, and height in metres, of the point from which the map of
+    "thruxton" or "anglesey" measures metres east and north."""
+    latitude, longitude, height = json.loads((_folder(name) / MAPS[name]).read_text("utf-8"))[
+        "ReferencePoint"
+    ]
+    return latitude, longitude, height
+
+
 def _read(name: str) -> Track:
     data = json.loads((_folder(name) / MAPS[name]).read_text("utf-8"))
     centre, inside, outside = (np.array(data[key]) for key in ("Centre", "Inside", "Outside"))

@@ -9,13 +9,15 @@ from gymnasium import spaces
 
 from envs.racing.camera import WIDTH, Camera
 from envs.racing.car import Cars
+from envs.racing.pose import ELSEWHERE, TRACKS, pose
+from envs.racing.pose import SIZE as FIELDS
 from envs.racing.referee import Referee
 from envs.racing.road import AHEAD, Place, Roads
 
 if TYPE_CHECKING:
     from envs.racing.vae import Encoder
 
-OBSERVATIONS = ("vector", "camera")
+OBSERVATIONS = ("vector", "pose", "camera")
 SIZE = 10 + 2 * (len(AHEAD) - 1)
 
 
@@ -38,7 +40,7 @@ def sense(
     if name != "camera":
         if encoder is not None:
             raise ValueError(f"encoder={encoder} reads pictures: it needs observation=camera")
-        return Vector(roads)
+        return Pose(roads) if name == "pose" else Vector(roads)
     if encoder is None:
         return View(Camera(roads.tracks, height=view_height, rays=rays))
     from envs.racing.vae import Encoder  # imports torch, which the others do not need
@@ -69,8 +71,8 @@ class View:
 
     def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
         which: Any = slice(None) if slots is None else slots
-        pose = cars.x[which], cars.y[which], cars.yaw[which]
-        return self._camera.images(referee.which[which], *pose)
+        place = cars.x[which], cars.y[which], cars.yaw[which]
+        return self._camera.images(referee.which[which], *place)
 
 
 class Latents:
@@ -85,6 +87,17 @@ class Latents:
         latents = self._encoder.encode(self._view.observe(cars, referee, slots))
         speed = cars.speed if slots is None else cars.speed[slots]
         return np.column_stack([latents, (speed * (1 / 30)).astype(np.float32)])
+
+
+class Pose:
+    """What Learn-to-Race calls the pose, float32 [30], in the simulator's units: see pose.pose."""
+
+    def __init__(self, roads: Roads) -> None:
+        self.space: spaces.Box[Any] = spaces.Box(-np.inf, np.inf, (FIELDS,), np.float32)
+        self._ids = np.array([TRACKS.get(track.name, ELSEWHERE) for track in roads.tracks])
+
+    def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
+        return pose(cars, self._ids[referee.which], slots).astype(np.float32)
 
 
 def vector(cars: Cars, roads: Roads, which: np.ndarray, place: Place) -> np.ndarray:

@@ -40,13 +40,14 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     allow. seconds: of simulated time, after which an episode is truncated; max_episode_steps, if
     given, is the same in env steps. laps: the episode terminates after so many; None: it goes on.
 
-    observation: "vector" or "camera", see senses.py; view_height and rays: see camera.Camera;
+    observation: "vector", "pose" or "camera", see senses.py; view_height, rays: see camera.Camera;
     encoder: a file of vae.py, whose latents are then shown. action: "assisted" or "source", and
     reward: "progress", "granturismo" or "custom", see rules.py. An episode terminates when more
     than one corner of the car is outside the road, and when it has moved less than 2 m in 5 s.
     metrics: `info["metrics"]` has the metrics of metrics.py, float64 [num_envs] each, where
     `info["_metrics"]` is True: in the slots whose episodes end. vehicle: numbers of devbot.yaml to
-    change. substep: see car.Cars. action_repeat: control steps of an action; rewards are summed.
+    change. substep: see car.Cars. arrival: where the simulator is that env.engine=arrival drives
+    instead, see arrival.simulator. action_repeat: control steps of an action; rewards are summed.
 
     All three autoreset modes of Gymnasium are there. Raises ValueError, in one sentence, for values
     that are not there.
@@ -69,6 +70,7 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         reward: str = "progress",
         metrics: bool = False,
         vehicle: Mapping[str, float] | None = None,
+        arrival: Mapping[str, Any] | None = None,
         substep: float = MOST_SUBSTEP,
         action_repeat: int = 1,
         max_episode_steps: int | None = None,

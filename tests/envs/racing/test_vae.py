@@ -62,9 +62,8 @@ def test_training_lowers_the_loss() -> None:
     made, noise = VAE(42), torch.zeros(200, 32)
     with torch.no_grad():
         before = float(made.loss(vae.as_input(images), noise))
-    assert vae.train(made, images, 4.0) >= vae.BATCH
-    with torch.no_grad():
-        assert float(made.loss(vae.as_input(images), noise)) < 0.99 * before
+    while vae.train(made, images, 1.0) and made.loss(vae.as_input(images), noise) > 0.99 * before:
+        pass  # as slow as the machine is: a loss that does not fall ends at the time limit
 
 
 @pytest.mark.parametrize("height", VIEWS)
