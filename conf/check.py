@@ -140,14 +140,14 @@ def node(key: str, at: Mapping[str, Any], *, beside: Collection[str] = ()) -> No
 
 
 def attributes(values: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """What the class behind `values[part]` says of itself: needs, offers, replays, kind, once."""
+    """What the class behind `values[part]` says of itself: needs, offers, and so on."""
     what = schema.found(values[part]["_target_"], part)
-    names = ("needs", "offers", "replays", "kind", "once")
+    names = ("needs", "offers", "replays", "kind", "once", "workers")
     return {name: getattr(what, name) for name in names if hasattr(what, name)}
 
 
 def fitting(setup: Setup) -> None:
-    """Whether agent, replay and paradigm go together: set inclusion over the names they list."""
+    """Whether agent, replay, paradigm and engine go together: set inclusion over what they list."""
     v = setup.values
     paradigm, agent, replay = (attributes(v, p) for p in ("paradigm", "agent", "replay"))
     chosen = {part: f"{part}={setup.choices.get(part, '?')}" for part in PARTS}
@@ -175,6 +175,7 @@ def fitting(setup: Setup) -> None:
         if kind and kinds and kind not in kinds:
             works = or_(sorted(kinds))
             raise Wrong(f"{chosen[part]} works with replay {works}, not {chosen['replay']}")
+    rules.one_car(v, paradigm.get("workers") or v["workers"])
     (rules.consumed_once if replay.get("once") else rules.kept)(v, chosen["replay"])
 
 

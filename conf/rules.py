@@ -15,8 +15,6 @@ def crossed(v: Mapping[str, Any]) -> None:
         raise Wrong(f"device={v['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
     if v["resume"] is not None and not v["resume"].strip():
         raise Wrong("resume= names no folder; give a run's, such as outputs/DATE/TIME_NAME")
-    if v["env"]["engine"] == "arrival" and v["num_envs"] > 1:
-        raise Wrong(f"num_envs={v['num_envs']}: env.engine=arrival has one car; set num_envs=1")
     steps, warmup, evaluation = v["budget"]["env_steps"], v["warmup"], v["evaluation"]
     if warmup >= steps:
         raise Wrong(
@@ -38,6 +36,21 @@ def crossed(v: Mapping[str, Any]) -> None:
                 f"{key}={shown(wanted)} needs evaluations while training: set"
                 " evaluation.every_seconds=1 and evaluation.where=process"
             )
+
+
+def one_car(v: Mapping[str, Any], workers: int) -> None:
+    """Checks that nobody shares the car of a running simulator."""
+    if v["env"]["engine"] != "arrival":
+        return
+    if v["num_envs"] > 1:
+        raise Wrong(
+            f"num_envs={v['num_envs']} must be 1 with env.engine=arrival: a simulator has one car"
+        )
+    if workers > max(1, len(v["env"]["per_worker"] or ())):
+        raise Wrong(
+            f"workers={workers}: a simulator of env.engine=arrival has one car: set workers=1, or"
+            " name a simulator for each worker by env.per_worker=[{arrival: {host: NAME}}, ...]"
+        )
 
 
 def kept(v: Mapping[str, Any], chosen: str) -> None:

@@ -71,6 +71,10 @@ def make_env(
         arguments.update(reference or {})
     elif per_worker:
         arguments.update(per_worker[rank % len(per_worker)])
+    if engine == "arrival" and num_envs > 1:
+        raise ValueError(
+            f"num_envs={num_envs} must be 1 with env.engine=arrival: a simulator has one car"
+        )
     if engine == "arrival" and rank and rank >= len(per_worker or ()):
         raise ValueError(
             "env.engine=arrival: a simulator has one car: set workers=1, or name a simulator for"

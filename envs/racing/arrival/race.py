@@ -79,10 +79,12 @@ class ArrivalCar(Cars):
             self._simulator = None
 
     def _await(self, x: float, y: float) -> None:
-        """Brakes, turns the wheels and straightens them again, until the car stands there."""
+        """Brakes and turns the wheels, then lets go and straightens them, until the car stands
+        there."""
         end, heard = time.monotonic() + self.address.timeout, False
         while True:
-            self._drive(0.0 if heard else self.vehicle.steering, -SOURCE_BRAKE, 0.1)
+            wheel, pedal = (0.0, 0.0) if heard else (self.vehicle.steering, -SOURCE_BRAKE)
+            self._drive(wheel, pedal, 0.1)
             away = math.hypot(self.x[0] - x, self.y[0] - y)
             there = away < NEAR and self.speed[0] < STILL
             heard = heard or (there and abs(self.steering[0]) > HEARD)

@@ -88,6 +88,7 @@ class FakeServer:
             opened.callback(self._hang_up)
             for made in (self._door, self._road, self._bell):
                 self._choose.register(made, selectors.EVENT_READ)
+            endpoint: Any = self._film.getsockopt(zmq.LAST_ENDPOINT)
             self._opened = opened.pop_all()
         self._pose_port = ports.get("pose_port") or free(host)
         self.arrival: dict[str, Any] = {
@@ -95,9 +96,13 @@ class FakeServer:
             "control_port": self._door.getsockname()[1],
             "action_port": self._road.getsockname()[1],
             "pose_port": self._pose_port,
+<<<<<<< HEAD
             "camera_port": int(
                 str(self._film.getsockopt_string(zmq.LAST_ENDPOINT)).rpartition(":")[2]
             ),
+=======
+            "camera_port": int(endpoint.rpartition(b":")[2]),
+>>>>>>> arrival
             "lockstep": self.lockstep,
             "loading": 0.0,
         }
