@@ -96,13 +96,7 @@ class FakeServer:
             "control_port": self._door.getsockname()[1],
             "action_port": self._road.getsockname()[1],
             "pose_port": self._pose_port,
-<<<<<<< HEAD
-            "camera_port": int(
-                str(self._film.getsockopt_string(zmq.LAST_ENDPOINT)).rpartition(":")[2]
-            ),
-=======
             "camera_port": int(endpoint.rpartition(b":")[2]),
->>>>>>> arrival
             "lockstep": self.lockstep,
             "loading": 0.0,
         }
