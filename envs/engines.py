@@ -137,8 +137,9 @@ class Pool(VectorEnv):
         return obs.reshape(len(obs), *(space.shape or ())).astype(space.dtype, copy=False)
 
 
-def check(engine: str) -> None:
-    """Raises ValueError, in one sentence, for an engine that is not there; imports nothing."""
+def check(engine: str, id: str) -> None:
+    """Raises ValueError, in one sentence, for an engine that is not there, or not for an env of
+    that id; imports nothing."""
     if engine not in ENGINES:
         raise ValueError(f"env.engine={engine!r} is not one of {', '.join(ENGINES)}")
     if engine == "envpool" and importlib.util.find_spec("envpool") is None:
@@ -147,6 +148,8 @@ def check(engine: str) -> None:
             f" pip install 'paceline[envpool]', or {INSTEAD}"
         )
     if engine == "arrival":
+        if id != "paceline/Race-v0":
+            raise ValueError(f"env.engine=arrival: {id} is no race; choose env=race, or {INSTEAD}")
         simulator.check()
 
 
@@ -164,11 +167,8 @@ def vector_class(spec: gym.envs.registration.EnvSpec) -> Any:
     return entry
 
 
-def arrival_class(spec: gym.envs.registration.EnvSpec) -> Any:
-    """The race whose car is that of a running Arrival simulator. Raises ValueError for another id
-    than that of the race."""
-    if spec.id != "paceline/Race-v0":
-        raise ValueError(f"env.engine=arrival: {spec.id} is no race; choose env=race, or {INSTEAD}")
+def arrival_class() -> Any:
+    """The race whose car is that of a running Arrival simulator."""
     from envs.racing.arrival.race import ArrivalRace
 
     return ArrivalRace

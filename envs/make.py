@@ -53,9 +53,11 @@ def make_env(
     from there. With `copy=False` the observations of a step may be overwritten by the next one.
     Raises ValueError, in one sentence, for an id, a module or keywords that do not work.
     """
+    spec = look_up(id)
+    engines.check(engine, spec.id)
     if rank is None:
         engine = reference_engine or engines.REFERENCE.get(engine, engine)
-    engines.check(engine)
+        engines.check(engine, spec.id)
     modes = {mode.name.lower(): mode for mode in AutoresetMode}
     if autoreset not in modes:
         raise ValueError(f"env.make.autoreset={autoreset!r} is not one of {', '.join(modes)}")
@@ -65,7 +67,6 @@ def make_env(
         raise ValueError(
             f"env.action_repeat={action_repeat} must be at least 1, the steps of an action"
         )
-    spec = look_up(id)
     arguments = dict(kwargs or {})
     if rank is None:
         arguments.update(reference or {})
@@ -82,7 +83,7 @@ def make_env(
         )
     seeds, mode = spread(seed, rank, num_envs), modes[autoreset]
     if engine in ("vector", "arrival"):
-        own = (engines.arrival_class if engine == "arrival" else engines.vector_class)(spec)
+        own = engines.vector_class(spec) if engine == "vector" else engines.arrival_class()
         arguments |= {"action_repeat": action_repeat, "autoreset_mode": mode}
         with refusals(spec, spec.vector_entry_point, arguments):
             return SeededVector(

@@ -56,3 +56,25 @@ def test_an_episode_is_filmed_where_the_env_draws_pictures(
         said(capsys, monkeypatch, *film)
     out, err = capsys.readouterr()
     assert (out, "draws no video" in err) == ("", True), "nothing is played first"
+
+
+@pytest.mark.slow
+def test_a_policy_of_the_embedded_world_drives_a_simulator(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("zmq")
+    from envs.racing.arrival.server import FakeServer
+
+    run = ["agent=ppo", "env=race", "agent.hidden_sizes=[8,8]", "env.kwargs.track=oval"]
+    policy(tmp_path, compose(run).values)
+    with FakeServer(track="oval") as server:
+        ports = ",".join(f"{key}: {value}" for key, value in server.arrival.items())
+        words = [f"run={tmp_path}", "episodes=2", "engine=arrival"]
+        kwargs = f"kwargs={{seconds: 3.0, arrival: {{{ports}}}}}"
+        there = said(capsys, monkeypatch, *words, kwargs)
+    here = said(capsys, monkeypatch, *words[:2], "kwargs={seconds: 3.0}")
+    for text in (here, there):
+        assert "over 2 episodes" in text and "total_distance" in text
+    with pytest.raises(SystemExit):
+        said(capsys, monkeypatch, *words, kwargs)
+    assert "control_port=" in capsys.readouterr().err, "it has gone"

@@ -139,6 +139,15 @@ WRONG = {
         ("env=lander +env.kwargs.foo=3", "it takes"),
         ("env=lander env.per_worker=[{},{gravty:-8.0}]", "it takes"),
         ("env.engine=unreal", "env.engine=unreal must be one of gymnasium, envpool"),
+        (
+            "env=race agent=ppo env.engine=arrival num_envs=4",
+            "num_envs=4 must be 1 with env.engine",
+        ),
+        (
+            "env=race env.engine=arrival num_envs=1 paradigm=dcollect workers=2",
+            "workers=2: a simulator of env.engine=arrival has one car",
+        ),
+        ("env=lander env.engine=arrival num_envs=1", "LunarLander-v3 is no race; choose env=race"),
         ("env=gym env.id=spaces/Broken-v0", "cannot be built: NotImplementedError"),
         ("env=cartpole", "agent=sac needs continuous actions, but env=cartpole has discrete"),
         ("env=gym env.id=CarRacing-v3", "add agent.encoder=conv"),
