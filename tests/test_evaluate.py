@@ -78,3 +78,21 @@ def test_a_policy_of_the_embedded_world_drives_a_simulator(
     with pytest.raises(SystemExit):
         said(capsys, monkeypatch, *words, kwargs)
     assert "control_port=" in capsys.readouterr().err, "it has gone"
+
+
+@pytest.mark.slow
+def test_a_driven_line_is_drawn_and_other_keywords_make_another_env(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    run = ["agent=ppo", "env=race", "agent.hidden_sizes=[8,8]", "env.kwargs.track=oval"]
+    policy(tmp_path, compose(run).values)
+    words = [f"run={tmp_path}", "episodes=2", "picture=true"]
+    text = said(capsys, monkeypatch, *words, "kwargs={seconds: 2.0, track: chicane}")
+    assert "over 2 episodes" in text and "length 20" in text
+    assert (tmp_path / "final.png").stat().st_size > 1000
+    assert "Chicane" in (tmp_path / "final.svg").read_text()
+    policy(tmp_path, compose(["env=identity", "agent.hidden_sizes=[8,8]"]).values)
+    with pytest.raises(SystemExit):
+        said(capsys, monkeypatch, *words)
+    assert "picture=true: this env draws no picture" in capsys.readouterr().err

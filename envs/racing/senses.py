@@ -42,7 +42,7 @@ def sense(
             raise ValueError(f"encoder={encoder} reads pictures: it needs observation=camera")
         return Pose(roads) if name == "pose" else Vector(roads)
     if encoder is None:
-        return View(Camera(roads.tracks, height=view_height, rays=rays))
+        return Pictures(Camera(roads.tracks, height=view_height, rays=rays))
     from envs.racing.vae import Encoder  # imports torch, which the others do not need
 
     made = Encoder(encoder)
@@ -61,7 +61,7 @@ class Vector:
         return shown if slots is None else shown[slots]
 
 
-class View:
+class Pictures:
     """The picture of the car's camera: uint8 [height, 144, 3], see camera.py."""
 
     def __init__(self, camera: Camera) -> None:
@@ -81,10 +81,10 @@ class Latents:
     def __init__(self, camera: Camera, encoder: Encoder) -> None:
         shape = (encoder.latents + 1,)
         self.space: spaces.Box[Any] = spaces.Box(-np.inf, np.inf, shape, np.float32)
-        self._view, self._encoder = View(camera), encoder
+        self._pictures, self._encoder = Pictures(camera), encoder
 
     def observe(self, cars: Cars, referee: Referee, slots: np.ndarray | None = None) -> np.ndarray:
-        latents = self._encoder.encode(self._view.observe(cars, referee, slots))
+        latents = self._encoder.encode(self._pictures.observe(cars, referee, slots))
         speed = cars.speed if slots is None else cars.speed[slots]
         return np.column_stack([latents, (speed * (1 / 30)).astype(np.float32)])
 

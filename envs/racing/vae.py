@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from envs.racing import poses
+from envs.racing import probe
 from envs.racing.camera import RAYS, VIEWS, WIDTH, Camera
 from envs.racing.circuits import chosen
 
@@ -208,8 +208,8 @@ def main(words: Sequence[str]) -> None:
     track = values["track"].strip("[]").split(",")
     tracks = chosen(track, (0, values["circuits"]))
     camera = Camera(tracks, height=height, rays=rays)
-    where = poses.draw(tracks, values["images"], np.random.default_rng(values["seed"]))
-    images = poses.look(camera, where)
+    where = probe.draw(tracks, values["images"], np.random.default_rng(values["seed"]))
+    images = probe.look(camera, where)
     torch.manual_seed(values["seed"])
     vae = VAE(height)
     count = round(len(images) * (1 - HELD_OUT))
@@ -221,8 +221,8 @@ def main(words: Sequence[str]) -> None:
     error = made[count:].astype(np.float32) - images[count:]
     say(f"{len(images)} pictures, trained on {seen}\n")
     say(f"reconstruction: RMSE {np.sqrt((error**2).mean()):.1f} grey levels\n")
-    for name, value in poses.targets(tracks, where).items():
-        r2 = poses.told(latents[:count], value[:count], latents[count:], value[count:])
+    for name, value in probe.targets(tracks, where).items():
+        r2 = probe.told(latents[:count], value[:count], latents[count:], value[count:])
         say(f"{name}: R2 {r2:.2f} by ridge regression from the latents\n")
     draw(images[-SHOWN:], made[-SHOWN:], out.with_suffix(".png"))
     say(f"wrote {out} and {out.with_suffix('.png').name}\n")

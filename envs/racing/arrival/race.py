@@ -114,11 +114,13 @@ class ArrivalRace(Race):
     def __init__(
         self, num_envs: int = 1, *, arrival: Mapping[str, Any] | None = None, **keywords: Any
     ) -> None:
-        if num_envs != 1:
-            raise ValueError(
-                f"num_envs={num_envs} must be 1 with env.engine=arrival, which has one car"
-            )
+        assert num_envs == 1, "a simulator has one car"
         super().__init__(1, **keywords)
+        if self.observation == "camera":
+            raise ValueError(
+                "observation=camera would show the embedded world, not what the simulator's camera"
+                " sees: with env.engine=arrival choose vector or pose"
+            )
         self.cars: ArrivalCar = ArrivalCar(self.vehicle, Address.read(arrival))
         if self.observation == "pose":
             self.sense.observe = self._pose  # type: ignore[method-assign]

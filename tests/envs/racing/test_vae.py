@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from envs.racing import circuits, poses, vae
+from envs.racing import circuits, probe, vae
 from envs.racing.camera import VIEWS, Camera
 from envs.racing.vae import VAE, Encoder
 from envs.racing.world import Race
@@ -19,8 +19,8 @@ from envs.racing.world import Race
 
 def pictures(count: int, height: int = 42) -> np.ndarray:
     tracks = [circuits.named("oval")]
-    drawn = poses.draw(tracks, count, np.random.default_rng(0))
-    return poses.look(Camera(tracks, height=height), drawn)
+    drawn = probe.draw(tracks, count, np.random.default_rng(0))
+    return probe.look(Camera(tracks, height=height), drawn)
 
 
 def stored(path: Path, height: int = 42, rays: int = 1) -> VAE:
@@ -110,13 +110,13 @@ def test_files_that_are_no_encoders_are_refused(tmp_path: Path) -> None:
 
 def test_poses_are_on_and_a_little_off_all_tracks() -> None:
     tracks = [circuits.named("oval"), circuits.named("chicane")]
-    drawn = poses.draw(tracks, 4000, np.random.default_rng(0))
+    drawn = probe.draw(tracks, 4000, np.random.default_rng(0))
     half = np.where(drawn.which == 0, 6.0, 5.5)
     share = np.abs(drawn.lateral) / half
     assert 0.9 < share.max() <= 1.3 and 0.01 < (share > 0.9).mean() < 0.08
     assert np.median(np.abs(drawn.angle)) == pytest.approx(0.09, abs=0.02)
     assert (drawn.which == 1).mean() == pytest.approx(1609 / (1609 + 1177), abs=0.04)
-    values = poses.targets(tracks, drawn)
+    values = probe.targets(tracks, drawn)
     on_straight = (drawn.which == 0) & (drawn.sample < 150)
     assert np.abs(values["curvature 15 m ahead"][on_straight]).max() < 1e-3
 
@@ -126,7 +126,7 @@ def test_ridge_regression_tells_what_is_linear_and_not_what_is_noise() -> None:
     numbers = rng.normal(3.0, 2.0, (2000, 5))
     line, noise = numbers @ rng.normal(size=5) + 7.0, rng.normal(size=2000)
     for value, low, high in ((line, 0.999, 1.0), (noise, -0.05, 0.05)):
-        r2 = poses.told(numbers[:1500], value[:1500], numbers[1500:], value[1500:])
+        r2 = probe.told(numbers[:1500], value[:1500], numbers[1500:], value[1500:])
         assert low < r2 <= high
 
 
