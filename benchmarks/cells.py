@@ -16,19 +16,21 @@ from statistics import median
 from typing import Any
 
 from benchmarks import store
+from benchmarks.plans import Cell
 from benchmarks.store import Record
-from benchmarks.studies import Cell
 from paradigms.session.origin import changed, commit
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = {"solving": "confirmed_return", "final": "final_return"}  # first choice, and its mean
 POINTS = 60  # of a stored curve
 CURVE = ("seconds", "env_steps", "mean")
+LAPS = ("laps_completed", "lap_time_first", "lap_time_best", "num_infractions")
 KEPT = (  # of result.json: what tables read, and what explains a failure
     *("stopped_by", "error", "solved", "threshold", "seconds_to_threshold"),
     *("env_steps_to_threshold", "updates_to_threshold", "confirmed_return", "best_return"),
     *("final_return", "random_return", "retention", "share_above_threshold", "env_steps"),
     *("updates", "updates_per_second", "policy_lag_mean", "seconds", "time_by_role", "extra"),
+    "metrics",
 )
 
 
@@ -50,6 +52,8 @@ def gather(cell: Cell, folder: Path, *, exit_code: int, seconds: float, before: 
         **before,
         **outcome(_json(folder / "result.json"), evaluations(folder / "metrics.jsonl")),
     }
+    if driven := laps(folder / "metrics.jsonl"):
+        record["laps"] = driven
     if failed(record):
         log = folder / "study.log"
         record["log_tail"] = log.read_text(errors="replace").splitlines()[-30:]
@@ -119,6 +123,19 @@ def evaluations(file: Path) -> dict[str, list[float]]:
             for name, column in columns.items():
                 column.append(float(entry[name]))
     return columns
+
+
+def laps(file: Path) -> dict[str, list[float | None]]:
+    """What the evaluations of a race say of laps, by column; an entry is a mean over episodes, None
+    where no episode has a value. {} where metrics.jsonl tells of no laps."""
+    columns: dict[str, list[float | None]] = {name: [] for name in ("seconds", *LAPS)}
+    for line in file.read_text().splitlines() if file.exists() else []:
+        entry = json.loads(line)
+        if entry.get("kind") == "evaluation" and LAPS[0] in entry.get("metrics", {}):
+            for name, column in columns.items():
+                value = {**entry["metrics"], "seconds": entry["seconds"]}.get(name)
+                column.append(store.rounded(value, 4))
+    return columns if columns["seconds"] else {}
 
 
 def keep_policy(study: str, record: Record, folder: Path, results: Path = store.RESULTS) -> None:

@@ -1,14 +1,11 @@
-"""The studies as data: a question, the rows of its table, its seeds. A cell is a row and a seed.
+"""The studies as data.
 
 Tuning used seeds below 100; figures come from seeds 100 and up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-
-Overrides = tuple[str, ...]
+from benchmarks.plans import Overrides, Study
 
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
 MERGES = {
@@ -22,61 +19,19 @@ MERGES = {
 LOCKSTEP = "max_ahead=0"
 QUIET = ("tensorboard=false", "checkpoint.at_end=false")
 SELDOM = ("evaluation.every_seconds=5",)  # twenty long episodes take about as long
+RACED = (
+    "budget.seconds=160",
+    "evaluation.share=0.25",  # of a core: 300 simulated seconds of eight cars take about two
+    "stop_when_solved=false",
+    *QUIET,
+)
+THRUXTON_UNSEEN = (
+    "+env.reference.track=thruxton",
+    "env.threshold=1132",
+    "env.random_return=-0.9",
+)
 TWO_OF_TEN = ("agent=tqc", "agent.critics=2", "agent.quantiles=10")
 GREEDY = ("explore.start=0", "explore.final=0")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run: what is given to its program, and after how many seconds it is killed."""
-
-    study: str
-    variant: str
-    seed: int
-    program: Overrides
-    overrides: Overrides
-    kill_after: float
-
-    @property
-    def name(self) -> str:
-        return f"{self.variant}_{self.seed}"
-
-
-@dataclass(frozen=True)
-class Study:
-    """One question. `variants` are the rows: a name and its overrides; `common` hold for all.
-
-    cap: seconds a run may take by its own budget; it is killed `margin` seconds later (room for
-    the confirming episodes). packable: figures count steps, not seconds, so that several cells may
-    share the cores. policies: solving and final policies are stored for `make verify`. table: what
-    is printed of it, see report.py.
-    """
-
-    question: str
-    variants: Mapping[str, Overrides]
-    common: Overrides
-    seeds: tuple[int, ...]
-    cap: float
-    margin: float = 60.0
-    packable: bool = False
-    policies: bool = False
-    program: Overrides = ("train.py",)
-    table: str = "timed"
-
-    def cells(self, name: str, seeds: Iterable[int] | None = None) -> list[Cell]:
-        """All cells, seed by seed, so that every row has its first seed before any has a second."""
-        return [
-            Cell(
-                study=name,
-                variant=variant,
-                seed=seed,
-                program=self.program,
-                overrides=(*overrides, *self.common, f"seed={seed}"),
-                kill_after=self.cap + self.margin,
-            )
-            for seed in (self.seeds if seeds is None else seeds)
-            for variant, overrides in self.variants.items()
-        ]
 
 
 def _seeds(first: int, last: int) -> tuple[int, ...]:
@@ -91,6 +46,14 @@ def _budget(seconds: int, env_steps: int, stop: bool = False) -> Overrides:
     """Unless `stop`, a run goes on after the threshold: is what was learned kept?"""
     budget = (f"budget.env_steps={env_steps}", f"budget.seconds={seconds}")
     return (*budget, f"stop_when_solved={str(stop).lower()}", *QUIET)
+
+
+def _races(agent: str, env_steps: int) -> dict[str, Overrides]:
+    budget = f"budget.env_steps={env_steps}"
+    return {
+        f"{agent}_{name}": (f"agent={agent}", *overrides, budget)
+        for name, overrides in _paradigms("workers=2").items()
+    }
 
 
 STUDIES: dict[str, Study] = {
@@ -109,6 +72,25 @@ STUDIES: dict[str, Study] = {
         seeds=_seeds(100, 102),
         cap=300,
         policies=True,
+    ),
+    **{
+        circuit: Study(
+            question=f"Which agent laps {circuit.title()} soonest, in which paradigm?",
+            variants=_races("ppo", 3_000_000),
+            common=("env=race", f"track={circuit}", *RACED),
+            seeds=_seeds(101, 103),
+            cap=160,
+            table="race",
+        )
+        for circuit in ("thruxton", "anglesey")
+    },
+    "unseen": Study(
+        question="Does a policy that has seen random circuits alone lap Thruxton?",
+        variants=_races("ppo", 3_000_000),
+        common=("env=race", "track=random", *THRUXTON_UNSEEN, *RACED),
+        seeds=_seeds(101, 103),
+        cap=160,
+        table="race",
     ),
     "workers": Study(
         question="What does another worker bring on a machine of two cores?",

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cells, store
-from benchmarks.studies import STUDIES, Cell, Study
+from benchmarks.plans import Cell, Study
+from benchmarks.studies import STUDIES
 
 SECONDS_TO_STOP = 15.0
 

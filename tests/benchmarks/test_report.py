@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report, store, tables
+from benchmarks.plans import Study
 from benchmarks.rows import footnote
 from benchmarks.store import Record
-from benchmarks.studies import STUDIES, Study
+from benchmarks.studies import STUDIES
 
 MACHINE = {"cores": 2, "cpu": "A CPU", "torch": "2.13.0", "python": "3.11.7"}
 

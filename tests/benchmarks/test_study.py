@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cells, store, study
-from benchmarks.studies import STUDIES, Cell, Study
+from benchmarks.plans import Cell, Study
+from benchmarks.studies import STUDIES
 from conf import check
 
 pytestmark = pytest.mark.slow
