@@ -23,7 +23,7 @@ from paradigms.session.origin import changed, commit
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = {"solving": "confirmed_return", "final": "final_return"}  # first choice, and its mean
 POINTS = 60  # of a stored curve
-CURVE = ("seconds", "env_steps", "mean")
+CURVE = ("seconds", "env_steps", "updates", "mean")
 LAPS = ("laps_completed", "lap_time_first", "lap_time_best", "num_infractions")
 KEPT = (  # of result.json: what tables read, and what explains a failure
     *("stopped_by", "error", "solved", "threshold", "seconds_to_threshold"),
@@ -109,14 +109,14 @@ def config_hash(file: Path) -> str | None:
     """12 hex digits of the resolved configuration without its seed, the same in a whole row."""
     if not file.exists():
         return None
-    config = _config(file)
-    config.pop("seed", None)
-    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+    values = config(file)
+    values.pop("seed", None)
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def evaluations(file: Path) -> dict[str, list[float]]:
     """The learning curve, by column, from the lines of metrics.jsonl that are evaluations."""
-    columns: dict[str, list[float]] = {name: [] for name in (*CURVE, "updates", "std")}
+    columns: dict[str, list[float]] = {name: [] for name in (*CURVE, "std")}
     for line in file.read_text().splitlines() if file.exists() else []:
         entry = json.loads(line)
         if entry.get("kind") == "evaluation":
@@ -149,7 +149,7 @@ def keep_policy(study: str, record: Record, folder: Path, results: Path = store.
             name = f"{record['variant']}_{record['seed']}"
             rebuild = {"agent": about.get("agent"), "env": about.get("env")}
             store.keep_policy(study, name, source, rebuild, results)
-            evaluation = _config(folder / "config.yaml").get("evaluation", {})
+            evaluation = config(folder / "config.yaml").get("evaluation", {})
             record["policy"] = {
                 "which": which,
                 "mean": record["result"].get(key),
@@ -166,12 +166,18 @@ def _spread(curve: dict[str, list[float]], updates: int) -> float | None:
     return (sum(std**2 for _, std in near) / len(near)) ** 0.5 if near else None
 
 
-def _config(file: Path) -> dict[str, Any]:
+def config(file: Path) -> dict[str, Any]:
+    """A run's configuration, its interpolations as they were written."""
     from omegaconf import OmegaConf
 
-    config = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-    assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items()}
+    values = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def result(folder: Path) -> Record:
+    """result.json of a run's folder; {} where there is none."""
+    return _json(folder / "result.json")
 
 
 def _json(file: Path) -> Record:

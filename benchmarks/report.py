@@ -20,13 +20,20 @@ from benchmarks.rows import Runs, footnote
 from benchmarks.studies import STUDIES
 from paradigms.report import curves
 
-PAGES = [cells.ROOT / name for name in ("README.md", "benchmarks/README.md", "docs/performance.md")]
+PAGES = [
+    cells.ROOT / name
+    for name in ("README.md", "benchmarks/README.md", "docs/performance.md", "docs/racing.md")
+]
 FIGURES = Path(__file__).resolve().parent / "figures"
 BASELINES = {"workers": "mcar"}  # studies whose sequential runs are another study's
 DRAWN: Mapping[str, Mapping[str, float]] = {  # studies with a figure, and what of it is shown
     "mcar": {"seconds": 30, "env_steps": 20_000},
     "lander": {},
     "walker": {},
+    "thruxton": {},
+    "anglesey": {},
+    "anglesey_sac": {},
+    "unseen": {},
 }
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 

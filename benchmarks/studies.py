@@ -48,14 +48,6 @@ def _budget(seconds: int, env_steps: int, stop: bool = False) -> Overrides:
     return (*budget, f"stop_when_solved={str(stop).lower()}", *QUIET)
 
 
-def _races(agent: str, env_steps: int) -> dict[str, Overrides]:
-    budget = f"budget.env_steps={env_steps}"
-    return {
-        f"{agent}_{name}": (f"agent={agent}", *overrides, budget)
-        for name, overrides in _paradigms("workers=2").items()
-    }
-
-
 STUDIES: dict[str, Study] = {
     "mcar": Study(
         question="Which paradigm solves MountainCarContinuous soonest, and keeps it solved?",
@@ -74,20 +66,29 @@ STUDIES: dict[str, Study] = {
         policies=True,
     ),
     **{
-        circuit: Study(
-            question=f"Which agent laps {circuit.title()} soonest, in which paradigm?",
-            variants=_races("ppo", 3_000_000),
-            common=("env=race", f"track={circuit}", *RACED),
-            seeds=_seeds(101, 103),
+        name: Study(
+            question=f"Which paradigm has {agent.upper()} lap {circuit.title()} soonest,"
+            " and keeps it so?",
+            variants=_paradigms("workers=2"),
+            common=(
+                *(f"agent={agent}", "env=race", f"track={circuit}"),
+                *(f"budget.env_steps={env_steps}", *RACED),
+            ),
+            seeds=_seeds(101, last),
             cap=160,
             table="race",
         )
-        for circuit in ("thruxton", "anglesey")
+        for name, agent, circuit, env_steps, last in (
+            ("thruxton", "ppo", "thruxton", 3_000_000, 103),
+            ("anglesey", "ppo", "anglesey", 2_000_000, 103),
+            ("anglesey_sac", "sac", "anglesey", 400_000, 103),
+            ("thruxton_sac", "sac", "thruxton", 400_000, 101),
+        )
     },
     "unseen": Study(
         question="Does a policy that has seen random circuits alone lap Thruxton?",
-        variants=_races("ppo", 3_000_000),
-        common=("env=race", "track=random", *THRUXTON_UNSEEN, *RACED),
+        variants={"hogwild": ("paradigm=hogwild", "workers=2")},
+        common=("agent=ppo", "env=race", "track=random", *THRUXTON_UNSEEN, *RACED),
         seeds=_seeds(101, 103),
         cap=160,
         table="race",

@@ -31,7 +31,7 @@ SECONDS_TO_STOP = 15.0
 class Run:
     """A cell's program as a process in a session of its own, so that nothing of it survives."""
 
-    def __init__(self, cell: Cell, folder: Path) -> None:
+    def __init__(self, cell: Cell, folder: Path, cwd: Path = cells.ROOT) -> None:
         self.cell, self.folder = cell, folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -40,7 +40,7 @@ class Run:
         with (folder / "study.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *cell.program, *cell.overrides, f"hydra.run.dir={folder}"],
-                cwd=cells.ROOT,
+                cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -89,15 +89,17 @@ def run_cells(
     results: Path = store.RESULTS,
     folders: Path = cells.ROOT / "outputs" / "studies",
     pack: int = 1,
+    cwd: Path = cells.ROOT,
 ) -> bool:
-    """Runs cells, `pack` at a time. False where it was interrupted: what ran then is not stored."""
+    """Runs cells, `pack` at a time, from the folder `cwd`. False where it was interrupted: what ran
+    then is not stored."""
     pending, running = deque(missing), list[Run]()
     done = 0
     try:
         while pending or running:
             while pending and len(running) < pack:
                 cell = pending.popleft()
-                running.append(Run(cell, folders / cell.study / cell.name))
+                running.append(Run(cell, folders / cell.study / cell.name, cwd))
             time.sleep(0.1)
             for run in [run for run in running if run.ended()]:
                 running.remove(run)

@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 import evaluate
 import train
 from agents.base import Agent
+from benchmarks import comparison
 from conf import check, schema
 from conf.compose import compose
 from conf.sentences import words
@@ -51,6 +52,9 @@ def test_a_command_can_run(command: Command) -> None:
             check.command_line([word for word in arguments if not elsewhere(word)])
         case ["python", "evaluate.py", *arguments]:
             evaluate.checked(arguments)
+        case ["python", "compare.py", *arguments]:
+            words = comparison.read(arguments)
+            assert "runs" in words.own or comparison.plan(words)
         case ["python", "reproduce.py", *arguments]:
             assert {word.partition("=")[0] for word in arguments} | {"trust"} == {"run", "trust"}
         case ["python" | ".venv/bin/python", "-m", module, *arguments]:

@@ -30,7 +30,7 @@ from envs.racing.camera import RAYS, VIEWS, WIDTH, Camera
 from envs.racing.circuits import chosen
 
 LATENTS = 32
-FILTERS = (3, 32, 64, 128, 256)
+FILTERS = 32  # of the first layer; every further one has twice as many
 BATCH, LEARNING_RATE = 32, 1e-3  # of Adam, as Learn-to-Race's agents have it
 HELD_OUT = 0.1  # of the pictures, which it is not trained on
 SHOWN = 6  # pictures of the PNG
@@ -39,25 +39,26 @@ KIND = "paceline camera encoder"
 
 class VAE(nn.Module):
     """Four convolutions of 4 x 4 with stride 2, a Gaussian of 32 latents, and the way back. It
-    takes and gives float32 [m, 3, height, 144] in [0, 1], height 42 or 84."""
+    takes and gives float32 [m, 3, height, 144] in [0, 1], height 42 or 84. filters: of the
+    first convolution; the others have 2, 4 and 8 times as many."""
 
-    def __init__(self, height: int) -> None:
+    def __init__(self, height: int, filters: int = FILTERS) -> None:
         super().__init__()
-        sizes = [(height, WIDTH)]
-        for _ in FILTERS[1:]:
+        channels, sizes = [3, *(filters * k for k in (1, 2, 4, 8))], [(height, WIDTH)]
+        for _ in channels[1:]:
             sizes.append((sizes[-1][0] // 2, sizes[-1][1] // 2))
-        self.inner = (FILTERS[-1], *sizes[-1])
-        many = FILTERS[-1] * sizes[-1][0] * sizes[-1][1]
+        self.inner = (channels[-1], *sizes[-1])
+        many = channels[-1] * sizes[-1][0] * sizes[-1][1]
         down: list[nn.Module] = []
-        for before, after in pairwise(FILTERS):
+        for before, after in pairwise(channels):
             down += [nn.Conv2d(before, after, 4, 2, 1), nn.ReLU()]
         self.down = nn.Sequential(*down, nn.Flatten())
         self.mean, self.log_var = nn.Linear(many, LATENTS), nn.Linear(many, LATENTS)
         self.widen = nn.Linear(LATENTS, many)
         up: list[nn.Module] = []
-        for k in reversed(range(len(FILTERS) - 1)):
+        for k in reversed(range(len(channels) - 1)):
             odd = (sizes[k][0] % 2, sizes[k][1] % 2)  # the row or column that halving had dropped
-            up += [nn.ConvTranspose2d(FILTERS[k + 1], FILTERS[k], 4, 2, 1, odd), nn.ReLU()]
+            up += [nn.ConvTranspose2d(channels[k + 1], channels[k], 4, 2, 1, odd), nn.ReLU()]
         self.up = nn.Sequential(*up[:-1])
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
@@ -97,10 +98,8 @@ class Encoder:
             raise ValueError(f"encoder={path} has no weights of a camera's encoder; {hint}")
         self.height, self.rays = int(about["height"]), int(about["rays"])
         self.latents, self.tracks = int(about["latents"]), json.loads(about["tracks"])
-        with torch.device(
-            "meta"
-        ):  # so that nothing is drawn: an env leaves the process's generator
-            self.vae = VAE(self.height).eval()
+        with torch.device("meta"):  # nothing is drawn: an env leaves the process's generator alone
+            self.vae = VAE(self.height, int(about["filters"])).eval()
         self.vae.load_state_dict(weights, assign=True)
 
     def encode(self, images: np.ndarray) -> np.ndarray:
@@ -121,6 +120,7 @@ SETTINGS = {  # of the command, and what they are without being named
     "seconds": 120.0,
     "height": 42,  # or 84, see camera.VIEWS
     "rays": 1,  # or 2, 6
+    "filters": FILTERS,  # of the first layer: half as many encode three times as fast
     "seed": 0,
     "out": "encoder.safetensors",
 }
@@ -158,9 +158,17 @@ def reconstruct(vae: VAE, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(latents), np.concatenate(pictures)
 
 
-def save(vae: VAE, path: Path, *, height: int, rays: int, tracks: Sequence[str]) -> None:
+def save(
+    vae: VAE,
+    path: Path,
+    *,
+    height: int,
+    rays: int,
+    tracks: Sequence[str],
+    filters: int = FILTERS,
+) -> None:
     """Writes what Encoder reads."""
-    about = {"kind": KIND, "height": height, "rays": rays, "latents": LATENTS}
+    about = {"kind": KIND, "height": height, "rays": rays, "latents": LATENTS, "filters": filters}
     named = {name: str(value) for name, value in about.items()} | {"tracks": json.dumps([*tracks])}
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = {name: tensor.contiguous() for name, tensor in vae.state_dict().items()}
@@ -195,7 +203,8 @@ def settings(words: Sequence[str]) -> dict[str, Any]:
     for name, known in (("height", VIEWS), ("rays", RAYS)):
         if values[name] not in known:
             raise ValueError(f"{name}={values[name]} is not one of {', '.join(map(str, known))}")
-    for name, least in (("circuits", 1), ("images", 100), ("seconds", 0.0), ("seed", 0)):
+    at_least = {"circuits": 1, "images": 100, "seconds": 0.0, "filters": 1, "seed": 0}
+    for name, least in at_least.items():
         if not values[name] >= least:
             raise ValueError(f"{name}={values[name]} must be at least {least}")
     return values
@@ -211,12 +220,12 @@ def main(words: Sequence[str]) -> None:
     where = probe.draw(tracks, values["images"], np.random.default_rng(values["seed"]))
     images = probe.look(camera, where)
     torch.manual_seed(values["seed"])
-    vae = VAE(height)
+    vae = VAE(height, filters := values["filters"])
     count = round(len(images) * (1 - HELD_OUT))
     seen = train(vae, images[:count], values["seconds"], seed=values["seed"])
     out = Path(values["out"])
     out = out if out.suffix == ".safetensors" else out / "encoder.safetensors"
-    save(vae, out, height=height, rays=rays, tracks=track)
+    save(vae, out, height=height, rays=rays, filters=filters, tracks=track)
     latents, made = reconstruct(vae, images)
     error = made[count:].astype(np.float32) - images[count:]
     say(f"{len(images)} pictures, trained on {seen}\n")

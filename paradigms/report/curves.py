@@ -44,8 +44,9 @@ def median_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw(panels: Sequence[Panel], file: Path, y_label: str = "return") -> None:
-    """Writes a PNG with the panels side by side and one legend below them. A row has one colour in
-    all panels: a paradigm its own."""
+    """Writes a PNG or an SVG, as the suffix of `file` says, with the panels side by side and one
+    legend below them. A row has one colour in all panels: a paradigm its own. The SVG has no
+    background and is the same for the same curves."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -54,8 +55,9 @@ def draw(panels: Sequence[Panel], file: Path, y_label: str = "return") -> None:
     names = list(dict.fromkeys(name for panel in panels for name in panel.rows))
     others = iter(OTHERS * len(names))
     colour = {name: COLOURS.get(name) or next(others) for name in names}
+    size = (max(WIDTH, 4.0 * len(panels)), 3.4)
     figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(WIDTH, 3.4), squeeze=False, layout="constrained"
+        1, len(panels), figsize=size, squeeze=False, layout="constrained"
     )
     for axis, panel in zip(axes[0], panels, strict=True):
         for name, curves in panel.rows.items():
@@ -76,7 +78,11 @@ def draw(panels: Sequence[Panel], file: Path, y_label: str = "return") -> None:
     lines = [pyplot.Line2D([], [], color=colour[name], lw=2.2, label=name) for name in names]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(names), frameon=False)
     file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=150, metadata={"Software": None})
+    if file.suffix == ".svg":
+        with matplotlib.rc_context({"svg.hashsalt": "paceline"}):
+            figure.savefig(file, transparent=True, metadata={"Date": None, "Creator": None})
+    else:
+        figure.savefig(file, dpi=150, metadata={"Software": None})
     pyplot.close(figure)
 
 

@@ -20,7 +20,7 @@ def test_the_suites_run_at_a_tiny_size_and_store_nothing() -> None:
     command += ["-o", "python_files=bench_*.py", "-o", "python_functions=bench_*"]
     alone = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
     run = subprocess.run(
-        [*command, "-k", "publish or bare_update"],
+        [*command, "-k", "publish or bare_update or racing"],
         cwd=cells.ROOT,
         env=alone,
         capture_output=True,
@@ -28,4 +28,5 @@ def test_the_suites_run_at_a_tiny_size_and_store_nothing() -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert re.search(r"publish +[\d,.]+ copies/s", run.stdout)
+    assert re.search(r"64 cars, camera +[\d,.]+ env steps/s", run.stdout)
     assert store.load("bench") == before
