@@ -5,7 +5,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check lint imports fast format bench proofs report verify clean
+.PHONY: help train test check lint imports fast format bench proofs races report verify clean
 
 help:
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,11 @@ proofs: $(READY) ## the day set: missing cells of the studies behind the README 
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[envpool]'
 	$(BIN)/python -m benchmarks.study mcar lander workers pairs walker
 	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites --pack 2
+	$(BIN)/python -m benchmarks.report
+
+races: $(READY) ## the missing cells of the racing studies (75 min); installs l2r, which has Thruxton and Anglesey
+	$(BIN)/python -m pip install --quiet --no-deps l2r==0.0.2
+	$(BIN)/python -m benchmarks.study thruxton anglesey unseen anglesey_sac thruxton_sac
 	$(BIN)/python -m benchmarks.report
 
 report: $(READY) ## rewrites the README tables and the figures from the stored results

@@ -10,7 +10,7 @@ import statistics
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conf import schema, trust
 from conf.compose import compose
@@ -48,16 +48,49 @@ def checked(arguments: list[str]) -> schema.Play:
     return play
 
 
+def play(run: str | Path, *words: str) -> Returns:
+    """From Python: the greedy episodes of a run's policy, as the command plays them. `returns`
+    float64 [episodes], `lengths` int64 [episodes], in env steps. words: "episodes=50" and the like.
+    Raises Wrong."""
+    return played(checked([f"run={run}", *words])).returns
+
+
+class Played(NamedTuple):
+    """A policy, its file and what was noted about it, how it was evaluated, and its episodes."""
+
+    path: Path
+    about: dict[str, Any]
+    plan: Plan
+    snapshot: Snapshot
+    returns: Returns
+
+
 def evaluate(v: schema.Play) -> None:
     """Plays, prints, and writes a video if asked to. Raises Wrong."""
-    trusted = trust.trusted(v.trust)
-    path = find(Path(v.run), v.policy)
     for key, package, extra in (
         ("video", "imageio_ffmpeg", "video"),
         ("picture", "matplotlib", "report"),
     ):
         if getattr(v, key) and find_spec(package) is None:
             raise Wrong(f"{key}=true needs the extra {extra}: pip install 'paceline[{extra}]'")
+    found = played(v)
+    tell(found)
+    path = found.path
+    targets = [path.with_suffix(".mp4")] if v.video else []
+    if v.picture:
+        targets += [path.with_suffix(".png"), path.with_suffix(".svg")]
+    if targets:
+        try:
+            show(found.plan, found.snapshot, targets)
+        except (ValueError, RuntimeError) as error:
+            raise Wrong(f"{path}: {line(error)}") from error
+        print("one episode:", *targets)
+
+
+def played(v: schema.Play) -> Played:
+    """Rebuilds agent and env of a stored policy and plays it. Raises Wrong."""
+    trusted = trust.trusted(v.trust)
+    path = find(Path(v.run), v.policy)
     about = trust.read(path.with_suffix(".json"))
     import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
@@ -69,11 +102,10 @@ def evaluate(v: schema.Play) -> None:
 
     try:
         snapshot, _ = load_policy(path)
-        slots = 1 if v.engine == "arrival" else min(20, v.episodes)
         plan = rebuild(
             about,
             floats=len(snapshot.floats),
-            slots=slots,
+            slots=1 if v.engine == "arrival" else min(20, v.episodes),
             seed=v.seed,
             kwargs=v.kwargs,
             engine=v.engine,
@@ -83,21 +115,16 @@ def evaluate(v: schema.Play) -> None:
             if getattr(v, key) and not draws(plan, key):
                 raise Wrong(f"{key}=true: this env draws no {key}")
         with Evaluator(plan, where="inline") as evaluator:
-            played = evaluator.measure(snapshot, v.episodes)
-        tell(path, snapshot, about, played)
-        targets = [path.with_suffix(".mp4")] if v.video else []
-        if v.picture:
-            targets += [path.with_suffix(".png"), path.with_suffix(".svg")]
-        if targets:
-            show(plan, snapshot, targets)
-            print("one episode:", *targets)
+            returns = evaluator.measure(snapshot, v.episodes)
     except (Damaged, Wrong, ValueError, RuntimeError) as error:
         text = line(error)
         raise Wrong(text if str(path) in text else f"{path}: {text}") from error
+    return Played(path, about, plan, snapshot, returns)
 
 
-def tell(path: Path, snapshot: Snapshot, about: dict[str, Any], played: Returns) -> None:
+def tell(found: Played) -> None:
     """Prints what was played, and what it came to."""
+    path, about, snapshot, played = found.path, found.about, found.snapshot, found.returns
     choices = about.get("choices")
     agent = choices.get("agent") if isinstance(choices, dict) else "an agent"
     returns = [float(r) for r in played.returns]

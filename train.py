@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from conf.compose import Setup
 from conf.sentences import Wrong, line, refuse
 
 if TYPE_CHECKING:
+    from paradigms.base import Progress
     from paradigms.session.session import Session
 
 
@@ -82,11 +84,35 @@ def run(setup: Setup, folder: Path, began: float, *, first: bool) -> float:
     return float("nan" if result["final_return"] is None else result["final_return"])
 
 
+def learn(
+    *words: str, on_progress: Callable[[Progress], bool | None] | None = None
+) -> dict[str, Any]:
+    """Trains from Python as the command line does: learn("env=pendulum", "paradigm=hogwild").
+
+    on_progress: called with every progress of the run; what it returns, if true, ends the run.
+    Returns what result.json says, and `folder`, where the run lies. Raises Wrong for words
+    that cannot run, and whatever ends the run badly. It needs the main thread, which takes Ctrl-C.
+    """
+    typed, found = check.command_line([*words], plausible=warm), dict[str, Any]()
+    if typed.setup is None or typed.folder is not None:
+        raise Wrong("learn trains one new run: leave out -m, resume and Hydra's own flags")
+    setup = typed.setup
+
+    def one(folder: Path) -> float:
+        with build(setup, folder.absolute(), time.time(), first=False) as session:
+            found.update(train(session, on_progress), folder=str(folder.absolute()))
+        return float("nan")
+
+    compose.run(setup, one)
+    return found
+
+
 def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     """Everything a run needs, from checked values. Raises Wrong for what only now can be known."""
     import torch
 
     from conf.build import assemble, settings
+    from conf.nodes import made
     from paradigms.session.checkpoint import Damaged
     from paradigms.session.clock import run_began
     from paradigms.session.folder import RunFolder, choices_of
@@ -103,7 +129,12 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
             folder, config=v, choices=choices or setup.choices, trust=trust.foreign(v)
         )
         session = Session(
-            job, paradigm, where, settings(v), random_return=v["env"]["random_return"]
+            job,
+            paradigm,
+            where,
+            settings(v),
+            random_return=v["env"]["random_return"],
+            sinks={name: made(node, f"logger.{name}") for name, node in v["logger"].items()},
         )
     except (ValueError, Damaged) as error:
         raise Wrong(line(error)) from error
@@ -117,7 +148,9 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     return session
 
 
-def train(session: Session) -> dict[str, Any]:
+def train(
+    session: Session, on_progress: Callable[[Progress], bool | None] | None = None
+) -> dict[str, Any]:
     """The loop: log, evaluate, save, stop. Returns what result.json says; it is always written."""
     run = session.paradigm.run(session.job)
     try:
@@ -130,7 +163,7 @@ def train(session: Session) -> dict[str, Any]:
             session.note(progress)
             session.evaluate(progress)
             session.save_if_due(progress)
-            if session.enough(progress):
+            if session.enough(progress) or (on_progress and on_progress(progress)):
                 progress.stop()
     except BaseException as error:
         session.fail(error, traceback.format_exc())

@@ -162,6 +162,11 @@ class ActorCritic(Agent):
         action, extras = self.head.draw(x, self.rng.act)
         return Acted(action, state, extras)
 
+    def policy(self, obs: Tensor) -> Tensor:
+        if self.memory is not None:
+            raise NotImplementedError("an agent with agent.lstm acts by what it remembers, too")
+        return self.head.mode(self.actor(obs if self.normal is None else self.normal(obs)))
+
     def learn(self, batch: Batch) -> Learned:
         """One update each of "actor" and "critic", then of the statistics, from whole fragments
         [T, B, ...] with the extras `logp`, for Box actions `raw`, and with an LSTM `memory`. 0

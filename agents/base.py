@@ -260,6 +260,12 @@ class Agent(abc.ABC):
         group, tau = self.follows[target]
         self.optim.follow(self.vector.flat(target), self.vector.flat(group), tau)
 
+    def policy(self, obs: Tensor) -> Tensor:
+        """The greedy actions of observations [B, *obs shape], as `act` gives them without
+        exploration, in torch and of nothing but `obs`, so that they can be exported. Raises
+        NotImplementedError where an agent has no such function."""
+        raise NotImplementedError(f"{type(self).__name__} has no policy(obs)")
+
     def use_average(self) -> None:  # noqa: B027
         """Overwrites the acting weights with their running average, if the agent keeps one; for an
         evaluator's own copy."""

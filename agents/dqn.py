@@ -182,6 +182,9 @@ class DQN(Agent):
         """How often the count of updates has passed a multiple of `period`."""
         return int(self.groups["q"].count[0]) // (self.period or 1)
 
+    def policy(self, obs: Tensor) -> Tensor:
+        return self.head.value(self.online(obs)).argmax(-1)
+
     def use_average(self) -> None:
         if self.average:
             self.vector.flat("q").copy_(self.vector.flat("average"))

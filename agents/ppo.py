@@ -169,6 +169,10 @@ class PPO(Agent):
         action, extras = self.head.draw(x, self.rng.act)
         return Acted(action, state, extras)
 
+    def policy(self, obs: Tensor) -> Tensor:
+        seen = obs if self.normal is None else self.normal(obs)
+        return self.head.mode(self.actor(self.actor_encoder(seen)))
+
     def learn(self, batch: Batch) -> Learned:
         """`epochs` x `minibatches` updates each of "actor" and "critic" (fewer with `target_kl` or
         fewer transitions), then of the statistics, from whole fragments [T, B, ...] with the extras

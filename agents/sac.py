@@ -247,6 +247,9 @@ class SAC(Agent):
         """Every critic's values [C, N], or quantiles of them [C, K, N]."""
         return self.critics.read(critic(torch.cat((obs, action), -1)))
 
+    def policy(self, obs: Tensor) -> Tensor:
+        return self.actor(self.encoder(obs)).chunk(2, -1)[0].tanh()
+
     def use_average(self) -> None:
         if self.average:
             self.vector.flat("actor").copy_(self.vector.flat("average"))

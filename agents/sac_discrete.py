@@ -101,6 +101,9 @@ class DiscreteSAC(Agent):
         drawn = torch.rand((len(obs), 1), generator=self.rng.act).numpy()
         return Acted((drawn >= below[:, :-1]).sum(-1), state, {})
 
+    def policy(self, obs: Tensor) -> Tensor:
+        return self.actor(obs).argmax(-1)
+
     def learn(self, batch: Batch) -> Learned:
         """One update each of "critic", "actor" and "temperature" (unless it is fixed), then of the
         target, from N drawn transitions: action [N] int64. Priorities are the critics' mean

@@ -141,6 +141,9 @@ class TD3(Agent):
         noisy, held_state = self.held(noisy, state, explore, self.rng.act)
         return Acted(noisy, {**held_state, **noise_state}, {})
 
+    def policy(self, obs: Tensor) -> Tensor:
+        return torch.tanh(self.actor(self.encoder(obs)))
+
     def learn(self, batch: Batch) -> Learned:
         """One update of "critic" with the encoder and, at every `delay`-th, of "actor" and all
         targets, from N drawn transitions: action [N, A] in [-1, 1]. Priorities are the critics'

@@ -23,7 +23,7 @@ SEEDS = "100-104"
 MARGIN = 120.0  # seconds after its budget at which a run is killed: it confirms its policies
 DEFAULTS = {  # what was learned should be kept: a run goes on after the threshold
     "stop_when_solved": "false",
-    "tensorboard": "false",
+    "logger": "[]",
     "checkpoint.at_end": "false",
 }
 RUNS = "runs"  # the file of records beside the page, and the folder of run folders

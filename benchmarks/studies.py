@@ -17,7 +17,7 @@ MERGES = {
     "mean": ("paradigm.merge=mean",),
 }
 LOCKSTEP = "max_ahead=0"
-QUIET = ("tensorboard=false", "checkpoint.at_end=false")
+QUIET = ("logger=[]", "checkpoint.at_end=false")
 SELDOM = ("evaluation.every_seconds=5",)  # twenty long episodes take about as long
 RACED = (
     "budget.seconds=160",

@@ -106,7 +106,7 @@ def values(setup: Setup) -> None:
 def settings(setup: Setup) -> None:
     """Checks what belongs to the run and its env, without importing a part. Raises Wrong."""
     v = setup.values
-    schema.check(schema.Config, v, beside=PARTS)
+    schema.check(schema.Config, v, beside=(*PARTS, "logger"))
     for part in PARTS:
         if not isinstance(v.get(part), dict) or (part != "env" and "_target_" not in v[part]):
             raise Wrong(f"{part} is missing from the configuration: add {part}=CHOICE")
@@ -123,6 +123,7 @@ def constructors(setup: Setup) -> None:
     for part in MADE_OF:
         node(part, setup.values[part], beside=["batch_size"] if part == "replay" else [])
     node("env.make", setup.values["env"]["make"])
+    sinks(setup.values["logger"])
     fitting(setup)
 
 
@@ -137,6 +138,20 @@ def node(key: str, at: Mapping[str, Any], *, beside: Collection[str] = ()) -> No
     for name, child in at.items():
         if isinstance(child, dict) and "_target_" in child:
             node(f"{key}.{name}", child)
+
+
+def sinks(loggers: Any) -> None:
+    """Checks the nodes of `logger`, and whether their packages are installed. Raises Wrong."""
+    for name, sink in loggers.items() if isinstance(loggers, dict) else [("", loggers)]:
+        if not schema.is_node(sink):
+            raise Wrong(
+                f"logger.{name} must be a mapping with a _target_: write logger=[NAME,...] with"
+                " tensorboard, wandb or trackio, or logger=[]"
+            )
+        node(f"logger.{name}", sink)
+        package = getattr(schema.found(sink["_target_"], f"logger.{name}"), "package", None)
+        if package and importlib.util.find_spec(package) is None:
+            raise Wrong(f"logger=[{name}] needs {package}: pip install 'paceline[{package}]'")
 
 
 def attributes(values: Mapping[str, Any], part: str) -> dict[str, Any]:

@@ -76,6 +76,8 @@ def setup(cfg: DictConfig, own: Any, hydra: DictConfig | None = None) -> Setup:
     chosen = own.runtime.choices.items()
     choices = {k: str(v) for k, v in chosen if "/" not in k and v is not None}
     mine = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    if "paradigm" in mine and mine.get("logger") is None:  # logger=[] leaves no key
+        OmegaConf.update(mine, "logger", {}, force_add=True)
     values = resolved(mine)
     return Setup(values, choices, _stored(OmegaConf.to_container(mine), values), hydra)
 
@@ -127,7 +129,7 @@ def resumed(overrides: list[Override], trust: Collection[str]) -> tuple[Setup, P
             continue
         if o.is_sweep_override():
             raise Wrong(f"{key} lists several values, and resume goes on with one run")
-        if key in PARTS or o.is_delete():
+        if key in (*PARTS, "logger") or o.is_delete():
             raise Wrong(f"{key} cannot be changed in a resumed run: start afresh")
         known = [k for k, _ in flatten(stored)]
         there = o.is_add() or key in known or OmegaConf.select(cfg, key) is not None

@@ -54,7 +54,6 @@ class Config:
     checkpoint: Checkpointing
     resume: str | None
     journal: bool
-    tensorboard: bool
     crew: Literal["process", "inline"]
     score: Literal["return", "seconds"]
 
@@ -94,6 +93,17 @@ class Play:
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None
     video: bool
     picture: bool
+    trust: str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Export:
+    """The settings of export.py, as conf/export.yaml has them."""
+
+    run: str
+    policy: str
+    format: Literal["onnx", "torch_export", "safetensors"]
+    out: str | None
     trust: str | Sequence[str]
 
 

@@ -167,6 +167,8 @@ def _may_be(key: str, target: str, *, trusted: bool) -> bool:
     what = schema.found(target, key)
     if not isinstance(what, type):
         return False
+    if key.startswith("logger."):
+        return hasattr(what, "scalars")
     if key == "agent":
         from agents.base import Agent
 

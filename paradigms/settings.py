@@ -52,15 +52,14 @@ class Checkpointing:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """stop_when_solved: end when a policy is confirmed (see SolveTracker). tensorboard, journal:
-    whether these files are written. resume: the folder of a run to go on with. score: what a
+    """stop_when_solved: end when a policy is confirmed (see SolveTracker). journal: whether it
+    is written. resume: the folder of a run to go on with. score: what a
     sweeper gets, the final return or the seconds to the threshold."""
 
     budget: Budget
     evaluation: Evaluation
     checkpoint: Checkpointing
     stop_when_solved: bool
-    tensorboard: bool
     journal: bool
     resume: str | None
     score: Literal["return", "seconds"]

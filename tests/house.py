@@ -40,7 +40,17 @@ HOUSE: Mapping[str, str] = {  # from top to bottom
     "agents/base": "what an agent is: act, learn, and one way out for its gradients",
 }
 FILES: Mapping[str, Sequence[str]] = {  # places that are some files of a folder
-    "commands": ("train.py", "evaluate.py", "reproduce.py", "compare.py"),
+    "commands": (
+        "train.py",
+        "evaluate.py",
+        "reproduce.py",
+        "compare.py",
+        "track.py",
+        "export.py",
+        "doctor.py",
+        "tune.py",
+        "laws.py",
+    ),
     "paradigms/base": ("paradigms/base.py", "paradigms/settings.py", "paradigms/errors.py"),
     "agents/base": ("agents/base.py",),
 }

@@ -19,9 +19,10 @@ import pytest
 from omegaconf import OmegaConf
 
 import evaluate
+import export
 import train
 from agents.base import Agent
-from benchmarks import comparison
+from benchmarks import comparison, tuning
 from conf import check, schema
 from conf.compose import compose
 from conf.sentences import words
@@ -36,7 +37,7 @@ QUICK = [
     "evaluation.every_seconds=0.1",
     "evaluation.episodes=1",
     "evaluation.confirm_episodes=1",
-    "tensorboard=false",
+    "logger=[]",
 ]
 
 
@@ -52,6 +53,17 @@ def test_a_command_can_run(command: Command) -> None:
             check.command_line([word for word in arguments if not elsewhere(word)])
         case ["python", "evaluate.py", *arguments]:
             evaluate.checked(arguments)
+        case ["python", "doctor.py", *arguments]:
+            assert not arguments or check.command_line(arguments).setup
+        case ["python", "tune.py", *arguments]:
+            assert tuning.read(arguments).space
+        case ["python", "export.py", *arguments]:
+            export.checked(arguments)
+        case ["python", "track.py", *arguments]:
+            assert {word.partition("=")[0].partition(".")[0] for word in arguments} == {
+                "run",
+                "logger",
+            }
         case ["python", "compare.py", *arguments]:
             words = comparison.read(arguments)
             assert "runs" in words.own or comparison.plan(words)
@@ -73,7 +85,10 @@ def test_a_command_can_run(command: Command) -> None:
 
 def elsewhere(word: str) -> bool:
     """Whether a word needs what is not here: a run to go on with, a package that is an extra."""
-    extra = word == "env.engine=envpool" and not importlib.util.find_spec("envpool")
+    named = word.partition("=")[2] if word.startswith(("logger", "env.engine")) else ""
+    extras = ("envpool", "wandb", "trackio")
+    extra = any(name in named and not importlib.util.find_spec(name) for name in extras)
+    extra = extra or (word.startswith("logger.wandb") and not importlib.util.find_spec("wandb"))
     return extra or word == "--help" or word.startswith(("resume=", "trust="))
 
 
@@ -133,6 +148,7 @@ def keys(file: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
         "config": schema.Config,
         "env_base": schema.Env,
         "evaluate": schema.Play,
+        "export": schema.Export,
     }
     if path.stem in settings:
         at = "env." if path.stem == "env_base" else ""
@@ -174,7 +190,7 @@ def folder(tmp_path: Path) -> Path:
             path = tmp_path / named[1]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.removeprefix(named[0]))
-    for name in ("train.py", "evaluate.py", "reproduce.py"):
+    for name in ("train.py", "evaluate.py", "reproduce.py", "export.py", "doctor.py", "laws.py"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
@@ -204,7 +220,8 @@ def test_the_example_is_one_file_one_yaml_and_one_command(folder: Path) -> None:
     files = [p.relative_to(folder) for p in sorted(folder.rglob("mine/**/*")) if p.is_file()]
     assert [str(path) for path in files] == ["mine/agent/linear_q.yaml", "mine/linear_q.py"]
     assert len((folder / "mine/linear_q.py").read_text().splitlines()) < 50
-    (command,) = EXAMPLE
+    command, judged = EXAMPLE
+    assert judged.words[1] == "laws.py" and judged.words[2:4] == command.words[2:4]
     python, program, *arguments = command.words
     assert (python, program) == ("python", "train.py")
     check.command_line([word.replace("=mine", f"={folder}/mine") for word in arguments])
@@ -232,6 +249,9 @@ def test_the_example_solves_its_task_and_is_evaluated_and_resumed_as_printed(fol
     said = {kind.strip(): text for kind, text in re.findall(r"^  ([\w ]+):\s+(.+)$", printed, re.M)}
     played = shlex.split(said["evaluate"].replace(" video=true", ""))
     assert "return 1.0" in run(played[1:], folder)
+    handed_on = ["export.py", "run=run", "format=torch_export", *played[-1:]]
+    assert "the same actions on 1000 observations" in run(handed_on, folder)
+    assert run(EXAMPLE[1].words[1:], folder).count("holds") == 9
     run(shlex.split(said["go on"])[1:], folder)
     again = json.loads((folder / "run" / "result.json").read_text())
     assert again["extra"]["resumed_at"] == result["env_steps"] < again["env_steps"]
@@ -241,7 +261,7 @@ def test_the_example_solves_its_task_and_is_evaluated_and_resumed_as_printed(fol
 @pytest.mark.timeout(240)
 def test_a_run_leaves_the_files_and_the_keys_that_the_page_lists(folder: Path) -> None:
     choices = ["env=corridor", "agent=dqn", "paradigm=dcollect", "env.threshold=-1"]
-    more = ["budget.env_steps=600", "tensorboard=true", "hydra.run.dir=run"]
+    more = ["budget.env_steps=600", "logger=[tensorboard]", "hydra.run.dir=run"]
     run(["train.py", *choices, *QUICK, *more], folder)
     rows = re.findall(r"^\| (`.+?) \| .+ \| .+ \|$", pages.text("docs/runs.md"), re.MULTILINE)
     named = {name.rstrip("/") for row in rows for name in re.findall(r"`([^`]+)`", row)}
@@ -267,7 +287,7 @@ def test_the_commands_of_the_readme_run(folder: Path) -> None:
     asynchronous = next(
         n for n, c in enumerate(trained) if {"paradigm=dcollect", "paradigm=dupdate"} & {*c}
     )
-    for arguments in (c[1:] for c in shown if c[1] in ("evaluate.py", "reproduce.py")):
+    for arguments in (c[1:] for c in shown if c[1] not in ("train.py", "compare.py")):
         words = [word.replace("FOLDER", f"run{asynchronous}") for word in arguments]
         assert run(words, folder)
 

@@ -19,7 +19,7 @@ def test_what_an_env_measures_of_its_episodes_is_logged_and_kept(tmp_path: Path)
     the same one."""
     race = ["agent=ppo", "env=race", "env.kwargs.track=oval", "env.reference.seconds=2.0"]
     few = ["agent.hidden_sizes=[8,8]", "num_envs=4", "budget.env_steps=1000"]
-    told = ["evaluation.every_seconds=0", "evaluation.share=1", "tensorboard=true"]
+    told = ["evaluation.every_seconds=0", "evaluation.share=1", "logger=[tensorboard]"]
     quick = [word for word in QUICK if not word.startswith(("replay.", "env=", "agent."))]
     given = [*quick, *race, *few, *told, "warmup=0", "updates_per_env_step=null"]
     setup = compose(given)

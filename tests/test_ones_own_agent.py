@@ -27,7 +27,7 @@ def test_an_agent_of_ones_own_is_trained_evaluated_and_resumed(tmp_path: Path) -
         return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
 
     small = ["env=identity", "agent=mine", "agent.hidden_sizes=[8,8]", "warmup=32"]
-    small += ["budget.env_steps=96", "evaluation.confirm_episodes=5", "tensorboard=false"]
+    small += ["budget.env_steps=96", "evaluation.confirm_episodes=5", "logger=[]"]
     small += ["paradigm=dcollect", "workers=1", "hydra.run.dir=run"]
     done = command("train.py", "--config-dir=mine", *small)
     assert done.returncode == 0, done.stderr

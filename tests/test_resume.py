@@ -89,7 +89,7 @@ def test_a_second_run_in_a_folder_is_refused(tmp_path: Path) -> None:
 def test_the_printed_resume_command_goes_on(
     why: str, lifted: str, first: list[str], tmp_path: Path
 ) -> None:
-    often = ["evaluation.every_seconds=0", "evaluation.confirm_episodes=5", "tensorboard=false"]
+    often = ["evaluation.every_seconds=0", "evaluation.confirm_episodes=5", "logger=[]"]
     spoken(*SMALL, *first, *often, "hydra.run.dir=run", cwd=tmp_path)
     before, text = result(tmp_path / "run"), (tmp_path / "run" / "log.txt").read_text()
     assert before["stopped_by"] == why

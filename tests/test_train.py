@@ -30,7 +30,7 @@ SMALL = [
     "replay.capacity=1000",
     "evaluation.confirm_episodes=20",
 ]
-QUICK = [*SMALL, "evaluation.where=inline", "tensorboard=false", "journal=false"]
+QUICK = [*SMALL, "evaluation.where=inline", "logger=[]", "journal=false"]
 KEYS = """
 paradigm agent env seed workers device stopped_by error threshold solved seconds_to_threshold
 env_steps_to_threshold episodes_to_threshold updates_to_threshold confirmed_return best_return
@@ -122,7 +122,7 @@ def test_the_second_job_of_a_multirun_equals_the_same_run_alone(
 def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
     paradigm: str, tmp_path: Path
 ) -> None:
-    long = [*SMALL, f"paradigm={paradigm}", "budget.env_steps=100000000", "tensorboard=false"]
+    long = [*SMALL, f"paradigm={paradigm}", "budget.env_steps=100000000", "logger=[]"]
     long += [
         "env.threshold=-1000",
         "evaluation.every_seconds=0",
@@ -168,7 +168,7 @@ def test_ctrl_c_saves_and_stops_and_the_run_goes_on_from_there(
 def test_a_signal_to_the_whole_group_saves_and_stops_the_run(
     number: signal.Signals, tmp_path: Path
 ) -> None:
-    long = [*SMALL, "paradigm=dcollect", "budget.env_steps=100000000", "tensorboard=false"]
+    long = [*SMALL, "paradigm=dcollect", "budget.env_steps=100000000", "logger=[]"]
     run = subprocess.Popen(
         command(*long, "env.threshold=-1000", "evaluation.every_seconds=0", "hydra.run.dir=run"),
         cwd=tmp_path,
@@ -194,7 +194,7 @@ def test_a_run_is_reproduced_to_the_same_bits_or_refused(tmp_path: Path) -> None
         run = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
         return run.returncode, run.stdout + run.stderr
 
-    wiring = ["paradigm=dupdate", "workers=2", "tensorboard=false", "evaluation.every_seconds=null"]
+    wiring = ["paradigm=dupdate", "workers=2", "logger=[]", "evaluation.every_seconds=null"]
     spoken(*SMALL, *wiring, "hydra.run.dir=run", cwd=tmp_path)
     code, said = reproduced()
     assert (code, "updates executed again: the same bits" in said) == (0, True), said
@@ -211,7 +211,7 @@ def test_a_run_is_reproduced_to_the_same_bits_or_refused(tmp_path: Path) -> None
 
 def test_a_run_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
     run = subprocess.Popen(
-        command(*SMALL, "tensorboard=false", "hydra.run.dir=run"),
+        command(*SMALL, "logger=[]", "hydra.run.dir=run"),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -230,7 +230,7 @@ def test_a_run_goes_on_when_nobody_reads_its_output(tmp_path: Path) -> None:
 
 def test_sigterm_twice_ends_at_once_and_still_leaves_a_result(tmp_path: Path) -> None:
     run = subprocess.Popen(
-        command(*SMALL, "budget.env_steps=100000000", "hydra.run.dir=run", "tensorboard=false"),
+        command(*SMALL, "budget.env_steps=100000000", "hydra.run.dir=run", "logger=[]"),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         text=True,

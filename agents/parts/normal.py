@@ -51,8 +51,13 @@ class Normal:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x [..., size], normalised and clipped."""
-        mean, std = (torch.from_numpy(m).to(x.device, x.dtype) for m in self.moments())
-        return ((x - mean) / std).clamp_(-self.bound, self.bound)
+        sums = self.sums.detach().double().sum(0)
+        count = sums[:1].clamp(min=1)
+        mean, square = (sums[1:] / count).chunk(2)
+        std = (square - mean * mean).clamp(min=0).add(1e-8).sqrt()
+        seen = sums[:1] >= 1
+        mean, std = mean * seen, torch.where(seen, std, 1.0)
+        return ((x - mean.to(x.dtype)) / std.to(x.dtype)).clamp_(-self.bound, self.bound)
 
     def update(self, x: Tensor, weight: float = 1.0) -> None:
         """Adds inputs x [N, size], each counted as `weight` samples.

@@ -41,6 +41,10 @@ class Head(Protocol):
         """The most likely actions, x [B, size] -> [B, ...]."""
         ...
 
+    def mode(self, x: Tensor) -> Tensor:
+        """`greedy` in torch."""
+        ...
+
     def draw(
         self, x: np.ndarray, generator: torch.Generator
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -87,6 +91,9 @@ class Categorical:
     def greedy(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(x.argmax(-1))
 
+    def mode(self, x: Tensor) -> Tensor:
+        return x.argmax(-1)
+
     def draw(
         self, x: np.ndarray, generator: torch.Generator
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -131,6 +138,9 @@ class Gaussian:
 
     def greedy(self, x: np.ndarray) -> np.ndarray:
         return clipped(x[..., : self.dims])
+
+    def mode(self, x: Tensor) -> Tensor:
+        return x[..., : self.dims].clamp(-1, 1)
 
     def draw(
         self, x: np.ndarray, generator: torch.Generator

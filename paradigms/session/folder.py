@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from paradigms.base import Snapshot
 from paradigms.session import origin as record
 from paradigms.session.checkpoint import Damaged, write_json
 from paradigms.session.policy import save_policy
+from paradigms.session.sinks import Run
 
 ABOUT = ("agent", "env", "seed")  # of the configuration: what rebuilds a policy and its env
 
@@ -43,7 +45,9 @@ class RunFolder:
     ) -> None:
         self.path, self.choices, self.trust = path, choices, trust
         self.world = str(config["env"]["id"])
+        self.config = config
         self._about = {key: config[key] for key in ABOUT}
+        self.identity = "run"
         self._lock: int | None = None
 
     @property
@@ -78,8 +82,23 @@ class RunFolder:
             self._lock = None
 
     def describe(self) -> None:
-        """Writes run.json."""
-        write_json(self.path / "run.json", {**record.origin(), "choices": self.choices})
+        """Writes run.json; a run that goes on here keeps its identity."""
+        self.identity = identity_of(self.path) or secrets.token_hex(4)
+        about = {**record.origin(), "identity": self.identity, "choices": self.choices}
+        write_json(self.path / "run.json", about)
+
+    def described(self, resumed_at: int | None) -> Run:
+        """The run as sinks are told of it."""
+        names = [self.choices.get(name, "") for name in ("paradigm", "agent", "env")]
+        return Run(
+            folder=self.path,
+            identity=self.identity,
+            name=self.path.name,
+            group="-".join(names),
+            tags=[name for name in names if name],
+            config=self.config,
+            resumed_at=resumed_at,
+        )
 
     def keep(self, name: str, snapshot: Snapshot, mean: float | None) -> None:
         """Writes a policy, over an earlier one of that name: "solving", "best" or "final". mean:
@@ -97,6 +116,15 @@ class RunFolder:
         return record.commands(
             self.path, further, policy=policy, tensorboard=tensorboard, trust=self.trust
         )
+
+
+def identity_of(run: Path) -> str | None:
+    """What sinks call the run in that folder; None if it has no name yet."""
+    try:
+        identity = json.loads((run / "run.json").read_text())["identity"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return identity if isinstance(identity, str) and identity.isalnum() else None
 
 
 def choices_of(run: Path) -> dict[str, str]:

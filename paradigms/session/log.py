@@ -1,10 +1,9 @@
-"""What a run says: a header, progress, a summary; metrics.jsonl, TensorBoard events and log.txt."""
+"""What a run says: a header, progress, a summary; log.txt, metrics.jsonl, and what sinks get."""
 
 from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +14,7 @@ from paradigms.base import Progress
 from paradigms.loop.episodes import means
 from paradigms.session.evaluator import EvaluationResult
 from paradigms.session.screen import Screen
+from paradigms.session.sinks import Sinks
 from paradigms.session.stopping import REASONS
 
 FLUSH_SECONDS = 1.0
@@ -25,7 +25,8 @@ RATE_SECONDS = 10.0  # over which speeds are taken
 class Log:
     """Everything a run writes while it goes on, from one process.
 
-    env_steps, seconds: the budget, for the time left. Metrics are averaged between two flushes, at
+    env_steps, seconds: the budget, for the time left. sinks: started by whoever made them; they
+    are closed with the log. Metrics are averaged between two flushes, at
     most one a second; `Progress.means` over all episodes and fragments since the last flush.
     """
 
@@ -35,7 +36,7 @@ class Log:
         *,
         env_steps: int,
         seconds: float | None = None,
-        tensorboard: bool = True,
+        sinks: Sinks | None = None,
         stream: TextIO | None = None,
         resumed_at: int | None = None,
     ) -> None:
@@ -45,7 +46,8 @@ class Log:
             forget_after(folder / "metrics.jsonl", resumed_at)
         self._text = (folder / "log.txt").open("a", encoding="utf-8")
         self._lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self._board = Board(folder, resumed_at) if tensorboard else None
+        self.sinks = Sinks({}) if sinks is None else sinks
+        self.sinks.say = self.say
         self._sums: dict[str, list[float]] = {}
         self._means: dict[str, tuple[float, int]] | None = None if resumed_at else {}
         self._latest: dict[str, float] = {}
@@ -96,7 +98,7 @@ class Log:
         where = {"env_steps": progress.env_steps, "updates": progress.updates}
         where |= {"episodes": progress.episodes}
         self._write({"kind": "metrics", **where, "seconds": progress.seconds, **metrics})
-        self._scalars(metrics, progress.env_steps, progress.seconds)
+        self.sinks.scalars(metrics, progress.env_steps, progress.seconds)
 
     def evaluation(self, evaluation: EvaluationResult) -> None:
         """One line of the learning curve, with every return and length."""
@@ -118,7 +120,7 @@ class Log:
         )
         scalars = {"evaluation/return": evaluation.mean, "evaluation/length": spread["length"]}
         scalars |= {f"evaluation/{name}": value for name, value in told.items()}
-        self._scalars(scalars, snapshot.env_steps, snapshot.seconds)
+        self.sinks.scalars(scalars, snapshot.env_steps, snapshot.seconds)
 
     def status(self, progress: Progress) -> str:
         """Progress as one line."""
@@ -143,10 +145,9 @@ class Log:
         """Takes the live line away: no more progress comes."""
         self._screen.settle()
 
-    def close(self) -> None:
+    def close(self, exit_code: int = 0) -> None:
         self.settle()
-        if self._board is not None:
-            self._board.close()
+        self.sinks.close(exit_code)
         self._lines.close()
         self._text.close()
 
@@ -166,10 +167,6 @@ class Log:
         self._lines.write(json.dumps(numbers) + "\n")
         self._lines.flush()
 
-    def _scalars(self, values: dict[str, float], env_steps: int, seconds: float) -> None:
-        if self._board is not None:
-            self._board.add(values, env_steps, seconds)
-
 
 class Speeds:
     """Env steps and updates a second over the last ten seconds."""
@@ -185,40 +182,6 @@ class Speeds:
         if now > then:
             self.env_steps = (env_steps - steps) / (now - then)
             self.updates = (updates - done) / (now - then)
-
-
-class Board:
-    """TensorBoard's writer, imported by a thread so that nobody waits for it."""
-
-    def __init__(self, folder: Path, resumed_at: int | None) -> None:
-        self._waiting: list[tuple[dict[str, float], int, float]] = []
-        self._writer: Any = None
-        self._began = time.time()
-        self._thread = threading.Thread(target=self._open, args=(folder, resumed_at), daemon=True)
-        self._thread.start()
-
-    def add(self, values: dict[str, float], env_steps: int, seconds: float) -> None:
-        self._waiting.append((values, env_steps, seconds))
-        if not self._thread.is_alive():
-            self._drain()
-
-    def close(self) -> None:
-        self._thread.join()
-        self._drain()
-        if self._writer is not None:
-            self._writer.close()
-
-    def _open(self, folder: Path, resumed_at: int | None) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        purge = None if resumed_at is None else resumed_at + 1
-        self._writer = SummaryWriter(str(folder), purge_step=purge)
-
-    def _drain(self) -> None:
-        rows, self._waiting = self._waiting, []
-        for values, env_steps, seconds in rows if self._writer is not None else ():
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, env_steps, self._began + seconds)
 
 
 def forget_after(file: Path, env_steps: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import traceback
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from paradigms.session.log import Log, summary
 from paradigms.session.outcome import SolveTracker
 from paradigms.session.saving import CheckpointSchedule, resumed, shape_of
 from paradigms.session.signals import Signals
+from paradigms.session.sinks import Sink, Sinks
 from paradigms.session.stopping import StopReason
 from paradigms.settings import RunSettings
 
@@ -30,7 +32,8 @@ class Session:
     With `settings.resume` the run goes on with the newest whole checkpoint of that folder. Raises
     Damaged if there is none, ValueError if it does not fit the job, if nothing is left to do, or if
     another run is going on in the folder. random_return: of an episode with random actions, None if
-    unknown. Processes start, and files are written, in the `with`:
+    unknown. sinks: by name, where numbers go beside the run's own files. Processes start, and files
+    are written, in the `with`:
 
         with Session(job, paradigm, folder, settings, random_return=None) as session:
             for progress in paradigm.run(session.job):
@@ -47,8 +50,10 @@ class Session:
         settings: RunSettings,
         *,
         random_return: float | None,
+        sinks: Mapping[str, Sink] | None = None,
     ) -> None:
         self.paradigm, self.folder, self.settings = paradigm, folder, settings
+        self.sinks = Sinks(sinks or {})
         self.signals = Signals()
         self.stop = StopReason(settings.budget, self.signals, when_solved=settings.stop_when_solved)
         self.tracker = SolveTracker(job.spec.threshold, random_return)
@@ -77,9 +82,10 @@ class Session:
             self.folder.path,
             env_steps=self.job.budget.env_steps,
             seconds=settings.budget.seconds,
-            tensorboard=settings.tensorboard,
+            sinks=self.sinks,
             resumed_at=self.resumed_at,
         )
+        self.sinks.start(self.folder.described(self.resumed_at))
         self.evaluations = Evaluations(
             self.job,
             settings.evaluation,
@@ -107,7 +113,7 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.signals.__exit__()
         self.evaluations.close()
-        self.log.close()
+        self.log.close(int(self.stop.reason == "error"))
         self.folder.release()
 
     def note(self, progress: Progress) -> None:
@@ -167,13 +173,15 @@ class Session:
 
     def result(self) -> dict[str, Any]:
         """Writes result.json, prints the summary, and returns the former."""
+        self._hand_on()
         result = self._write()
+        self.sinks.finish(result)
         for line in ["", *summary(result)]:
             self.log.say(line)
         further = [f"budget.env_steps={max(2 * result['env_steps'], self.job.budget.env_steps)}"]
         further += ["stop_when_solved=false"] if self.stop.reason == "solved" else []
         further += ["budget.seconds=null"] if self.stop.spent(result["seconds"]) else []
-        for line in self.folder.next_commands(further, tensorboard=self.settings.tensorboard):
+        for line in self.folder.next_commands(further, tensorboard="tensorboard" in self.sinks):
             self.log.say(line)
         return result
 
@@ -186,6 +194,12 @@ class Session:
             return None
         self.folder.keep("final", final, None)
         return final
+
+    def _hand_on(self) -> None:
+        """Gives the sinks the policies that the run has left."""
+        for name in ("solving", "best", "final"):
+            if (path := self.folder.path / f"{name}.safetensors").exists():
+                self.sinks.file(path, "policy")
 
     def _write(self) -> dict[str, Any]:
         progress, choices, totals = self._progress, self.folder.choices, dict[str, Any]()
@@ -210,6 +224,7 @@ class Session:
                 "averaged_return": self.evaluations.averaged_return,
                 "failed_saves": self.checkpoints.failures,
                 "resumed_at": self.resumed_at,
+                "failed_sinks": self.sinks.errors,
             },
         }
         self.folder.write_result(result)

@@ -78,8 +78,8 @@ def test_a_record_holds_the_result_the_curve_and_where_both_came_from(tmp_path: 
     assert record["result"]["worst_after_threshold"] == 50
     assert record["spacing"] == 1.25
     assert len(record["curve"]["mean"]) == cells.POINTS
-    assert [record["curve"][key][0] for key in cells.CURVE] == [1.25, 10, 0]
-    assert [record["curve"][key][-1] for key in cells.CURVE] == [125, 1000, 99]
+    assert [record["curve"][key][0] for key in cells.CURVE] == [1.25, 10, 0, 0]
+    assert [record["curve"][key][-1] for key in cells.CURVE] == [125, 1000, 99, 99]
     assert record["machine"]["cores"] >= 1
     assert record["machine"]["torch"]
     assert len(record["config_hash"]) == 12

@@ -18,6 +18,7 @@ from paradigms.session import log as logs
 from paradigms.session.evaluator import EvaluationResult
 from paradigms.session.log import Log, forget_after, summary
 from paradigms.session.outcome import SolveTracker
+from paradigms.session.sinks import Run, Sinks, TensorBoard
 
 
 class Clock:
@@ -47,7 +48,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 def test_metrics_are_averaged_and_written_at_most_once_a_second(
     tmp_path: Path, clock: Clock
 ) -> None:
-    log = Log(tmp_path, env_steps=1000, tensorboard=False, stream=io.StringIO())
+    log = Log(tmp_path, env_steps=1000, stream=io.StringIO())
     for i in range(1, 31):
         clock.now = i / 10
         log.progress(progress(10 * i, i / 10, episode_return=float(i)))
@@ -62,7 +63,7 @@ def test_metrics_are_averaged_and_written_at_most_once_a_second(
 
 def test_a_pipe_gets_a_plain_line_every_five_seconds(tmp_path: Path, clock: Clock) -> None:
     stream = io.StringIO()
-    log = Log(tmp_path, env_steps=10_000, tensorboard=False, stream=stream)
+    log = Log(tmp_path, env_steps=10_000, stream=stream)
     for i in range(1, 13):
         clock.now = float(i)
         log.progress(progress(100 * i, i, episode_return=-3.0, **{"policy_lag/mean": 2.0}))
@@ -76,7 +77,7 @@ def test_a_pipe_gets_a_plain_line_every_five_seconds(tmp_path: Path, clock: Cloc
 
 
 def test_the_time_left_is_the_nearer_of_both_budgets(tmp_path: Path, clock: Clock) -> None:
-    log = Log(tmp_path, env_steps=10**6, seconds=60.0, tensorboard=False, stream=io.StringIO())
+    log = Log(tmp_path, env_steps=10**6, seconds=60.0, stream=io.StringIO())
     for i in (1, 2, 3):
         clock.now = float(i)
         log.progress(progress(100 * i, i))
@@ -85,7 +86,7 @@ def test_the_time_left_is_the_nearer_of_both_budgets(tmp_path: Path, clock: Cloc
 
 
 def test_an_evaluation_is_a_line_with_every_return(tmp_path: Path) -> None:
-    log = Log(tmp_path, env_steps=1000, tensorboard=False, stream=io.StringIO())
+    log = Log(tmp_path, env_steps=1000, stream=io.StringIO())
     snapshot = Snapshot("evaluate", torch.zeros(1), torch.zeros(1), 7, 70, 3, 7, 1.25)
     log.evaluation(EvaluationResult(snapshot, np.array([1.0, 3.0]), np.array([5, 6])))
     log.close()
@@ -97,7 +98,7 @@ def test_an_evaluation_is_a_line_with_every_return(tmp_path: Path) -> None:
 
 
 def test_what_is_not_finite_does_not_break_the_file(tmp_path: Path, clock: Clock) -> None:
-    log = Log(tmp_path, env_steps=1000, tensorboard=False, stream=io.StringIO())
+    log = Log(tmp_path, env_steps=1000, stream=io.StringIO())
     clock.now = 2.0
     log.progress(progress(10, 2.0, loss_critic=float("nan"), q_mean=1.0))
     log.close()
@@ -109,7 +110,9 @@ def test_what_is_not_finite_does_not_break_the_file(tmp_path: Path, clock: Clock
 def test_tensorboard_gets_the_same_scalars(tmp_path: Path, clock: Clock) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    log = Log(tmp_path, env_steps=1000, stream=io.StringIO())
+    sinks = Sinks({"tensorboard": TensorBoard()})
+    sinks.start(Run(tmp_path))
+    log = Log(tmp_path, env_steps=1000, sinks=sinks, stream=io.StringIO())
     for i in (1, 2):
         clock.now = 2.0 * i
         log.progress(progress(100 * i, clock.now, episode_return=float(i)))
@@ -151,9 +154,7 @@ def test_means_are_over_everything_since_the_last_line(
     resumed_at: int | None, tmp_path: Path, clock: Clock
 ) -> None:
     """Episode i returns i; the progress after episode i says so however often it comes."""
-    log = Log(
-        tmp_path, env_steps=1000, tensorboard=False, stream=io.StringIO(), resumed_at=resumed_at
-    )
+    log = Log(tmp_path, env_steps=1000, stream=io.StringIO(), resumed_at=resumed_at)
     for i in range(1, 21):
         clock.now = i / 10
         means = {"episode/return": (i * (i + 1) / 2, i), "policy_lag/mean": (0.0, 0)}

@@ -1,0 +1,249 @@
+"""What can this machine do, and how would a run spread over it?
+
+    python doctor.py                                        cores, memory, CUDA, optional packages
+    python doctor.py paradigm=dupdate env=lander workers=4  that, and a run of these settings
+
+With the words of train.py it checks them, says which processes and how many bytes the run takes,
+trains for a few seconds in one process, and says what env steps and updates cost and what follows
+for paradigm, workers and num_envs. Nothing is written.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from conf import check
+from conf.sentences import Wrong, refuse
+
+if TYPE_CHECKING:
+    from conf.compose import Setup
+    from paradigms.base import Job
+
+SECONDS = 4.0  # of each trial
+WARMUP = 256  # env steps of a trial before its first update, at most
+CHEAP = 0.25  # a part that takes less than this share of the time is no bottleneck
+GAIN = 1.15  # by which more env slots must raise env steps a second to be advised
+EXTRAS = {  # optional packages, and what each is for
+    "envpool": "env.engine=envpool",
+    "matplotlib": "compare.py, pictures",
+    "imageio-ffmpeg": "evaluate.py video=true",
+    "hydra-joblib-launcher": "sweeps in parallel",
+    "l2r": "track=thruxton and anglesey",
+    "pyzmq": "env.engine=arrival",
+    "wandb": "logger=wandb",
+    "trackio": "logger=trackio",
+    "onnxruntime": "export.py format=onnx",
+    "stable-baselines3": "benchmarks against it",
+}
+
+
+def main() -> None:
+    """The console command. Leaves with 2 and one sentence if what was typed cannot run."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print((__doc__ or "").strip())
+        return
+    try:
+        setup = check.command_line(arguments).setup if arguments else None
+        if arguments and setup is None:
+            raise Wrong("doctor looks at one run: leave out -m and Hydra's own flags")
+        for text in machine():
+            print(text)
+        for text in [] if setup is None else run(setup):
+            print(text, flush=True)
+    except Wrong as error:
+        refuse(error)
+
+
+def machine() -> Iterator[str]:
+    """What there is, as lines."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    busy = os.getloadavg()[0]
+    yield f"cores      {cores} for this process, of {os.cpu_count()}; load average {busy:.1f}"
+    if busy > 0.5 * (cores or 1):
+        yield "           other work is going on: times measured now would not be this run's own"
+    if memory := memory_free():
+        yield f"memory     {memory[0] / 2**30:.1f} GiB free of {memory[1] / 2**30:.1f}"
+    if Path("/dev/shm").is_dir():
+        free = shutil.disk_usage("/dev/shm").free
+        yield f"/dev/shm   {free / 2**30:.1f} GiB free; this library keeps no files there"
+    yield f"disk       {shutil.disk_usage('.').free / 2**30:.1f} GiB free here"
+    packages = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in ("torch", "gymnasium"))
+    yield f"software   Python {platform.python_version()}, {packages}, {platform.system()}"
+    if platform.machine() not in ("x86_64", "AMD64"):
+        yield (
+            f"           {platform.machine()}: the lock-free parts (hogwild, dupdate) are only safe"
+            " on x86-64"
+        )
+    yield f"CUDA       {cuda()}"
+    for name, purpose in EXTRAS.items():
+        yield f"{'+' if installed(name) else '-'} {name:22} {purpose}"
+
+
+def memory_free() -> tuple[float, float] | None:
+    """Bytes free and in all; None where the system does not say."""
+    file = Path("/proc/meminfo")
+    if not file.exists():
+        return None
+    rows = dict(row.split(":") for row in file.read_text().splitlines())
+    free, total = (1024.0 * int(rows[key].split()[0]) for key in ("MemAvailable", "MemTotal"))
+    return free, total
+
+
+def cuda() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        return "none: device=cpu"
+    count = torch.cuda.device_count()
+    names = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
+    return f"{names}: device=cuda"
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed distribution."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+class Trial(NamedTuple):
+    """What a few seconds of training in one process came to. step, update: seconds of one env step
+    with acting, and of one update (0.0 where none was made)."""
+
+    env_steps: int
+    updates: int
+    step: float
+    update: float
+
+    @property
+    def ratio(self) -> float:
+        return self.updates / self.env_steps
+
+    @property
+    def learning(self) -> float:
+        """The share of the time that updates take, at the ratio of the run."""
+        learn = self.ratio * self.update
+        return learn / (learn + self.step)
+
+
+def run(setup: Setup) -> Iterator[str]:
+    """What a run takes, costs and asks for, as lines."""
+    from conf.build import assemble
+    from paradigms.session import origin
+
+    job, paradigm = assemble(setup.values)
+    agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
+    workers = paradigm.workers or job.workers
+    apart = setup.values["evaluation"]["where"] == "process"
+    children = (0 if paradigm.name == "sequential" else workers) + int(apart)
+    yield ""
+    yield from origin.introduction(job, agent)
+    yield (
+        f"processes: main{' and the evaluator' if apart else ''}"
+        + (f", {origin.many(workers, 'worker')}" if children > int(apart) else "")
+        + "; beside them a fork server"
+    )
+    if (size := origin.replay_bytes(job, agent)) and (memory := memory_free()):
+        if size > 0.8 * memory[0]:
+            yield (
+                f"a full replay takes {size / 2**30:.1f} GiB, and {memory[0] / 2**30:.1f} are free:"
+                " set replay.capacity"
+            )
+    yield f"training for {SECONDS:g} s in one process ..."
+    trial = measure(job)
+    yield (
+        f"an env step costs {1e3 * trial.step:.3g} ms, an update {1e3 * trial.update:.3g} ms;"
+        f" {trial.ratio:.3g} updates an env step: learning takes {100 * trial.learning:.0f} %"
+    )
+    yield from spread(trial, setup)
+    if trial.learning < 1 - CHEAP:
+        yield from slots(job, trial)
+
+
+def measure(job: Job, seconds: float = SECONDS) -> Trial:
+    """Trains so long in this process, from the first update on. Raises Wrong where none is made."""
+    from paradigms.sequential import Sequential
+
+    short = replace(job, warmup=min(job.warmup, WARMUP), started=time.time())
+    going, begun = Sequential().run(short), None
+    while True:
+        try:
+            progress = next(going)
+        except StopIteration as end:
+            totals: dict[str, Any] = end.value.totals
+            break
+        now = time.monotonic()
+        begun = now if begun is None and progress.updates else begun
+        if begun is not None and now - begun > seconds:
+            progress.stop()
+    if not totals["updates"]:
+        raise Wrong("no update was made: make budget.env_steps larger than warmup")
+    (spent,) = totals["time_by_role"].values()
+    collect, learn = (spent.get(what, 0.0) * spent["seconds"] for what in ("collect", "learn"))
+    steps, updates = totals["env_steps"], totals["updates"]
+    return Trial(steps, updates, collect / steps, learn / updates)
+
+
+def spread(trial: Trial, setup: Setup) -> Iterator[str]:
+    """Which way of spreading the work has something to win."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores, learning = cores or 1, trial.learning
+    pipeline = 1 / max(learning, 1 - learning, 1 / cores)
+    if cores < 2:
+        yield "one core: paradigm=sequential, there is nothing to spread over"
+        return
+    if learning > 1 - CHEAP:
+        yield (
+            "learning is the bottleneck: workers that only collect (dcollect) would wait, at most"
+            f" {pipeline:.2f} times the speed; dupdate and hogwild learn in every worker"
+        )
+    elif learning < CHEAP:
+        yield (
+            f"env steps are the bottleneck: dcollect with workers={cores} can be up to"
+            f" {min(cores, 1 / max(learning, 1 / cores)):.1f} times as fast, and so can dupdate and"
+            " hogwild"
+        )
+    else:
+        yield (
+            "learning and env steps weigh alike: dcollect overlaps them, at most"
+            f" {pipeline:.2f} times the speed; dupdate and hogwild spread both"
+        )
+    if setup.values["workers"] > cores:
+        yield f"workers={setup.values['workers']} are more than the {cores} cores: workers={cores}"
+    yield (
+        "faster is not yet sooner: what an update is worth in each paradigm, compare.py measures"
+    )
+
+
+def slots(job: Job, trial: Trial) -> Iterator[str]:
+    """How many env slots of a worker are worth it, doubling while it pays. The ratio of updates to
+    env steps is held; where the replay sets the pace, slots change the size of a batch, and the
+    question is left alone."""
+    if job.updates_per_env_step is None:
+        return
+    best, count = trial.step, job.num_envs
+    while count < 64:
+        tried = measure(replace(job, num_envs=2 * count), SECONDS / 2)
+        if tried.step * GAIN > best:
+            break
+        best, count = tried.step, 2 * count
+    if count > job.num_envs:
+        yield (
+            f"num_envs={count} makes an env step {trial.step / best:.1f} times cheaper; the policy"
+            " then changes less often between two steps of one env"
+        )
+
+
+if __name__ == "__main__":
+    main()

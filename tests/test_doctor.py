@@ -1,0 +1,59 @@
+"""doctor.py: it describes the machine, and what it advises follows from what it measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import doctor
+from conf.compose import compose
+from tests.pages import ROOT
+
+
+def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    text = "\n".join(doctor.machine())
+    for word in ("cores", "memory", "disk", "CUDA", "torch", "other work is going on"):
+        assert word in text
+    assert "+ matplotlib" in text or "- matplotlib" in text
+
+
+@pytest.mark.parametrize(
+    ("step", "update", "words"),
+    [
+        (1.0, 99.0, "learning is the bottleneck"),
+        (99.0, 1.0, "env steps are the bottleneck"),
+        (50.0, 50.0, "weigh alike: dcollect overlaps them, at most 2.00 times"),
+    ],
+)
+def test_what_is_advised_follows_from_the_costs(
+    monkeypatch: pytest.MonkeyPatch, step: float, update: float, words: str
+) -> None:
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    trial = doctor.Trial(env_steps=100, updates=100, step=step, update=update)
+    text = "\n".join(doctor.spread(trial, compose(["workers=8"])))
+    assert words in text
+    assert "workers=8 are more than the 2 cores" in text
+    monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: {0}, raising=False)
+    assert "one core" in "\n".join(doctor.spread(trial, compose([])))
+
+
+@pytest.mark.slow
+def test_a_run_is_measured_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SECONDS", 0.5)
+    words = ["env=pendulum", "paradigm=dupdate", "agent.hidden_sizes=[8]", "replay.capacity=2000"]
+    lines = list(doctor.run(compose(words)))
+    text = "\n".join(lines)
+    assert "main and the evaluator, 2 workers" in text
+    assert "an env step costs" in text
+    assert "1 updates an env step" in text or "0.99" in text or "0.98" in text
+
+
+@pytest.mark.slow
+def test_a_wrong_word_is_one_sentence() -> None:
+    command = [sys.executable, "doctor.py", "env=pendulum", "agent=dqn"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "needs discrete actions" in run.stderr + run.stdout

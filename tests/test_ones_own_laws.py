@@ -1,0 +1,96 @@
+"""laws.py: an agent of this library keeps the laws, and agents that break one are told which."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pages import ROOT
+
+PLAIN = """
+import numpy as np
+import torch
+
+from agents.base import Acted, Agent, Group, Learned
+from agents.parts.optim import Local
+
+
+class Plain(Agent):
+    needs = frozenset({"box", "vector"})
+
+    def __init__(self, spec, seed, device="cpu", *, lr: float = 0.01):
+        super().__init__(spec, seed, device)
+        generator = torch.Generator().manual_seed(seed)
+        self.w = torch.randn(spec.observation_space.shape[0], generator=generator)
+        self.w.requires_grad_()
+        self.groups["w"] = Group([self.w], lr=lr)
+        self.parts = {"act": ["w"], "evaluate": ["w"]}
+        self.optim = Local()
+        self.calls = 0
+
+    def initial_state(self, n):
+        return {}
+
+    def act(self, obs, state, explore):
+        action = np.tanh(obs @ self.w.detach().numpy())[:, None]
+        if explore is not None:
+            action = action + torch.rand(action.shape, generator=self.rng.act).numpy()
+        return Acted(np.clip(action, -1, 1).astype(np.float32), state, {})
+
+    def learn(self, batch):
+        self.calls += 1
+        self.descend("w", (batch.obs @ self.w - batch.reward).square().mean())
+        return Learned(1, {})
+"""
+BREAKS = {
+    "a global generator": (
+        "generator=self.rng.act).numpy()",
+        "generator=None).numpy()",
+        "BROKEN Two runs of one seed",
+    ),
+    "a greedy policy that draws": (
+        "if explore is not None:",
+        "if True:",
+        "BROKEN The greedy policy draws nothing",
+    ),
+    "a hidden count": (
+        "self.calls += 1\n",
+        "self.calls += 1; import os, threading\n"
+        "        self.w.data.mul_(1 + 1e-3 * (threading.current_thread().name != 'MainThread'))\n",
+        "BROKEN With one worker in lockstep",
+    ),
+    "no update": ("return Learned(1, {})", "return Learned(0, {})", "BROKEN Every env step"),
+}
+
+
+def laws(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (folder / "agent").mkdir(exist_ok=True)
+    (folder / "plain.py").write_text(text)
+    (folder / "agent" / "plain.yaml").write_text(
+        "_target_: plain.Plain\n_partial_: true\nlr: 0.01\n"
+    )
+    words = [f"--config-dir={folder}", "agent=plain", "env=pendulum", "replay.batch_size=8"]
+    command = [sys.executable, "laws.py", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_an_agent_that_keeps_the_laws_is_told_so(tmp_path: Path) -> None:
+    run = laws(tmp_path, PLAIN)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.count("holds") == 9
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", BREAKS)
+def test_a_broken_law_is_named(tmp_path: Path, name: str) -> None:
+    right, wrong, says = BREAKS[name]
+    assert right in PLAIN
+    run = laws(tmp_path, PLAIN.replace(right, wrong))
+    assert run.returncode == 1, run.stdout + run.stderr
+    assert says in run.stdout
