@@ -50,9 +50,9 @@ proofs: $(READY) ## the day set: missing cells of the studies behind the README 
 	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites --pack 2
 	$(BIN)/python -m benchmarks.report
 
-races: $(READY) ## the missing cells of the racing studies (75 min); installs l2r, which has Thruxton and Anglesey
+races: $(READY) ## the missing cells of the racing studies (95 min); installs l2r, which has Thruxton and Anglesey
 	$(BIN)/python -m pip install --quiet --no-deps l2r==0.0.2
-	$(BIN)/python -m benchmarks.study thruxton anglesey unseen anglesey_sac thruxton_sac
+	$(BIN)/python -m benchmarks.study thruxton thruxton_long anglesey unseen anglesey_sac thruxton_sac
 	$(BIN)/python -m benchmarks.report
 
 report: $(READY) ## rewrites the README tables and the figures from the stored results

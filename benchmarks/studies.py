@@ -20,7 +20,6 @@ LOCKSTEP = "max_ahead=0"
 QUIET = ("logger=[]", "checkpoint.at_end=false")
 SELDOM = ("evaluation.every_seconds=5",)  # twenty long episodes take about as long
 RACED = (
-    "budget.seconds=160",
     "evaluation.share=0.25",  # of a core: 300 simulated seconds of eight cars take about two
     "stop_when_solved=false",
     *QUIET,
@@ -73,6 +72,7 @@ STUDIES: dict[str, Study] = {
             common=(
                 *(f"agent={agent}", "env=race", f"track={circuit}"),
                 *(f"budget.env_steps={env_steps}", *RACED),
+                "budget.seconds=160",
             ),
             seeds=_seeds(101, last),
             cap=160,
@@ -85,10 +85,28 @@ STUDIES: dict[str, Study] = {
             ("thruxton_sac", "sac", "thruxton", 400_000, 101),
         )
     },
+    "thruxton_long": Study(
+        question="How fast is a lap of Thruxton after two, five and ten minutes?",
+        variants={  # about as many env steps as ten minutes have, so that the rate falls to its end
+            "sequential": ("paradigm=sequential", "budget.env_steps=12000000"),
+            "hogwild": ("paradigm=hogwild", "workers=2", "budget.env_steps=18000000"),
+        },
+        common=("agent=ppo", "env=race", "track=thruxton", *RACED, "budget.seconds=600"),
+        seeds=(101,),
+        cap=600,
+        table="race_long",
+    ),
     "unseen": Study(
         question="Does a policy that has seen random circuits alone lap Thruxton?",
         variants={"hogwild": ("paradigm=hogwild", "workers=2")},
-        common=("agent=ppo", "env=race", "track=random", *THRUXTON_UNSEEN, *RACED),
+        common=(
+            "agent=ppo",
+            "env=race",
+            "track=random",
+            *THRUXTON_UNSEEN,
+            *RACED,
+            "budget.seconds=160",
+        ),
         seeds=_seeds(101, 103),
         cap=160,
         table="race",

@@ -110,12 +110,26 @@ RACE: Columns = {
 }
 
 
+def fastest(row: Row, seconds: float) -> str:
+    """The fastest flying lap of an evaluation within so many seconds."""
+    return times([flying(run, seconds) for run in row.runs], 2)
+
+
 def metric(row: Row, key: str) -> str:
     """One metric of the final policies, the median over runs."""
     values = [value for run in row.runs if (value := driven(run).get(key)) is not None]
     return number(median(values), 2)
 
 
+RACE_LONG: Columns = {
+    "seeds": COUNTS["seeds"],
+    **{
+        f"after {minutes} min": partial(fastest, seconds=60.0 * minutes)
+        for minutes in (1, 2, 5, 10)
+    },
+    "at the end": RACE["at the end"],
+    "laps kept": RACE["laps kept"],
+}
 DRIVEN = {
     "distance, m": "total_distance",
     "time, s": "total_time",
@@ -134,6 +148,7 @@ DRIVING: Columns = {head: partial(metric, key=key) for head, key in DRIVEN.items
 TABLES = {
     "timed": TIMED,
     "race": RACE,
+    "race_long": RACE_LONG,
     "driving": DRIVING,
     "workers": WORKERS,
     "short": SHORT,
