@@ -5,7 +5,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check lint imports fast format bench proofs races report verify clean
+.PHONY: help train test check lint imports fast format bench proofs races docs report verify clean
 
 help:
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -54,6 +54,10 @@ races: $(READY) ## the missing cells of the racing studies (95 min); installs l2
 	$(BIN)/python -m pip install --quiet --no-deps l2r==0.0.2
 	$(BIN)/python -m benchmarks.study thruxton thruxton_long anglesey unseen anglesey_sac thruxton_sac
 	$(BIN)/python -m benchmarks.report
+
+docs: $(READY) ## the pages as a site in build/site
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -q -c docs . build/site
 
 report: $(READY) ## rewrites the README tables and the figures from the stored results
 	$(BIN)/python -m benchmarks.report

@@ -81,7 +81,7 @@ def evaluate(v: schema.Play) -> None:
         targets += [path.with_suffix(".png"), path.with_suffix(".svg")]
     if targets:
         try:
-            show(found.plan, found.snapshot, targets)
+            show(found.plan, found.snapshot, targets, shown(found, v.episode))
         except (ValueError, RuntimeError) as error:
             raise Wrong(f"{path}: {line(error)}") from error
         print("one episode:", *targets)
@@ -156,6 +156,16 @@ def find(run: Path, policy: str) -> Path:
     return run / f"{wanted}.safetensors"
 
 
+def shown(found: Played, which: str) -> list[int]:
+    """The seed of the episode that is filmed. An env whose episodes depend on their slot, as those
+    of a race do a little, may play another one from it."""
+    if which == "other":
+        return found.plan.seeds("film", 0, 1)
+    returns = found.returns.returns
+    index = int(returns.argmax() if which == "best" else returns.argmin())
+    return [found.plan.seeds("measure", 0, len(returns))[index]]
+
+
 def draws(plan: Plan, what: str) -> bool:
     """Whether the env can be filmed, or draws a picture of an episode."""
     _, world = plan.build()
@@ -165,8 +175,9 @@ def draws(plan: Plan, what: str) -> bool:
     return "rgb_array" in world.metadata.get("render_modes", ())
 
 
-def show(plan: Plan, snapshot: Snapshot, targets: list[Path]) -> None:
-    """One greedy episode, as an mp4 and as pictures of it, by the suffixes of the targets."""
+def show(plan: Plan, snapshot: Snapshot, targets: list[Path], seed: list[int]) -> None:
+    """The greedy episode of that seed, as an mp4 and as pictures of it, by the suffixes of the
+    targets."""
     import numpy as np
 
     made: Any = plan.make_env
@@ -180,7 +191,7 @@ def show(plan: Plan, snapshot: Snapshot, targets: list[Path]) -> None:
         kwargs=kwargs | {"render_mode": "rgb_array"} if videos else kwargs,
     )
     snapshot.into(agent)
-    obs, _ = env.reset(seed=plan.seeds("film", 0, 1))
+    obs, _ = env.reset(seed=seed)
     state, over, video = agent.initial_state(1), False, None
     try:
         if videos:

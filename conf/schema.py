@@ -92,6 +92,7 @@ class Play:
     kwargs: Mapping[str, Any]
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None
     video: bool
+    episode: Literal["other", "best", "worst"]
     picture: bool
     trust: str | Sequence[str]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import evaluate
 from conf.compose import compose
 from conf.sentences import Wrong
+from paradigms.loop.episodes import play
 from tests.hostile import policy
 
 
@@ -38,6 +40,22 @@ def test_help_prints_every_key(
         assert all(f"\n  {key}:" in text for key in compose(["run=x"], "evaluate").values)
 
 
+@pytest.mark.parametrize(("which", "extreme"), [("best", max), ("worst", min)])
+def test_the_episode_that_is_shown_is_the_one_that_was_asked_for(
+    tmp_path: Path, which: str, extreme: Callable[..., float]
+) -> None:
+    policy(tmp_path, compose(["env=pendulum", "agent.hidden_sizes=[8,8]"]).values)
+    words = [f"run={tmp_path}", "episodes=5", f"episode={which}"]
+    found = evaluate.played(evaluate.checked(words))
+    assert len(set(found.returns.returns)) == 5
+    agent, env = found.plan.build()
+    found.snapshot.into(agent)
+    again = play(agent, env, evaluate.shown(found, which))
+    env.close()
+    assert again is not None
+    assert again.returns[0] == pytest.approx(extreme(found.returns.returns))
+
+
 @pytest.mark.slow
 def test_an_episode_is_filmed_where_the_env_draws_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -46,7 +64,7 @@ def test_an_episode_is_filmed_where_the_env_draws_pictures(
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     small = ["agent.hidden_sizes=[8,8]"]
     policy(tmp_path, compose(["agent=dqn", "env=cartpole", *small]).values)
-    film = [f"run={tmp_path}", "episodes=1", "video=true"]
+    film = [f"run={tmp_path}", "episodes=1", "video=true", "episode=best"]
     assert "over 1 episodes" in said(capsys, monkeypatch, *film)
     assert (tmp_path / "final.mp4").stat().st_size > 1000
     shutil.rmtree(tmp_path)
