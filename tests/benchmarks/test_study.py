@@ -173,8 +173,8 @@ def test_every_study_has_distinct_cells_and_no_tuning_seed() -> None:
 
 
 def test_train_accepts_every_override_of_a_study(subtests: pytest.Subtests) -> None:
-    """Where EnvPool is not installed, so would it be with Gymnasium's engine; where l2r is not, with
-    an oval."""
+    """Where EnvPool is not installed, so would it be with Gymnasium's engine; where l2r is not,
+    with an oval."""
     oval = {} if find_spec("l2r") else {"thruxton": "oval", "anglesey": "oval"}
     for name in [n for n, s in STUDIES.items() if s.program == ("train.py",)]:
         with subtests.test(name):
