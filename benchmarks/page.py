@@ -101,7 +101,7 @@ def figure(row: Row, name: str, baseline: str) -> dict[str, Any]:
         "median": median([min(t, row.budget) for t in row.needed("seconds")]),
         "env_steps": median(row.known("env_steps_to_threshold")),
         "updates_per_second": median(row.known("updates_per_second")),
-        "speed_up": row.speed_up(),
+        "speed_up": row.speed_up() if row.base().known("updates_to_threshold") else "",
         "kept": median(row.known("share_above_threshold")),
         "retention": median(row.known("retention")),
         "final": None if interval is None else interval.value,
