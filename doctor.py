@@ -139,11 +139,13 @@ class Trial(NamedTuple):
 
 def run(setup: Setup) -> Iterator[str]:
     """What a run takes, costs and asks for, as lines."""
+    from agents.parts.vector import Vector
     from conf.build import assemble
     from paradigms.session import origin
 
     job, paradigm = assemble(setup.values)
     agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
+    Vector(agent)  # counts its parameters
     workers = paradigm.workers or job.workers
     apart = setup.values["evaluation"]["where"] == "process"
     children = (0 if paradigm.name == "sequential" else workers) + int(apart)

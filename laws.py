@@ -8,14 +8,13 @@ say otherwise. Ends with 1 if a law is broken, and says what that means.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from conf import check
-from conf.sentences import Wrong, line, refuse
+from conf.sentences import Wrong, command, line
 
 if TYPE_CHECKING:
     from paradigms.base import Result
@@ -69,20 +68,18 @@ AGAIN = Law(
 
 def main() -> None:
     """The console command: exit code 0 if all laws hold, 1 if not, 2 if it cannot be tried."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print((__doc__ or "").strip())
-        return
+    command(__doc__, judge)
+
+
+def judge(arguments: list[str]) -> int:
+    """Prints every law and whether it holds; 1 if one does not. Raises Wrong."""
     broken = 0
-    try:
-        for law, why in tried(arguments):
-            print(f"{'holds ' if why is None else 'BROKEN'} {law.text}", flush=True)
-            if why is not None:
-                broken += 1
-                print(f"       {why}: {law.broken}")
-    except Wrong as error:
-        refuse(error)
-    sys.exit(1 if broken else 0)
+    for law, why in tried(arguments):
+        print(f"{'holds ' if why is None else 'BROKEN'} {law.text}", flush=True)
+        if why is not None:
+            broken = 1
+            print(f"       {why}: {law.broken}")
+    return broken
 
 
 def tried(arguments: list[str]) -> Iterator[tuple[Law, str | None]]:

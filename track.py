@@ -8,32 +8,25 @@ own, such as logger.wandb.mode=offline.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from conf import check, trust
 from conf.compose import compose
-from conf.sentences import Wrong, refuse
+from conf.sentences import Wrong, command
 
 WHERE = ("kind", "env_steps", "updates", "episodes", "seconds", "version", "returns", "lengths")
 
 
 def main() -> None:
-    """The console command. Leaves with 2 and one sentence if what was typed cannot be done."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print((__doc__ or "").strip())
-        return
-    try:
-        track(arguments)
-    except Wrong as error:
-        refuse(error)
+    """The console command."""
+    command(__doc__, track)
 
 
 def track(arguments: list[str]) -> None:
     """Replays a run into the sinks that are named. Raises Wrong."""
+    trust.look_in(".")  # a tracker of one's own
     values = compose(arguments, "track").values
     check.sinks(values.get("logger", {}))
     if not values.get("logger"):

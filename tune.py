@@ -13,23 +13,18 @@ those of train.py and hold for every trial. Its own keys:
 
 from __future__ import annotations
 
-import sys
-
-from conf.sentences import Wrong, refuse
+from conf.sentences import command
 
 
 def main() -> None:
-    """The console command. Leaves with 2 and one sentence if what was typed cannot be done."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print((__doc__ or "").strip())
-        return
-    try:
-        from benchmarks import tuning
+    """The console command."""
 
-        sys.exit(tuning.main(arguments))
-    except Wrong as error:
-        refuse(error)
+    def work(arguments: list[str]) -> int:
+        from benchmarks import tuning  # not before a sentence of help has been printed
+
+        return tuning.main(arguments)
+
+    command(__doc__, work)
 
 
 if __name__ == "__main__":

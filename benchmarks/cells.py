@@ -55,8 +55,9 @@ def gather(cell: Cell, folder: Path, *, exit_code: int, seconds: float, before: 
     if driven := laps(folder / "metrics.jsonl"):
         record["laps"] = driven
     if failed(record):
-        log = folder / "study.log"
-        record["log_tail"] = log.read_text(errors="replace").splitlines()[-30:]
+        logs = [folder / name for name in ("study.log", "log.txt") if (folder / name).exists()]
+        said = logs[0].read_text(errors="replace") if logs else ""
+        record["log_tail"] = said.splitlines()[-30:]
     return record
 
 
@@ -91,6 +92,14 @@ def origin() -> Record:
         "machine": machine(),
         "load_before": round(os.getloadavg()[0], 2),
     }
+
+
+def origin_of(folder: Path) -> Record:
+    """The same of a run that somebody else has made, from its run.json."""
+    said = _json(folder / "run.json")
+    known = {name: said.get(name) for name in ("cores", "python", "torch", "gymnasium")}
+    commit = (said.get("commit") or "unknown")[:9] + ("+" if said.get("changed_since") else "")
+    return {"commit": commit, "machine": {**known, "cpu": said.get("system")}}
 
 
 def machine() -> Record:

@@ -185,5 +185,6 @@ def adopt(folder: Path, by: str) -> Record:
         raise Wrong(f"by={by} is no key of {folder / 'config.yaml'}")
     seed = int(config.get("seed", 0))
     cell = Cell(RUNS, str(value), seed, (), (f"{by}={value}", f"seed={seed}"), 0.0)
-    record = cells.gather(cell, folder, exit_code=0, seconds=0.0, before=cells.origin())
+    before = cells.origin_of(folder)
+    record = cells.gather(cell, folder, exit_code=0, seconds=0.0, before=before)
     return {**record, "folder": str(folder)}

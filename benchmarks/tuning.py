@@ -91,6 +91,8 @@ def read(arguments: Sequence[str]) -> Search:
     if setup is None:
         raise Wrong("tune.py trains one run after another: leave out -m and Hydra's own flags")
     budget = setup.values["budget"]
+    if own["score"] == "return" and not setup.values["evaluation"]["confirm_episodes"]:
+        raise Wrong("score=return is that of the final policy: set evaluation.confirm_episodes=20")
     if own["score"] == "seconds" and (
         budget["seconds"] is None or setup.values["env"]["threshold"] is None
     ):

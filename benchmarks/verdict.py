@@ -9,12 +9,13 @@ from typing import NamedTuple
 from benchmarks.cells import failed
 from benchmarks.rows import Row, Runs, number
 from paradigms.report import statistics
+from paradigms.session.origin import many
 
 WORDS = {  # what the seeds say of the best row beside another one
-    "better": "{seeds} seeds tell them apart",
-    "worse": "though most of the {seeds} seeds say otherwise",
-    "not distinguishable": "{seeds} seeds do not tell them apart",
-    "too few seeds": "{seeds} seeds are too few to be sure",
+    "better": "{} tell them apart",
+    "worse": "though most of {} say otherwise",
+    "not distinguishable": "{} do not tell them apart",
+    "too few seeds": "with {} nobody can be sure",
 }
 
 
@@ -87,7 +88,10 @@ def compared(ours: Sequence[float], theirs: Sequence[float]) -> str:
     intervals = statistics.iqm_interval([ours]), statistics.iqm_interval([theirs])
     seeds = min(len(ours), len(theirs))
     found = statistics.verdict(*intervals, seeds, improvement)
-    return WORDS[found].format(seeds=seeds) + f" (P = {improvement.value:.2f} that a run is better)"
+    return (
+        WORDS[found].format(many(seeds, "seed"))
+        + f" (P = {improvement.value:.2f} that a run is better)"
+    )
 
 
 def rows_of(variants: Sequence[str], runs: Runs, budget: float, baseline: str) -> dict[str, Row]:

@@ -10,7 +10,7 @@ import sys
 import traceback
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NoReturn, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Len, Lt
@@ -27,6 +27,19 @@ def refuse(error: Wrong) -> NoReturn:
     text = "".join(c if c.isprintable() else "?" for c in str(error))
     sys.stderr.write(f"{text}\n")
     sys.exit(2)
+
+
+def command(text: str | None, work: Callable[[list[str]], int | None]) -> NoReturn:
+    """A console command: prints its module's `text` without arguments or with --help, else leaves
+    with what `work` returns, or, where it raises Wrong, with 2 and one sentence."""
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        sys.stdout.write(f"{(text or '').strip()}\n")
+        sys.exit(0)
+    try:
+        sys.exit(work(arguments))
+    except Wrong as error:
+        refuse(error)
 
 
 def near(key: str, known: Iterable[str]) -> str:

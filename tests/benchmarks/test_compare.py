@@ -99,7 +99,7 @@ def test_the_verdict_names_the_soonest_and_what_few_seeds_allow() -> None:
     ]
     assert answer(records) == (
         "Use hogwild: it reaches 90 after 20.0 s, sequential after 50.0 s (2.50 times as long);"
-        " 2 seeds are too few to be sure (P = 1.00 that a run is better)."
+        " with 2 seeds nobody can be sure (P = 1.00 that a run is better)."
         " On as many cores, 2 independent runs of sequential, of which the first counts,"
         " take longer: 40.0 s."
     )
@@ -122,7 +122,8 @@ def test_without_a_solution_or_a_threshold_the_returns_speak() -> None:
         make_record("hogwild", 1, threshold=None, final_return=5.0),
     ]
     assert answer(free).startswith(
-        "Use hogwild: its final return is 5.0 (IQM), that of sequential, the next, 3.0; 1 seeds"
+        "Use hogwild: its final return is 5.0 (IQM), that of sequential, the next, 3.0;"
+        " with 1 seed nobody can be sure"
     )
 
 
@@ -153,6 +154,27 @@ def test_a_page_has_everything_in_it(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text())["best"] == "sequential"
     with np.load(tmp_path / "scores.npz") as scores:
         assert scores["hogwild"].shape == (2, 1)
+
+
+def test_runs_of_others_keep_their_commit_and_say_how_they_failed(tmp_path: Path) -> None:
+    for name, ended in (("sequential", "budget"), ("hogwild", "error")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.yaml").write_text("seed: 4\nworkers: 2\n")
+        result = {"paradigm": name, "stopped_by": ended, "seconds": 7.0, "threshold": 90.0}
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "run.json").write_text(json.dumps({"commit": "f" * 40, "cores": 8}))
+        (folder / "log.txt").write_text("12:00:00 it broke\n")
+    words = comparison.read([f"runs={tmp_path}", "by=paradigm"])
+    wanted, out, found = comparison.there(words)
+    assert (list(wanted.variants), wanted.seeds, wanted.cap) == (["sequential", "hogwild"], (4,), 7)
+    assert {record["commit"] for record in found} == {"f" * 9}
+    assert {record["machine"]["cores"] for record in found} == {8}
+    page.write(wanted, found, out)
+    text = (out / "index.html").read_text()
+    assert "12:00:00 it broke" in text and "8 cores" in text
+    with pytest.raises(Wrong, match="by=nothing is no key"):
+        comparison.there(comparison.read([f"runs={tmp_path}", "by=nothing"]))
 
 
 @pytest.mark.slow

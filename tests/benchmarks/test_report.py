@@ -204,3 +204,23 @@ def test_a_figure_has_the_variants_of_the_study(tmp_path: Path) -> None:
     file = tmp_path / "figures" / "toy.png"
     report.draw(RECORDS, file, {"seconds": 2})
     assert 5_000 < file.stat().st_size < 300_000
+
+
+def race(seed: int, laps: list[float], best: list[float | None]) -> Record:
+    seconds = [5.0 * (i + 1) for i in range(len(laps))]
+    driven = {"seconds": seconds, "laps_completed": laps, "lap_time_best": best}
+    final = {"metrics": {"final": {"lap_time_best": best[-1], "total_distance": 9000.0 + seed}}}
+    return {**make_record("sequential", seed, **final, env_steps=800, seconds=40.0), "laps": driven}
+
+
+def test_a_table_of_races_says_when_laps_come_and_whether_they_stay() -> None:
+    runs = [race(1, [0, 1, 0, 3], [None, None, None, 90]), race(2, [0, 0, 2, 2], [None] * 4)]
+    study = replace(STUDY, variants={"sequential": ()}, table="race")
+    row = cells(tables.table(study, runs, runs))["`sequential`"]
+    assert row[1] == "12.5 (15.0)", "the median and the last of 10 s and 15 s"
+    assert row[2] == "never (never)", "three laps in 20 s, and never"
+    assert row[3] == "4/5", "of 3 and 2 evaluations from the first lap on, one has none"
+    assert row[6:] == ["never (never)", "90.00", "20"]
+    assert cells(tables.table(study, runs, runs, "driving"))["`sequential`"][0] == "9,001.50"
+    alone = cells(tables.table(study, runs[:1], runs[:1]))["`sequential`"]
+    assert (alone[2], alone[4]) == ("20.0 (20.0)", "90.0 (90.0)")

@@ -59,6 +59,34 @@ def test_a_space_that_says_nothing_is_refused(tmp_path: Path, text: str) -> None
         tuning.read_space(str(tmp_path / "space.yaml"))
 
 
+class Hopeless:
+    """A trial that shall be stopped at its second report."""
+
+    number = 0
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, int]] = []
+
+    def report(self, value: float, step: int) -> None:
+        self.told.append((value, step))
+
+    def should_prune(self) -> bool:
+        return len(self.told) > 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_hopeless_trial_is_stopped_in_the_middle_of_its_run(tmp_path: Path) -> None:
+    words = "space=sac env=pendulum budget.env_steps=20000 warmup=64 agent.hidden_sizes=[8]".split()
+    often = ["evaluation.every_seconds=0.1", "evaluation.share=1", "evaluation.episodes=1"]
+    search, trial = tuning.read([*words, *often, f"out={tmp_path}"]), Hopeless()
+    assert tuning.train(trial, search, [], 0, 1, [-100.0]) is None
+    assert len(trial.told) == 2
+    assert all(step > tuning.PARTS for _, step in trial.told), "steps of the second seed"
+    log = (tmp_path / "runs" / "0_0" / "log.txt").read_text()
+    assert "Stopped because" in log, "the run was asked to end, not killed"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(find_spec("optuna") is None, reason="the extra hpo is not installed")

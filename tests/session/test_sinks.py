@@ -161,6 +161,13 @@ def test_a_sink_of_ones_own_gets_everything_in_the_main_process(
     means = [row["mean"] for row in written if row["kind"] == "evaluation"]
     assert means == [v["evaluation/return"] for v, *_ in sent if "evaluation/return" in v]
 
+    again = [word.replace("told", "again") for word in words]
+    command = [sys.executable, str(ROOT / "track.py"), f"run={tmp_path / 'run'}", "logger=[]"]
+    handed = subprocess.run([*command, *again], cwd=tmp_path, capture_output=True, text=True)
+    assert handed.returncode == 0, handed.stderr
+    later = [json.loads(line) for line in (tmp_path / "again").read_text().splitlines()]
+    assert [(e[0], e[2:]) for e in later] == [(e[0], e[2:]) for e in told], "the same, afterwards"
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)

@@ -81,6 +81,16 @@ def test_an_encoder_from_its_file_gives_the_same_latents(tmp_path: Path, height:
     np.testing.assert_array_equal(latents, vae.reconstruct(made, images)[0])
 
 
+def test_a_file_remembers_how_many_filters_it_has(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    made, path = VAE(42, 8).eval(), tmp_path / "e.safetensors"
+    vae.save(made, path, height=42, rays=1, tracks=["oval"], filters=8)
+    assert made.mean.in_features == 4608 // 4
+    images = pictures(3)
+    latents = Encoder(path).encode(images)
+    np.testing.assert_array_equal(latents, vae.reconstruct(made, images)[0])
+
+
 def test_an_env_shows_latents_and_speed(tmp_path: Path) -> None:
     stored(tmp_path / "e.safetensors", height=84)
     race = Race(2, track="oval", observation="camera", encoder=str(tmp_path / "e.safetensors"))
