@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import doctor
+from conf.build import assemble
 from conf.compose import compose
 from tests.pages import ROOT
 
@@ -52,6 +53,13 @@ def test_a_run_is_measured_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) 
     assert int(re.search(r"SAC of (\d+) parameters", text)[1]) > 100  # type: ignore[index]
     ratio = float(re.search(r"ms; ([\d.]+) updates an env step", text)[1])  # type: ignore[index]
     assert 0.5 < ratio <= 1
+
+
+@pytest.mark.slow
+def test_a_trial_does_not_wait_for_a_long_warm_up() -> None:
+    words = ["env=pendulum", "agent.hidden_sizes=[8]", "warmup=500000", "budget.env_steps=600000"]
+    job, _ = assemble(compose([*words, "replay.capacity=2000"]).values)
+    assert doctor.measure(job, seconds=0.3).env_steps < 20_000
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import cells, comparison, page
-from benchmarks.plans import Study
+from benchmarks import cells, comparison, page, store
+from benchmarks.plans import Cell, Study
 from benchmarks.store import Record
 from benchmarks.verdict import rows_of, verdict
 from conf.sentences import Wrong
@@ -154,6 +154,35 @@ def test_a_page_has_everything_in_it(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "report.json").read_text())["best"] == "sequential"
     with np.load(tmp_path / "scores.npz") as scores:
         assert scores["hogwild"].shape == (2, 1)
+
+
+def test_failed_and_missing_runs_are_run_and_runs_of_other_rows_are_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [
+        solved("sequential", 1, 40, 4000, 100),
+        {**unsolved("hogwild", 1, 5, 1), "exit_code": 1, "log_tail": []},
+        solved("dcollect", 1, 40, 4000, 100),
+        solved("sequential", 9, 40, 4000, 100),
+    ]
+    for record in found:
+        store.append("runs", record, tmp_path)
+    seen: dict[str, list[str]] = {}
+
+    def run_cells(missing: list[Cell], *_: object, **__: object) -> bool:
+        seen["run"] = [cell.name for cell in missing]
+        return True
+
+    def write(_: Study, runs: list[Record], out: Path) -> str:
+        seen["shown"] = [f"{record['variant']}_{record['seed']}" for record in runs]
+        return "verdict"
+
+    monkeypatch.setattr(comparison.study, "run_cells", run_cells)
+    monkeypatch.setattr(comparison.page, "write", write)
+    words = ["paradigm=sequential,hogwild", "seeds=1-2", "env=pendulum", f"out={tmp_path}"]
+    assert comparison.main(words) == 0
+    assert seen["run"] == ["hogwild_1", "sequential_2", "hogwild_2"]
+    assert seen["shown"] == ["hogwild_1", "sequential_1"]
 
 
 def test_runs_of_others_keep_their_commit_and_say_how_they_failed(tmp_path: Path) -> None:

@@ -59,6 +59,15 @@ def test_a_space_that_says_nothing_is_refused(tmp_path: Path, text: str) -> None
         tuning.read_space(str(tmp_path / "space.yaml"))
 
 
+@pytest.mark.skipif(find_spec("optuna") is None, reason="the extra hpo is not installed")
+def test_returns_are_maximised_and_seconds_minimised(tmp_path: Path) -> None:
+    for score, direction in (("return", "MAXIMIZE"), ("seconds", "MINIMIZE")):
+        words = ["space=sac", "env=pendulum", "budget.seconds=9", f"score={score}"]
+        search = tuning.read([*words, f"out={tmp_path / score}"])
+        search.out.mkdir()
+        assert tuning.opened(search).direction.name == direction
+
+
 class Hopeless:
     """A trial that shall be stopped at its second report."""
 

@@ -18,7 +18,8 @@ import pytest
 from conf import check
 from conf.compose import compose
 from conf.sentences import Wrong
-from paradigms.session.sinks import Run, Sinks, public
+from paradigms.session.folder import RunFolder
+from paradigms.session.sinks import Run, Sinks, TensorBoard, public
 from tests.pages import ROOT
 
 SMALL = (
@@ -86,6 +87,30 @@ def test_a_sink_that_fails_is_named_once_and_the_others_go_on(what: str) -> None
     assert sinks.errors == 1
     assert good.seen == ["start", *["scalars"] * 3, "file", "finish", "close"]
     assert bad.seen.count(what) == 1
+
+
+def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    for resumed_at, steps in ((None, (100, 200)), (100, (150, 250))):
+        board = TensorBoard()
+        board.start(Run(tmp_path, resumed_at=resumed_at))
+        for step in steps:
+            board.scalars({"a": float(step)}, step, 0.1)
+        board.close(0)
+    scalars = EventAccumulator(str(tmp_path)).Reload().Scalars("a")
+    assert [event.step for event in scalars] == [100, 150, 250]
+
+
+def test_a_run_that_goes_on_keeps_its_identity(tmp_path: Path) -> None:
+    config = {"env": {"id": "toy"}, "agent": {}, "seed": 1}
+    names = []
+    for folder in (tmp_path / "a", tmp_path / "a", tmp_path / "b"):
+        folder.mkdir(exist_ok=True)
+        run = RunFolder(folder, config=config, choices={})
+        run.describe()
+        names.append(run.described(None).identity)
+    assert names[0] == names[1] != names[2]
 
 
 def test_secrets_of_a_configuration_are_not_passed_on() -> None:
