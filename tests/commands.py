@@ -21,6 +21,10 @@ def check_one(command: Command) -> None:
             evaluate.checked(arguments)
         case ["python", "doctor.py", *arguments]:
             assert not arguments or check.command_line(arguments).setup
+        case ["python", "laws.py", *arguments]:
+            assert check.command_line(arguments).setup
+        case ["tensorboard", "--logdir", _]:
+            assert importlib.util.find_spec("tensorboard")
         case ["python", "tune.py", *arguments]:
             assert tuning.read(arguments).space
         case ["python", "export.py", *arguments]:
