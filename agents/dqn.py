@@ -252,7 +252,7 @@ class QNetwork:
         else:
             draws = torch.split(noise, self.widths, -1)
             answers = [stream(x, own) for stream, own in zip(self.streams, draws, strict=True)]
-        z = answers[-1].view(len(obs), self.actions, self.size)
+        z = answers[-1].unflatten(-1, (self.actions, self.size))
         if self.dueling:
             z = answers[0].unsqueeze(1) + z - z.mean(1, keepdim=True)
         return z

@@ -81,7 +81,10 @@ def test_an_agent_and_its_policy_in_torch_act_alike(
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize(("agent", "env"), [("sac", "pendulum"), ("ppo", "pendulum")])
+@pytest.mark.parametrize(
+    ("agent", "env"),
+    [("sac", "pendulum"), ("ppo", "pendulum"), ("dqn", "cartpole"), ("rainbow", "cartpole")],
+)
 @pytest.mark.parametrize("kind", ["torch_export", "onnx"])
 def test_what_is_exported_acts_as_the_agent(
     run: Callable[..., Path],
@@ -94,12 +97,14 @@ def test_what_is_exported_acts_as_the_agent(
         pytest.skip("the extra export is not installed")
     folder = run(agent, env, *(["agent.normalise=true"] if agent == "ppo" else []))
     export.export(export.checked([f"run={folder}", f"format={kind}"]))
-    assert "from the agent on 1000 observations" in capsys.readouterr().out
+    said = "the same actions" if env == "cartpole" else "from the agent"
+    assert f"{said} on 1000 observations" in capsys.readouterr().out
     assert (folder / "export" / export.FILES[kind]).stat().st_size > 1000
     card = (folder / "export" / "README.md").read_text()
     data = yaml.safe_load(card.split("---")[1])
     assert data["tags"][:2] == ["reinforcement-learning", "paceline"]
-    assert data["model-index"][0]["name"] == f"{agent} on Pendulum-v1"
+    world = {"pendulum": "Pendulum-v1", "cartpole": "CartPole-v1"}[env]
+    assert data["model-index"][0]["name"] == f"{agent} on {world}"
 
 
 @pytest.mark.slow
