@@ -1,13 +1,13 @@
 """Plays the policy that a run has left: python evaluate.py run=FOLDER episodes=20 video=true
 
-Prints the mean, spread and length of greedy episodes on the reference env. A policy is data: it may
-come from anybody. The keys, as they are without your word:
+Prints a table of greedy episodes on the reference env. A policy is data: it may come from
+anybody. The keys, as they are without your word:
 """
 
 from __future__ import annotations
 
-import statistics
 import sys
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,11 +17,14 @@ from conf.compose import compose
 from conf.sentences import Wrong, line, refuse
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from paradigms.base import Snapshot
     from paradigms.loop.episodes import Returns
     from paradigms.session.evaluation_worker import Plan
 
 POLICIES = ("solving", "best", "final")
+COLUMNS = ("mean", "std", "least", "median", "most")
 
 
 def main() -> None:
@@ -70,21 +73,31 @@ def evaluate(v: schema.Play) -> None:
     for key, package, extra in (
         ("video", "imageio_ffmpeg", "video"),
         ("picture", "matplotlib", "report"),
+        ("plot", "matplotlib", "report"),
     ):
         if getattr(v, key) and find_spec(package) is None:
             raise Wrong(f"{key}=true needs the extra {extra}: pip install 'paceline[{extra}]'")
     found = played(v)
     tell(found)
     path = found.path
-    targets = [path.with_suffix(".mp4")] if v.video else []
-    if v.picture:
-        targets += [path.with_suffix(".png"), path.with_suffix(".svg")]
-    if targets:
-        try:
-            show(found.plan, found.snapshot, targets, shown(found, v.episode))
-        except (ValueError, RuntimeError) as error:
-            raise Wrong(f"{path}: {line(error)}") from error
-        print("one episode:", *targets)
+    if v.plot:
+        from paradigms.report import episodes
+
+        target = path.with_name(f"{path.stem}_returns.svg")
+        episodes.draw(found.returns.returns, target, threshold=found.about["env"].get("threshold"))
+        print("returns:", target)
+    for which in ("best", "worst") if v.episode == "both" else (v.episode,):
+        both = f"{path.stem}_{which}{path.suffix}"
+        stem = path.with_name(both) if v.episode == "both" else path
+        targets = [stem.with_suffix(".mp4")] if v.video else []
+        if v.picture:
+            targets += [stem.with_suffix(".png"), stem.with_suffix(".svg")]
+        if targets:
+            try:
+                show(found.plan, found.snapshot, targets, shown(found, which))
+            except (ValueError, RuntimeError) as error:
+                raise Wrong(f"{path}: {line(error)}") from error
+            print("one episode:" if which == "other" else f"the {which} episode:", *targets)
 
 
 def played(v: schema.Play) -> Played:
@@ -123,23 +136,38 @@ def played(v: schema.Play) -> Played:
 
 
 def tell(found: Played) -> None:
-    """Prints what was played, and what it came to."""
+    """Prints what was played, and a table of what it came to."""
     path, about, snapshot, played = found.path, found.about, found.snapshot, found.returns
     choices = about.get("choices")
     agent = choices.get("agent") if isinstance(choices, dict) else "an agent"
-    returns = [float(r) for r in played.returns]
-    spread = statistics.stdev(returns) if len(returns) > 1 else 0.0
-    threshold = about["env"].get("threshold")
     print(f"{path}: {agent} on {about['env'].get('id')}, {snapshot.updates:,} updates")
-    print(
-        f"return {statistics.mean(returns):.1f} +- {spread:.1f} over {len(returns)} episodes"
-        f" (least {min(returns):.1f}, most {max(returns):.1f}), length {played.lengths.mean():.0f}"
-        + (f", threshold {threshold:g}" if threshold is not None else "")
-    )
-    from paradigms.loop.episodes import means
+    rows = {"return": played.returns, "length, env steps": played.lengths, **played.metrics}
+    print(*table(rows), sep="\n")
+    said = f"over {len(played.returns)} episodes"
+    threshold = about["env"].get("threshold")
+    if threshold is not None:
+        good = int((played.returns >= threshold).sum())
+        said += f", of which {good} reach the threshold of {threshold:g}"
+    print(said)
 
-    for name, value in means(played.metrics).items():
-        print(f"  {name} {value:.3f}")
+
+def table(rows: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """The lines of a table: for each name the statistics of its numbers [episodes], without NaN."""
+    import numpy as np
+
+    known = {name: values[~np.isnan(values)] for name, values in rows.items()}
+    known = {name: values for name, values in known.items() if len(values)}
+    width = max(len(name) for name in known)
+    yield " " * width + "".join(f"{word:>11}" for word in COLUMNS)
+    for name, values in known.items():
+        spread = values.std(ddof=1) if len(values) > 1 else 0.0
+        cells = (values.mean(), spread, values.min(), np.median(values), values.max())
+        yield f"{name:<{width}}" + "".join(f"{cell:>11,.{digits(values)}f}" for cell in cells)
+
+
+def digits(values: np.ndarray) -> int:
+    """Decimal places that show numbers of this size: 1, or 3 where all are below 10."""
+    return 1 if abs(values).max() >= 10 else 3
 
 
 def find(run: Path, policy: str) -> Path:

@@ -92,7 +92,8 @@ class Play:
     kwargs: Mapping[str, Any]
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None
     video: bool
-    episode: Literal["other", "best", "worst"]
+    episode: Literal["other", "best", "worst", "both"]
+    plot: bool
     picture: bool
     trust: str | Sequence[str]
 

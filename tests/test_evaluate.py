@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import evaluate
@@ -56,6 +58,25 @@ def test_the_episode_that_is_shown_is_the_one_that_was_asked_for(
     assert again.returns[0] == pytest.approx(extreme(found.returns.returns))
 
 
+def test_a_table_has_the_statistics_of_what_is_known() -> None:
+    rows = {"return": np.array([-20.0, 10.0, 40.0]), "laps": np.array([1.0, np.nan, 2.0])}
+    head, returns, laps, *more = evaluate.table({**rows, "never": np.full(3, np.nan)})
+    assert head.split() == [*evaluate.COLUMNS] and not more
+    assert returns.split() == ["return", "10.0", "30.0", "-20.0", "10.0", "40.0"]
+    assert laps.split() == ["laps", "1.500", "0.707", "1.000", "1.500", "2.000"]
+
+
+def test_the_returns_are_drawn_with_the_threshold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    policy(tmp_path, compose(["env=pendulum", "agent.hidden_sizes=[8,8]"]).values)
+    text = said(capsys, monkeypatch, f"run={tmp_path}", "episodes=5", "plot=true")
+    assert "over 5 episodes, of which 0 reach the threshold of -200" in text
+    drawn = (tmp_path / "final_returns.svg").read_text()
+    assert "stroke-dasharray" in drawn, "the threshold"
+
+
 @pytest.mark.slow
 def test_an_episode_is_filmed_where_the_env_draws_pictures(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -64,9 +85,10 @@ def test_an_episode_is_filmed_where_the_env_draws_pictures(
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     small = ["agent.hidden_sizes=[8,8]"]
     policy(tmp_path, compose(["agent=dqn", "env=cartpole", *small]).values)
-    film = [f"run={tmp_path}", "episodes=1", "video=true", "episode=best"]
+    film = [f"run={tmp_path}", "episodes=1", "video=true", "episode=both"]
     assert "over 1 episodes" in said(capsys, monkeypatch, *film)
-    assert (tmp_path / "final.mp4").stat().st_size > 1000
+    for which in ("best", "worst"):
+        assert (tmp_path / f"final_{which}.mp4").stat().st_size > 1000
     shutil.rmtree(tmp_path)
     tmp_path.mkdir()
     policy(tmp_path, compose(["env=identity", *small]).values)
@@ -107,7 +129,8 @@ def test_a_driven_line_is_drawn_and_other_keywords_make_another_env(
     policy(tmp_path, compose(run).values)
     words = [f"run={tmp_path}", "episodes=2", "picture=true"]
     text = said(capsys, monkeypatch, *words, "kwargs={seconds: 2.0, track: chicane}")
-    assert "over 2 episodes" in text and "length 20" in text
+    assert "over 2 episodes" in text
+    assert re.search(r"^length, env steps +20\.0 +0\.0 +20\.0 +20\.0 +20\.0$", text, re.MULTILINE)
     assert (tmp_path / "final.png").stat().st_size > 1000
     assert "Chicane" in (tmp_path / "final.svg").read_text()
     policy(tmp_path, compose(["env=identity", "agent.hidden_sizes=[8,8]"]).values)
