@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
+from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
 from agents.parts import spaces
 from agents.parts.bounds import (
     Atoms,
@@ -63,6 +63,9 @@ class DQN(Agent):
     - `average` > 0 keeps an exponential average of the weights from the first, random ones on,
       which only evaluation reads. (Izmailov et al. 2018, arXiv:1803.05407, average late weights
       equally.)
+
+    With `store_q` each transition has the value of its action and of the best one, as the actor
+    computed them: a prioritized replay's first priorities (Horgan et al. 2018, arXiv:1803.00933).
     """
 
     needs = frozenset({"discrete", "vector"})
@@ -97,6 +100,7 @@ class DQN(Agent):
         sigma: NonNegative = 0.5,
         layer_norm: bool = False,
         average: Unit = 0.0,
+        store_q: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
         within(0, 1, tau=tau, average=average)
@@ -105,7 +109,8 @@ class DQN(Agent):
             raise ValueError("agent.hidden_sizes=[] must name one layer or more, such as [64, 64]")
         self.actions = spaces.choices(self)
         self.gamma, self.n_step, self.period, self.double = gamma, n_step, period, double
-        self.average = average
+        self.average, self.store_q = average, store_q
+        self.extras = {"q": Key(), "value": Key()} if store_q else {}
         self.head: Head = make_head(
             head, atoms=atoms, v_min=v_min, v_max=v_max, huber=huber, device=self.device
         )
@@ -138,16 +143,18 @@ class DQN(Agent):
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
         if explore is None:
-            return Acted(self.greedy(obs, None), state, {})
+            return Acted(self.values(obs).argmax(-1), state, {})
         noise = self.online.draw(len(obs), self.rng.act)
-        action = self.greedy(obs, None if noise is None else noise.numpy())
+        q = self.values(obs, None if noise is None else noise.numpy())
         wild = torch.rand(len(obs), generator=self.rng.act).numpy() < explore
         drawn = torch.randint(self.actions, (len(obs),), generator=self.rng.act).numpy()
-        return Acted(np.where(wild, drawn, action), state, {})
+        action = np.where(wild, drawn, q.argmax(-1))
+        extras = {"q": q[np.arange(len(q)), action], "value": q.max(-1)} if self.store_q else {}
+        return Acted(action, state, extras)
 
-    def greedy(self, obs: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        """The best actions [B] int64 for obs [B, ...]; noise [B, widths] or None: the means."""
-        return np.asarray(self.head.value_numpy(self.online.forward_numpy(obs, noise)).argmax(-1))
+    def values(self, obs: np.ndarray, noise: np.ndarray | None = None) -> np.ndarray:
+        """Of every action, [B, A], for obs [B, ...]; noise [B, widths] or None: the means."""
+        return np.asarray(self.head.value_numpy(self.online.forward_numpy(obs, noise)))
 
     def learn(self, batch: Batch) -> Learned:
         """One update of "q", then of the target and the average, from N drawn transitions: action

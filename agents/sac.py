@@ -15,6 +15,7 @@ from agents.base import (
     Agent,
     Batch,
     Group,
+    Key,
     Learned,
     Spec,
     State,
@@ -77,7 +78,9 @@ class SAC(Agent):
     - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034);
     - `quantiles` > 0 is TQC (Kuznetsov et al. 2020, arXiv:2005.04269): each of `critics` critics
       predicts so many quantiles, and `drop` of each are left out of the targets, see `Truncated`;
-    - `bf16` multiplies hidden matrices in bfloat16 while learning.
+    - `bf16` multiplies hidden matrices in bfloat16 while learning;
+    - `store_q` stores the value of each action with it, which stands for that of its state, too: a
+      prioritized replay's first priorities (Horgan et al. 2018, arXiv:1803.00933).
     """
 
     needs = frozenset({"box", "vector"})
@@ -116,6 +119,7 @@ class SAC(Agent):
         noise: NoiseName = "white",
         action_hold: Count = 16,
         bf16: bool = False,
+        store_q: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
         at_least(0, actor_lr=actor_lr, critic_lr=critic_lr, temperature_lr=temperature_lr)
@@ -174,6 +178,9 @@ class SAC(Agent):
             self.slow["average"] = self.averaged.tensors
             self.follows["average"] = ("actor", average)
             self.parts["evaluate"] = [*self.parts["act"], "average"]
+        if store_q:  # whoever acts needs the critics, too
+            self.extras = {"q": Key(), "value": Key()}
+            self.parts["act"] = [*self.parts["act"], "critic"]
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -188,7 +195,16 @@ class SAC(Agent):
         std = np.exp(np.clip(log_std, LOG_STD_MIN, LOG_STD_MAX))
         noise, noise_state = self.noise(state, len(obs), self.rng.act)
         action, held_state = self.held(np.tanh(mean + std * noise), state, explore, self.rng.act)
-        return Acted(action, {**held_state, **noise_state}, {})
+        return Acted(action, {**held_state, **noise_state}, self.stored(obs, action))
+
+    @torch.no_grad()
+    def stored(self, obs: np.ndarray, action: np.ndarray) -> dict[str, np.ndarray]:
+        """The extras [B] of actions [B, A], where there are any."""
+        if not self.extras:
+            return {}
+        seen, chosen = (torch.from_numpy(x).to(self.device) for x in (obs, action))
+        q = self.critics.trusted(self.q(self.critic, self.encoder(seen), chosen)).cpu().numpy()
+        return {"q": q, "value": q}
 
     def learn(self, batch: Batch) -> Learned:
         """One update each of "critic" with the encoder, "actor" and "temperature" (unless it is

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, at_least, within
+from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
@@ -54,7 +54,9 @@ class TD3(Agent):
       prioritised distribution;
     - `noise="pink"` correlates the exploration in time (Eberhard et al. 2023), marginals unchanged;
     - `n_step` > 1 is biased off-policy;
-    - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034).
+    - `layer_norm` normalises the critics' hidden layers (Hiraoka et al. 2022, arXiv:2110.02034);
+    - `store_q` stores the value of each action with it, which stands for that of its state, too: a
+      prioritized replay's first priorities (Horgan et al. 2018, arXiv:1803.00933).
     """
 
     needs = frozenset({"box", "vector"})
@@ -84,6 +86,7 @@ class TD3(Agent):
         noise: NoiseName = "white",
         noise_std: NonNegative = 0.1,
         action_hold: Count = 1,
+        store_q: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
         at_least(0, actor_lr=actor_lr, critic_lr=critic_lr)
@@ -127,6 +130,9 @@ class TD3(Agent):
             self.slow["target_encoder"] = self.target_encoder.tensors
             self.follows["target_encoder"] = ("encoder", per_update)
             self.parts = {"act": ["actor", "encoder"], "evaluate": ["actor", "encoder"]}
+        if store_q:  # whoever acts needs the critics, too
+            self.extras = {"q": Key(), "value": Key()}
+            self.parts["act"] = [*self.parts["act"], "critic"]
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -139,7 +145,16 @@ class TD3(Agent):
         noise, noise_state = self.noise(state, len(obs), self.rng.act)
         noisy = np.clip(action + self.noise_std * noise, -1, 1)
         noisy, held_state = self.held(noisy, state, explore, self.rng.act)
-        return Acted(noisy, {**held_state, **noise_state}, {})
+        return Acted(noisy, {**held_state, **noise_state}, self.stored(obs, noisy))
+
+    @torch.no_grad()
+    def stored(self, obs: np.ndarray, action: np.ndarray) -> dict[str, np.ndarray]:
+        """The extras [B] of actions [B, A], where there are any."""
+        if not self.extras:
+            return {}
+        seen, chosen = (torch.from_numpy(x).to(self.device) for x in (obs, action))
+        q = self.q(self.critic, self.encoder(seen), chosen).amin(0).cpu().numpy()
+        return {"q": q, "value": q}
 
     def policy(self, obs: Tensor) -> Tensor:
         return torch.tanh(self.actor(self.encoder(obs)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -26,10 +27,13 @@ from benchmarks.plans import Cell, Study
 from benchmarks.studies import STUDIES
 
 SECONDS_TO_STOP = 15.0
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Run:
-    """A cell's program as a process in a session of its own, so that nothing of it survives."""
+    """A cell's program as a process in a session of its own, so that nothing of it survives; it is
+    asked to stop where this process is killed. To be made by the main thread."""
 
     def __init__(self, cell: Cell, folder: Path, cwd: Path = cells.ROOT) -> None:
         self.cell, self.folder = cell, folder
@@ -45,6 +49,7 @@ class Run:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=stop_with_parent,
             )
 
     @property
@@ -80,6 +85,11 @@ class Run:
             seconds=self.seconds,
             before=self.before,
         )
+
+
+def stop_with_parent() -> None:
+    """Asks Linux to send SIGTERM to this process when the thread that began it is gone."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def run_cells(

@@ -6,6 +6,7 @@ import difflib
 import json
 import math
 import os
+import signal
 import sys
 import traceback
 import types
@@ -31,8 +32,10 @@ def refuse(error: Wrong) -> NoReturn:
 
 def command(text: str | None, work: Callable[[list[str]], int | None]) -> NoReturn:
     """A console command: prints its module's `text` without arguments or with --help, else leaves
-    with what `work` returns, or, where it raises Wrong, with 2 and one sentence."""
+    with what `work` returns, or, where it raises Wrong, with 2 and one sentence. SIGTERM stops
+    `work` as Ctrl-C does, with a KeyboardInterrupt."""
     arguments = sys.argv[1:]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if not arguments or {"-h", "--help"} & set(arguments):
         sys.stdout.write(f"{(text or '').strip()}\n")
         sys.exit(0)
@@ -40,6 +43,8 @@ def command(text: str | None, work: Callable[[list[str]], int | None]) -> NoRetu
         sys.exit(work(arguments))
     except Wrong as error:
         refuse(error)
+    except KeyboardInterrupt:
+        sys.exit("stopped")
 
 
 def near(key: str, known: Iterable[str]) -> str:

@@ -174,11 +174,13 @@ RAINBOW: Mapping[str, Any] = {  # conf/agent/rainbow.yaml
     "dueling": True,
     "head": "categorical",
     "noisy": True,
+    "store_q": True,  # as conf/paradigm/apex.yaml has it
 }
 AGENTS: Mapping[str, Pupil] = {
     "sac": Pupil(sac),
     "sac with the plain Adam": Pupil(functools.partial(sac, fused=False)),
     "sac, prioritized": Pupil(sac, replay=PRIORITIZED),
+    "sac, ape-x": Pupil(functools.partial(sac, store_q=True, n_step=2), replay=PRIORITIZED),
     "sac, elite": Pupil(sac, replay=functools.partial(Elite, capacity=10_000, share=0.5)),
     "td3": Pupil(functools.partial(TD3, **SMALL)),
     "tqc": Pupil(functools.partial(sac, quantiles=5, drop=1)),

@@ -17,7 +17,7 @@ import yaml
 from annotated_types import Ge, Gt, Le
 from omegaconf import OmegaConf
 
-from conf import check, schema
+from conf import check, matrix, schema
 from conf.compose import PARTS, compose, flatten, resolved
 from conf.nodes import made
 from conf.sentences import Wrong, words
@@ -184,7 +184,8 @@ def test_cfg_job_prints_the_configuration_and_help_the_choices() -> None:
     shown = _train("--cfg", "job", "env=lander")
     assert yaml.safe_load(shown)["env"]["id"] == "LunarLander-v3"
     helped = _train("--help")
-    for word in ("paradigm: dcollect", "-m paradigm=", "budget.env_steps", "resume=FOLDER"):
+    paradigms = ", ".join(matrix.choices("paradigm"))
+    for word in (f"paradigm: {paradigms}", "-m paradigm=", "budget.env_steps", "resume=FOLDER"):
         assert word in helped
 
 

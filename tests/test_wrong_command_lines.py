@@ -15,7 +15,8 @@ from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 
 import evaluate
 import train
-from conf import check
+from conf import check, matrix
+from conf.sentences import and_
 from paradigms.runtime import start
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +28,10 @@ ACTIONS = {
 FINITE = "must be a finite number"
 WRONG = {
     "words that are none": [
-        ("paradigm=nonsense", "there are dcollect, dupdate, hogwild, locked and sequential"),
+        (
+            "paradigm=nonsense",
+            f"there are {and_(matrix.choices('paradigm'))}",
+        ),
         ("env=landr", "did you mean env=lander?"),
         ("hydra/launcher=submitit", "there are basic"),
         ("paradigmm=dcollect", "did you mean paradigm?"),

@@ -25,8 +25,8 @@ class Prioritized(Uniform):
     The loss of a transition is weighed by (N P(i))^-beta over the batch's largest such number
     (section 3.4), which is (p_i / p_min)^(-alpha beta), p_min the least of the batch. beta goes
     straight to 1 over `beta_samples` drawn transitions; null keeps it constant. A new transition
-    has the largest priority seen so far, or that of its own column `priority` if the agent emits
-    one (Ape-X, Horgan et al. 2018, arXiv:1803.00933).
+    has the largest priority seen so far or, if the agent emits the columns `q` and `value`, that
+    of its n-step TD error by these (Ape-X, Horgan et al. 2018, arXiv:1803.00933, algorithm 1).
 
     The sum trees, one a stream, are private to the process that draws, and are brought up to the
     write positions at each draw. So writers need no lock, and draws depend on the write positions,
@@ -135,18 +135,24 @@ class Prioritized(Uniform):
         if len(moved):
             stream, serial = windows.move(moved, first[moved], heads[moved])
             unseen = serial >= known[stream]
-            self._initialise(stream[unseen], serial[unseen], self._most.array[streams].max())
+            most = self._most.array[streams].max()
+            self._initialise(stream[unseen], serial[unseen], heads, most)
             windows.set(stream, serial, self._powers.array[self.ring.at(stream, serial)])
             known[moved] = np.maximum(known[moved], heads[moved])
         return windows
 
-    def _initialise(self, stream: np.ndarray, serial: np.ndarray, most: float) -> None:
+    def _initialise(
+        self, stream: np.ndarray, serial: np.ndarray, heads: np.ndarray, most: float
+    ) -> None:
         """Gives new transitions their first priority, p^alpha = `most` if they bring none."""
-        at, power = self.ring.at(stream, serial), np.full(len(serial), most)
-        if "priority" in self.ring.extras:
-            power = self._power(self.ring.transitions["priority"][at])
-            np.maximum.at(self._most.array, stream, power)
-        self._powers.array[at] = power
+        power = np.full(len(serial), most)
+        if {"q", "value"} <= {*self.ring.extras}:
+            steps: dict[str, Any] = {"n_step": self.n_step, "gamma": self.gamma}
+            error = self.ring.errors(stream, serial, heads[stream], **steps)
+            known = ~np.isnan(error)
+            power[known] = self._power(error[known])
+            np.maximum.at(self._most.array, stream[known], power[known])
+        self._powers.array[self.ring.at(stream, serial)] = power
 
     def _power(self, priority: np.ndarray) -> np.ndarray:
         """(priority + epsilon)^alpha, float64. Raises NotFinite for a priority that is none."""

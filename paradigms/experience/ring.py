@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +10,19 @@ from paradigms.experience.layout import Layout
 from paradigms.runtime.memory import Shared
 
 KEPT = ("obs", "action", "version")
+
+
+class Path(NamedTuple):
+    """The next n steps after some transitions, [N] each. reward, discount: float32, see
+    `Ring.gather`. steps: int64, fewer than n at an episode's end and at the write position. end:
+    int64, where the last of them lies. terminated, ended: bool, whether it ends the episode."""
+
+    reward: np.ndarray
+    discount: np.ndarray
+    steps: np.ndarray
+    end: np.ndarray
+    terminated: np.ndarray
+    ended: np.ndarray
 
 
 class Ring:
@@ -66,6 +79,30 @@ class Ring:
         """
         transitions, last = self.transitions, self.last
         at = self.at(stream, serial)
+        path = self.walk(stream, serial, head, n_step=n_step, gamma=gamma)
+        next_obs = transitions["obs"][self.at(stream, serial + path.steps)]
+        over = np.flatnonzero(path.ended)
+        next_obs[over] = last[path.end[over]]
+        transition = transitions[at]
+        columns = {name: transition[name] for name in (*KEPT, *self.extras)}
+        return columns | {
+            "reward": path.reward,
+            "discount": path.discount,
+            "next_obs": next_obs,
+        }
+
+    def walk(
+        self,
+        stream: np.ndarray,
+        serial: np.ndarray,
+        head: np.ndarray,
+        *,
+        n_step: int,
+        gamma: float,
+    ) -> Path:
+        """What follows the transitions (stream, serial), int64 [N] each; arguments as of
+        `gather`."""
+        transitions, at = self.transitions, self.at(stream, serial)
         reward, terminated = transitions["reward"][at], transitions["terminated"][at]
         ended = terminated | transitions["truncated"][at]
         end, steps = at, np.ones(len(serial), np.int64)
@@ -79,10 +116,27 @@ class Ring:
             ended = terminated | transitions["truncated"][following]
             end = following
             steps += more
-        next_obs = transitions["obs"][self.at(stream, serial + steps)]
-        over = np.flatnonzero(ended)
-        next_obs[over] = last[end[over]]
         discount = np.where(terminated, 0, gamma**steps).astype(np.float32)
-        transition = transitions[at]
-        columns = {name: transition[name] for name in (*KEPT, *self.extras)}
-        return columns | {"reward": reward, "discount": discount, "next_obs": next_obs}
+        return Path(reward, discount, steps, end, terminated, ended)
+
+    def errors(
+        self,
+        stream: np.ndarray,
+        serial: np.ndarray,
+        head: np.ndarray,
+        *,
+        n_step: int,
+        gamma: float,
+    ) -> np.ndarray:
+        """Absolute n-step TD errors, float32 [N], by what the actors stored: |reward + discount
+        `value` - `q`|, `q` that of the transition and `value` that of the one n steps later. NaN
+        where the latter is not there: at the write position, and at a time limit. Arguments as of
+        `gather`."""
+        transitions = self.transitions
+        path = self.walk(stream, serial, head, n_step=n_step, gamma=gamma)
+        value = transitions["value"][self.at(stream, serial + path.steps)]
+        known = path.terminated | (~path.ended & (serial + path.steps < head))
+        value = np.where(path.terminated, 0, np.where(known, value, np.nan))
+        q = transitions["q"][self.at(stream, serial)]
+        error: np.ndarray = np.abs(path.reward + path.discount * value - q)
+        return error

@@ -54,6 +54,15 @@ def test_noisy_nets_act_greedily_without_noise_and_explore_with_one_draw_an_obse
     assert (one != two).any()
 
 
+def test_what_is_stored_are_the_values_of_the_action_and_of_the_best_one() -> None:
+    agent, obs = make(store_q=True), batch().obs
+    action, _, extras = agent.act(obs.numpy(), {}, 0.5)
+    q = agent.head.value(agent.online(obs)).detach()
+    assert_allclose(extras["q"], q[torch.arange(SIZE), torch.from_numpy(action)], atol=1e-6)
+    assert_allclose(extras["value"], q.amax(-1), atol=1e-6)
+    assert (extras["q"] < extras["value"] - 1e-6).any(), "some actions explore"
+
+
 def test_acting_follows_weights_that_have_moved_to_other_storage() -> None:
     """Hogwild binds an agent that may have acted already to one shared vector."""
     for noisy in [False, True]:

@@ -63,3 +63,14 @@ def test_an_evaluator_uses_the_average_where_there_is_one() -> None:
         each.use_average()
         assert torch.equal(each.vector.flat("actor"), before) == (each is plain)
     assert torch.equal(agent.vector.flat("actor"), agent.vector.flat("average"))
+
+
+def test_what_is_stored_is_the_value_that_the_actor_climbs() -> None:
+    for agent in (make(store_q=True), make(store_q=True, quantiles=5, drop=1)):
+        obs = batch().obs
+        action, _, extras = agent.act(obs.numpy(), agent.initial_state(SIZE), 0.5)
+        q = agent.critics.trusted(agent.q(agent.critic, obs, torch.from_numpy(action)))
+        for name in agent.extras:
+            assert_allclose(extras[name], q.detach(), atol=1e-6)
+        assert extras.keys() == {"q", "value"} and q.std() > 1e-3
+        assert "critic" in agent.parts["act"] and "critic" not in agent.parts["evaluate"]

@@ -136,19 +136,40 @@ def test_a_cell_over_its_time_is_killed_with_its_children(tmp_path: Path) -> Non
         assert not _alive(int(pid))
 
 
-def test_ctrl_c_leaves_no_process_and_no_half_cell(tmp_path: Path) -> None:
-    make_study(tmp_path, "endless")
-    script = (
-        "import signal, sys\n"
-        "from pathlib import Path\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of nohup ignores it\n"
-        "from tests.benchmarks.test_study import make_study, run\n"
-        "sys.exit(run(make_study(Path(sys.argv[1]), 'endless'), Path(sys.argv[1])))\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=cells.ROOT)
+SCRIPT = """
+import signal, sys
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job of nohup ignores it
+from conf.sentences import command
+from tests.benchmarks.test_study import make_study, run
+folder = Path(sys.argv[1])
+command("", lambda _: run(make_study(folder, "endless"), folder))
+"""
+
+
+def endless(tmp_path: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    """A command whose study runs a cell that never ends, and the file of the cell's pids."""
+    parent = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], cwd=cells.ROOT)
     pids = tmp_path / "runs" / "toy" / "endless_1" / "pids"
     _until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-    parent.send_signal(signal.SIGINT)
+    return parent, pids
+
+
+def test_a_study_that_is_killed_takes_its_run_with_it(tmp_path: Path) -> None:
+    parent, pids = endless(tmp_path)
+    program, child = map(int, pids.read_text().split())
+    try:
+        parent.kill()
+        parent.wait()
+        _until(lambda: not _alive(program))
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_process_and_no_half_cell(tmp_path: Path, number: int) -> None:
+    parent, pids = endless(tmp_path)
+    parent.send_signal(number)
     assert parent.wait(30) == 0  # run_cells returned False
     assert store.load("toy", tmp_path / "results") == []
     for pid in pids.read_text().split():

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from agents.base import Key
 from paradigms.experience.prioritized import Prioritized
 from tests.experience import model as models
-from tests.experience.model import LENGTH, Model, agree
+from tests.experience.model import Model, agree
 
 
 def make(writers: int = 1, **options: Any) -> Prioritized:
@@ -126,17 +126,35 @@ def test_new_transitions_have_the_largest_priority_seen() -> None:
     assert chi_square(drawn, expected) < 3
 
 
-def test_new_transitions_have_the_priority_that_the_agent_emits() -> None:
-    spec = models.SPEC.with_extras({"priority": Key()})
-    replay = Prioritized(
-        spec, capacity=100, writers=1, num_envs=2, rollout_length=LENGTH, alpha=1.0
-    )
+def test_new_transitions_have_the_td_error_of_what_the_actors_stored() -> None:
+    """Streams of 6 transitions: one is terminated after its 2nd and cut by a time limit after its
+    5th, the other goes on. Two steps, gamma 0.5."""
+    spec = models.SPEC.with_extras({"q": Key(), "value": Key()})
+    sizes = {"capacity": 100, "writers": 1, "num_envs": 2, "rollout_length": 6}
+    replay = Prioritized(spec, **sizes, n_step=2, gamma=0.5, alpha=1.0, epsilon=1e-12)
     fragment = replay.layout.empty(0)
-    fragment.transitions["valid"] = True
-    fragment.transitions["priority"] = [[1, 2], [3, 4], [5, 6]]
-    fragment.n_valid = 6
+    rng = np.random.default_rng(0)
+    transitions = fragment.transitions
+    transitions["valid"], fragment.n_valid = True, 12
+    for name in ("reward", "q", "value"):
+        transitions[name] = rng.normal(size=(6, 2))
+    transitions["terminated"][1, 0] = transitions["truncated"][4, 0] = True
     replay.add(fragment)
-    assert chi_square(many(replay), {i: i + 1.0 for i in range(6)}) < 3
+    replay.sample(1, seeded())
+
+    expected = np.full((6, 2), 1.0)  # what is not known yet has the largest priority so far
+    reward, q, value = (transitions[name].astype(float) for name in ("reward", "q", "value"))
+    for stream, serial, steps, ends in (
+        (0, 0, 2, True),
+        (0, 1, 1, True),
+        (0, 2, 2, False),
+        *((1, serial, 2, False) for serial in range(4)),
+    ):
+        total = sum(0.5**k * reward[serial + k, stream] for k in range(steps))
+        total += 0 if ends else 0.5**steps * value[serial + steps, stream]
+        expected[serial, stream] = abs(total - q[serial, stream])
+    found = [[replay._powers.array[replay.ring.at(s, n)] for s in (0, 1)] for n in range(6)]
+    assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_a_late_priority_is_dropped_and_counted() -> None:
