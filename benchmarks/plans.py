@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 Overrides = tuple[str, ...]
+QUIET: Overrides = ("logger=[]", "checkpoint.at_end=false")
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,14 @@ class Study:
             for seed in (self.seeds if seeds is None else seeds)
             for variant, overrides in self.variants.items()
         ]
+
+
+def span(first: int, last: int) -> tuple[int, ...]:
+    """The seeds from the first to the last one."""
+    return tuple(range(first, last + 1))
+
+
+def budget(seconds: int, env_steps: int, stop: bool = False) -> Overrides:
+    """Unless `stop`, a run goes on after the threshold: is what was learned kept?"""
+    budget = (f"budget.env_steps={env_steps}", f"budget.seconds={seconds}")
+    return (*budget, f"stop_when_solved={str(stop).lower()}", *QUIET)

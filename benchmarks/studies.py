@@ -5,19 +5,10 @@ Tuning used seeds below 100; figures come from seeds 100 and up.
 
 from __future__ import annotations
 
-from benchmarks.plans import Overrides, Study
+from benchmarks.distributed import DISTRIBUTED
+from benchmarks.plans import QUIET, Overrides, Study, budget, span
 
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
-MERGES = {
-    "delta": ("paradigm.merge=delta",),
-    "sqrt": ("paradigm.merge=delta", "paradigm.scale=0.5"),  # 1 / sqrt(4)
-    "sum": ("paradigm.merge=delta", "paradigm.scale=1.0"),
-    "damped": ("paradigm.merge=damped",),
-    "elastic": ("paradigm.merge=elastic",),
-    "mean": ("paradigm.merge=mean",),
-}
-LOCKSTEP = "max_ahead=0"
-QUIET = ("logger=[]", "checkpoint.at_end=false")
 SELDOM = ("evaluation.every_seconds=5",)  # twenty long episodes take about as long
 RACED = (
     "evaluation.share=0.25",  # of a core: 300 simulated seconds of eight cars take about two
@@ -33,34 +24,24 @@ TWO_OF_TEN = ("agent=tqc", "agent.critics=2", "agent.quantiles=10")
 GREEDY = ("explore.start=0", "explore.final=0")
 
 
-def _seeds(first: int, last: int) -> tuple[int, ...]:
-    return tuple(range(first, last + 1))
-
-
 def _paradigms(*others: str) -> dict[str, Overrides]:
     return {name: (f"paradigm={name}", *others) for name in PARADIGMS}
-
-
-def _budget(seconds: int, env_steps: int, stop: bool = False) -> Overrides:
-    """Unless `stop`, a run goes on after the threshold: is what was learned kept?"""
-    budget = (f"budget.env_steps={env_steps}", f"budget.seconds={seconds}")
-    return (*budget, f"stop_when_solved={str(stop).lower()}", *QUIET)
 
 
 STUDIES: dict[str, Study] = {
     "mcar": Study(
         question="Which paradigm solves MountainCarContinuous soonest, and keeps it solved?",
         variants=_paradigms("workers=2"),
-        common=("env=mcar", *_budget(90, 60_000)),
-        seeds=_seeds(100, 104),
+        common=("env=mcar", *budget(90, 60_000)),
+        seeds=span(100, 104),
         cap=90,
         policies=True,
     ),
     "lander": Study(
         question="Which paradigm solves LunarLanderContinuous soonest, and keeps it solved?",
         variants=_paradigms("workers=2"),
-        common=("env=lander", *_budget(300, 160_000)),
-        seeds=_seeds(100, 102),
+        common=("env=lander", *budget(300, 160_000)),
+        seeds=span(100, 102),
         cap=300,
         policies=True,
     ),
@@ -74,7 +55,7 @@ STUDIES: dict[str, Study] = {
                 *(f"budget.env_steps={env_steps}", *RACED),
                 "budget.seconds=160",
             ),
-            seeds=_seeds(101, last),
+            seeds=span(101, last),
             cap=160,
             table="race",
         )
@@ -107,51 +88,15 @@ STUDIES: dict[str, Study] = {
             *RACED,
             "budget.seconds=160",
         ),
-        seeds=_seeds(101, 103),
+        seeds=span(101, 103),
         cap=160,
         table="race",
-    ),
-    "workers": Study(
-        question="What does another worker bring on a machine of two cores?",
-        variants={
-            f"{paradigm}_{workers}": (f"paradigm={paradigm}", f"workers={workers}")
-            for workers in (1, 2, 3)
-            for paradigm in ("dcollect", "dupdate")
-        },
-        common=("env=mcar", *_budget(90, 60_000, stop=True)),
-        seeds=_seeds(100, 104),
-        cap=90,
-        table="workers",
-    ),
-    "averaging": Study(
-        question="How fast does each rule of parameter averaging learn?",
-        variants={
-            "sequential": ("paradigm=sequential", "workers=1"),
-            **{
-                f"{merge}_{workers}": ("paradigm=dupdate", *rule, f"workers={workers}", LOCKSTEP)
-                for workers in (1, 2, 4)
-                for merge, rule in MERGES.items()
-                if workers == 4 or merge != "sqrt"
-                if workers > 1 or merge != "sum"
-            },
-        },
-        common=(
-            "env=pendulum",
-            "agent.hidden_sizes=[64,64]",
-            "budget.env_steps=24000",
-            "stop_when_solved=true",
-            *QUIET,
-        ),
-        seeds=_seeds(100, 104),
-        cap=1200,
-        packable=True,
-        table="averaging",
     ),
     "warmup": Study(
         question="How many warm-up episodes of MountainCarContinuous reach the goal?",
         variants={f"hold_{hold}": (f"hold={hold}",) for hold in (1, 16)},
         common=("env=mcar", "episodes=200"),
-        seeds=_seeds(100, 104),
+        seeds=span(100, 104),
         cap=60,
         packable=True,
         program=("-m", "benchmarks.warmup"),
@@ -176,7 +121,7 @@ STUDIES: dict[str, Study] = {
             )
         },
         common=("paradigm=sequential", "stop_when_solved=true", *QUIET),
-        seeds=_seeds(100, 104),
+        seeds=span(100, 104),
         cap=900,
         packable=True,
         table="solved",
@@ -193,7 +138,7 @@ STUDIES: dict[str, Study] = {
             "evaluation.share=1",  # the other core has nothing else to do
             *QUIET,
         ),
-        seeds=_seeds(114, 118),  # 100 to 112 were evaluated on before, with other settings
+        seeds=span(114, 118),  # 100 to 112 were evaluated on before, with other settings
         cap=600,
         table="solved",
     ),
@@ -209,7 +154,7 @@ STUDIES: dict[str, Study] = {
             for paradigm in ("dcollect", "dupdate", "hogwild")
         },
         common=("workers=2", "stop_when_solved=true", *QUIET),
-        seeds=_seeds(100, 102),
+        seeds=span(100, 102),
         cap=600,
         table="policy_lag",
     ),
@@ -238,7 +183,7 @@ STUDIES: dict[str, Study] = {
             "stop_when_solved=true",
             *QUIET,
         ),
-        seeds=_seeds(100, 104),
+        seeds=span(100, 104),
         cap=300,
         packable=True,
         table="solved",
@@ -260,7 +205,7 @@ STUDIES: dict[str, Study] = {
             "replay.batch_size=128",
             "budget.env_steps=20000",
         ),
-        seeds=_seeds(100, 104),
+        seeds=span(100, 104),
         cap=300,
         packable=True,
         program=("-m", "benchmarks.overestimation"),
@@ -291,9 +236,10 @@ STUDIES: dict[str, Study] = {
             "stop_when_solved=false",
             *QUIET,
         ),
-        seeds=_seeds(100, 109),
+        seeds=span(100, 109),
         cap=900,
         packable=True,
         table="kept",
     ),
+    **DISTRIBUTED,
 }
