@@ -15,21 +15,19 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from conf import check
 from conf.sentences import Wrong, refuse
+from probe import SECONDS, Trial, core_count, measure
 
 if TYPE_CHECKING:
     from conf.compose import Setup
     from paradigms.base import Job
 
-SECONDS = 4.0  # of each trial
-WARMUP = 256  # env steps of a trial before its first update, at most
 CHEAP = 0.25  # a part that takes less than this share of the time is no bottleneck
 GAIN = 1.15  # by which more env slots must raise env steps a second to be advised
 EXTRAS = {  # optional packages, and what each is for
@@ -66,10 +64,9 @@ def main() -> None:
 
 def machine() -> Iterator[str]:
     """What there is, as lines."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    busy = os.getloadavg()[0]
+    cores, busy = core_count(), os.getloadavg()[0]
     yield f"cores      {cores} for this process, of {os.cpu_count()}; load average {busy:.1f}"
-    if busy > 0.5 * (cores or 1):
+    if busy > 0.5 * cores:
         yield "           other work is going on: times measured now would not be this run's own"
     if memory := memory_free():
         yield f"memory     {memory[0] / 2**30:.1f} GiB free of {memory[1] / 2**30:.1f}"
@@ -117,26 +114,6 @@ def installed(package: str) -> str | None:
         return None
 
 
-class Trial(NamedTuple):
-    """What a few seconds of training in one process came to. step, update: seconds of one env step
-    with acting, and of one update (0.0 where none was made)."""
-
-    env_steps: int
-    updates: int
-    step: float
-    update: float
-
-    @property
-    def ratio(self) -> float:
-        return self.updates / self.env_steps
-
-    @property
-    def learning(self) -> float:
-        """The share of the time that updates take, at the ratio of the run."""
-        learn = self.ratio * self.update
-        return learn / (learn + self.step)
-
-
 def run(setup: Setup) -> Iterator[str]:
     """What a run takes, costs and asks for, as lines."""
     from agents.parts.vector import Vector
@@ -164,43 +141,15 @@ def run(setup: Setup) -> Iterator[str]:
             )
     yield f"training for {SECONDS:g} s in one process ..."
     trial = measure(job)
-    yield (
-        f"an env step costs {1e3 * trial.step:.3g} ms, an update {1e3 * trial.update:.3g} ms;"
-        f" {trial.ratio:.3g} updates an env step: learning takes {100 * trial.learning:.0f} %"
-    )
+    yield trial.said()
     yield from spread(trial, setup)
     if trial.learning < 1 - CHEAP:
         yield from slots(job, trial)
 
 
-def measure(job: Job, seconds: float = SECONDS) -> Trial:
-    """Trains so long in this process, from the first update on. Raises Wrong where none is made."""
-    from paradigms.sequential import Sequential
-
-    short = replace(job, warmup=min(job.warmup, WARMUP), started=time.time())
-    going, begun = Sequential().run(short), None
-    while True:
-        try:
-            progress = next(going)
-        except StopIteration as end:
-            totals: dict[str, Any] = end.value.totals
-            break
-        now = time.monotonic()
-        begun = now if begun is None and progress.updates else begun
-        if begun is not None and now - begun > seconds:
-            progress.stop()
-    if not totals["updates"]:
-        raise Wrong("no update was made: make budget.env_steps larger than warmup")
-    (spent,) = totals["time_by_role"].values()
-    collect, learn = (spent.get(what, 0.0) * spent["seconds"] for what in ("collect", "learn"))
-    steps, updates = totals["env_steps"], totals["updates"]
-    return Trial(steps, updates, collect / steps, learn / updates)
-
-
 def spread(trial: Trial, setup: Setup) -> Iterator[str]:
     """Which way of spreading the work has something to win."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    cores, learning = cores or 1, trial.learning
+    cores, learning = core_count(), trial.learning
     pipeline = 1 / max(learning, 1 - learning, 1 / cores)
     if cores < 2:
         yield "one core: paradigm=sequential, there is nothing to spread over"
@@ -224,7 +173,8 @@ def spread(trial: Trial, setup: Setup) -> Iterator[str]:
     if setup.values["workers"] > cores:
         yield f"workers={setup.values['workers']} are more than the {cores} cores: workers={cores}"
     yield (
-        "faster is not yet sooner: what an update is worth in each paradigm, compare.py measures"
+        "workers=auto tries how many of them are worth it; but faster is not yet sooner: what an"
+        " update is worth in each paradigm, compare.py measures"
     )
 
 

@@ -118,6 +118,10 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     from paradigms.session.folder import RunFolder, choices_of
     from paradigms.session.session import Session
 
+    if setup.auto:
+        import probe
+
+        setup = probe.settled(setup)
     v = setup.values
     if v["device"] != "cpu" and not torch.cuda.is_available():
         raise Wrong(f"device={v['device']} needs a CUDA device, and torch finds none: use cpu")

@@ -7,6 +7,7 @@ import difflib
 import functools
 import itertools
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -47,13 +48,15 @@ class Setup:
     """A composed run: plain values, and which choice each group has.
 
     stored: the values as config.yaml keeps them, with `${key}` where one is another's, so that both
-    change when the run is resumed. hydra: everything that Hydra composed, its own part too.
+    change when the run is resumed. hydra: everything that Hydra composed, its own part too. auto:
+    whether workers=auto was typed; `workers` is then one a core, until a trial settles it.
     """
 
     values: dict[str, Any]
     choices: dict[str, str]
     stored: dict[str, Any] = field(default_factory=dict)
     hydra: DictConfig | None = None
+    auto: bool = False
 
 
 def compose(overrides: list[str], name: str = "config", folder: str | Path | None = None) -> Setup:
@@ -78,8 +81,10 @@ def setup(cfg: DictConfig, own: Any, hydra: DictConfig | None = None) -> Setup:
     mine = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     if "paradigm" in mine and mine.get("logger") is None:  # logger=[] leaves no key
         OmegaConf.update(mine, "logger", {}, force_add=True)
+    if auto := mine.get("workers") == "auto":
+        mine["workers"] = len(os.sched_getaffinity(0))
     values = resolved(mine)
-    return Setup(values, choices, _stored(OmegaConf.to_container(mine), values), hydra)
+    return Setup(values, choices, _stored(OmegaConf.to_container(mine), values), hydra, auto)
 
 
 def run(setup: Setup, task: Callable[[Path], float]) -> float:

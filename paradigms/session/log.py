@@ -215,7 +215,7 @@ def summary(result: dict[str, Any]) -> list[str]:
         parts = [f"{result['final_return']:.1f} at the end"]
         if result["best_return"] is not None:
             parts.append(f"{result['best_return']:.1f} at best")
-        if result["retention"] is not None:
+        if result["retention"] is not None and result["retention"] >= 0:
             parts.append(f"{100 * result['retention']:.0f} % kept")
         lines.append(f"Return: {', '.join(parts)}.")
     for role, times in result["time_by_role"].items():
