@@ -28,12 +28,13 @@ def core_count() -> int:
 
 class Trial(NamedTuple):
     """What a few seconds of training in one process came to. step, update: seconds of one env step
-    with acting, and of one update (0.0 where none was made)."""
+    with acting, and of one update (0.0 where none was made). warmup: env steps before the first."""
 
     env_steps: int
     updates: int
     step: float
     update: float
+    warmup: int = 0
 
     def said(self) -> str:
         """In one line."""
@@ -44,7 +45,7 @@ class Trial(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        return self.updates / self.env_steps
+        return self.updates / max(1, self.env_steps - self.warmup)
 
     @property
     def learning(self) -> float:
@@ -53,8 +54,10 @@ class Trial(NamedTuple):
         return learn / (learn + self.step)
 
 
-def measure(job: Job, seconds: float = SECONDS) -> Trial:
-    """Trains so long in this process, from the first update on. Raises Wrong where none is made."""
+def measure(job: Job, seconds: float | None = None) -> Trial:
+    """Trains so long (SECONDS) in this process, from the first update on. Raises Wrong where none
+    is made."""
+    seconds = SECONDS if seconds is None else seconds
     from paradigms.sequential import Sequential
 
     short = replace(job, warmup=min(job.warmup, WARMUP), started=time.time())
@@ -74,7 +77,7 @@ def measure(job: Job, seconds: float = SECONDS) -> Trial:
     (spent,) = totals["time_by_role"].values()
     collect, learn = (spent.get(what, 0.0) * spent["seconds"] for what in ("collect", "learn"))
     steps, updates = totals["env_steps"], totals["updates"]
-    return Trial(steps, updates, collect / steps, learn / updates)
+    return Trial(steps, updates, collect / steps, learn / updates, short.warmup)
 
 
 def settled(setup: Setup) -> Setup:
@@ -111,8 +114,8 @@ def fewest(tried: Mapping[int, float]) -> int:
     return min(n for n, speed in tried.items() if speed * WORTH >= best)
 
 
-def speed(job: Job, paradigm: Paradigm, workers: int, seconds: float = SECONDS) -> float:
-    """Env steps a second of a paradigm with so many workers, from its first update on."""
+def speed(job: Job, paradigm: Paradigm, workers: int) -> float:
+    """Env steps a second of a paradigm with so many workers, in SECONDS from its first update."""
     budget = replace(job.budget, env_steps=10**9, seconds=None)
     short = replace(
         job,
@@ -129,7 +132,7 @@ def speed(job: Job, paradigm: Paradigm, workers: int, seconds: float = SECONDS) 
             now = time.monotonic(), progress.env_steps
             if progress.updates:
                 first, last = first or now, now
-            if first and now[0] - first[0] > seconds:
+            if first and now[0] - first[0] > SECONDS:
                 break
     finally:
         going.close()

@@ -200,7 +200,12 @@ def suggested(trial: Any, key: str, bounds: Mapping[str, Any]) -> Any:
     low, high, log = bounds["low"], bounds["high"], bool(bounds.get("log"))
     if isinstance(low, int) and isinstance(high, int):
         return trial.suggest_int(key, low, high, log=log)
-    return float(f"{trial.suggest_float(key, low, high, log=log):.4g}")
+    return rounded(trial.suggest_float(key, low, high, log=log))
+
+
+def rounded(value: Any) -> Any:
+    """A setting as a run gets it: four digits of a float are enough."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def train(
@@ -244,7 +249,8 @@ def best(found: Any, search: Search) -> str:
     if not found.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return "no trial was trained whole"
     winner = found.best_trial
-    words = [f"{key}={shown(value)}" for key, value in winner.params.items()]
-    record = {"score": winner.value, "trial": winner.number, "settings": winner.params}
+    settings = {key: rounded(value) for key, value in winner.params.items()}
+    words = [f"{key}={shown(value)}" for key, value in settings.items()]
+    record = {"score": winner.value, "trial": winner.number, "settings": settings}
     (search.out / "best.json").write_text(json.dumps(record, indent=1))
     return f"best: {winner.value:.1f}\n  python train.py {' '.join([*search.common, *words])}"

@@ -48,6 +48,7 @@ FILES: Mapping[str, Sequence[str]] = {  # places that are some files of a folder
         "track.py",
         "export.py",
         "doctor.py",
+        "probe.py",
         "tune.py",
         "laws.py",
     ),

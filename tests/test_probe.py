@@ -12,6 +12,7 @@ import probe
 import train
 from conf import check
 from conf.compose import compose
+from paradigms.base import Job, Paradigm
 
 SMALL = ["env=pendulum", "agent.hidden_sizes=[8]", "replay.batch_size=8", "budget.env_steps=400"]
 QUIET = ["warmup=64", "evaluation.every_seconds=null", "evaluation.confirm_episodes=0", "logger=[]"]
@@ -45,12 +46,11 @@ def test_a_run_has_the_number_that_was_found(
 ) -> None:
     monkeypatch.setattr(probe, "core_count", lambda: 3)
     monkeypatch.setattr(probe, "SECONDS", 0.3)
-    speeds = {}
-    real = probe.speed
+    speeds, real = dict[int, float](), probe.speed
 
-    def tried(*args: object) -> float:
-        speeds[args[2]] = real(*args, seconds=0.3)  # type: ignore[arg-type]
-        return {1: 1.0, 2: 1.0, 3: 9.0}[args[2]]  # type: ignore[index]
+    def tried(job: Job, paradigm: Paradigm, workers: int) -> float:
+        speeds[workers] = real(job, paradigm, workers)
+        return 9.0 if workers == 3 else 1.0
 
     monkeypatch.setattr(probe, "speed", tried)
     words = [*SMALL, *QUIET, "paradigm=dcollect", "crew=inline", "workers=auto"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -117,4 +118,6 @@ def test_a_search_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stdout + again.stderr
     assert "1 of 2 trials are there" in again.stdout
     assert "python train.py env=pendulum" in again.stdout
-    assert (tmp_path / "best.json").exists()
+    settings = json.loads((tmp_path / "best.json").read_text())["settings"]
+    tried = [line for line in (said + again.stdout).splitlines() if line.startswith("trial")]
+    assert any(f"agent.lr={settings['agent.lr']} " in line for line in tried), "as it was trained"
