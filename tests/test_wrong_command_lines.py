@@ -27,7 +27,7 @@ ACTIONS = {
 FINITE = "must be a finite number"
 WRONG = {
     "words that are none": [
-        ("paradigm=nonsense", "there are dcollect, dupdate, hogwild, locked and sequential"),
+        ("paradigm=nonsense", "there are allreduce, dcollect, dupdate, hogwild"),
         ("env=landr", "did you mean env=lander?"),
         ("hydra/launcher=submitit", "there are basic"),
         ("paradigmm=dcollect", "did you mean paradigm?"),
@@ -102,6 +102,7 @@ WRONG = {
         ("agent=ppo warmup=10", "set warmup=0"),
         ("agent=ppo rollout_length=1", "set rollout_length=2"),
         ("agent=actor_critic replay=fifo replay.fragments=9", "replay.capacity=4 must hold a"),
+        ("paradigm=allreduce workers=3 replay.batch_size=2", "set paradigm.batch=each"),
         ("agent=ppo paradigm=hogwild paradigm.sample_from=all", "set paradigm.sample_from=own"),
         ("agent=ppo paradigm=dupdate paradigm.sample_from=learner", "set paradigm.sample_from=own"),
         ("agent=ppo paradigm=dupdate paradigm.tasks=by_shares", "set paradigm.tasks=by_pace"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
@@ -29,6 +30,8 @@ VARIANTS: dict[str, Any] = {
     "hogwild": Hogwild(),
     "hogwild, own transitions": Hogwild(sample_from="own"),
     "locked": Hogwild(locked=True),
+    "allreduce": AllReduce(),
+    "allreduce, whole batches": AllReduce(batch="each"),
 }
 
 
