@@ -58,6 +58,7 @@ PARADIGMS: Mapping[str, Any] = {
     "dupdate": DUpdate(),
     "hogwild": Hogwild(),
     "locked": Hogwild(locked=True),
+    "a3c": Hogwild(copy="rollout"),
     "allreduce": AllReduce(),
 }
 

@@ -27,7 +27,7 @@ ACTIONS = {
 FINITE = "must be a finite number"
 WRONG = {
     "words that are none": [
-        ("paradigm=nonsense", "there are allreduce, dcollect, dupdate, hogwild"),
+        ("paradigm=nonsense", "there are a3c, allreduce, async_dqn, dcollect"),
         ("env=landr", "did you mean env=lander?"),
         ("hydra/launcher=submitit", "there are basic"),
         ("paradigmm=dcollect", "did you mean paradigm?"),

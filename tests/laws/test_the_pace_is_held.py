@@ -21,7 +21,7 @@ from tests.covering import covering
 from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
 FRAGMENT = 16  # env steps: a rollout of 8 with 2 envs
-MANY = ("dcollect", "dupdate", "hogwild", "locked", "allreduce")
+MANY = ("dcollect", "dupdate", "hogwild", "locked", "allreduce", "a3c")
 
 
 def lawful(pace: Pace, collected: int, updates: int, *, later: int | None = None) -> None:
@@ -166,7 +166,7 @@ def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> N
         assert not np.isin(one, other).any()
 
 
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce"])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "a3c"])
 def test_no_two_workers_see_the_same_env(name: str) -> None:
     streams = run(PARADIGMS[name], job(agent=Idler, workers=3, env_steps=400)).stored()
     shown = [stream["obs"][:40, 0] for stream in streams]
