@@ -191,6 +191,7 @@ def fitting(setup: Setup) -> None:
             works = or_(sorted(kinds))
             raise Wrong(f"{chosen[part]} works with replay {works}, not {chosen['replay']}")
     rules.one_car(v, paradigm.get("workers") or v["workers"])
+    rules.divided(v, v["workers"])
     (rules.consumed_once if replay.get("once") else rules.kept)(v, chosen["replay"])
 
 

@@ -70,6 +70,16 @@ def kept(v: Mapping[str, Any], chosen: str) -> None:
         )
 
 
+def divided(v: Mapping[str, Any], workers: int) -> None:
+    """Checks that a batch which workers divide among themselves has a transition for each."""
+    size = v["replay"]["batch_size"]
+    if v["paradigm"].get("batch") == "split" and size is not None and size < workers:
+        raise Wrong(
+            f"replay.batch_size={size} cannot be divided among workers={workers}: make it larger,"
+            " or set paradigm.batch=each"
+        )
+
+
 def consumed_once(v: Mapping[str, Any], chosen: str) -> None:
     """Checks the settings that go with a replay of whole fragments, each learned from once."""
     once = f"{chosen} consumes each transition once"

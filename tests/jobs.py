@@ -26,6 +26,7 @@ from agents.sac import SAC
 from agents.sac_discrete import DiscreteSAC
 from agents.td3 import TD3
 from envs.make import describe, make_env
+from paradigms.allreduce import AllReduce
 from paradigms.base import Job, Progress, Result
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
@@ -57,6 +58,8 @@ PARADIGMS: Mapping[str, Any] = {
     "dupdate": DUpdate(),
     "hogwild": Hogwild(),
     "locked": Hogwild(locked=True),
+    "a3c": Hogwild(copy="rollout"),
+    "allreduce": AllReduce(),
 }
 
 

@@ -117,6 +117,10 @@ class Rollout:
             self._ring.free(rank)
         return self._batch(taken)
 
+    def nothing(self) -> Batch:
+        """A batch of no fragments: columns are [T, 0, ...]."""
+        return self._batch(np.empty(0, self.layout.fragment))
+
     def update(self, index: torch.Tensor, priority: torch.Tensor) -> None:
         """Does nothing, because these transitions are not drawn again."""
 

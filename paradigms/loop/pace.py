@@ -63,6 +63,11 @@ class Pace:
             most = min(most, -(-self.debt() // (self.workers - rank)))
         return self.claim(most)
 
+    def claim_together(self, parts: int) -> int:
+        """Grants all that is due, where all workers make every update together. Of a replay whose
+        fragments are consumed once a sample of each worker is cut into `parts`, one an update."""
+        return self.claim(self.debt())
+
     def debt(self) -> int:
         """Updates that all transitions together make due, and that are not granted yet."""
         return max(0, self.due(self.ledger.total("added")) - self.ledger.total("granted"))
@@ -129,6 +134,11 @@ class Once(Pace):
     def grant(self, most: int, rank: int) -> int:
         """A worker trains on its own fragments."""
         return self.claim(most, rank)
+
+    def claim_together(self, parts: int) -> int:
+        waiting = self.replay.heads() - self.replay.taken
+        most = max(self.replay.samples(waiting[[rank]]) for rank in range(self.workers))
+        return self._granted(parts * most, LEARNER)
 
     def debt(self) -> int:
         return max(0, self._samples(LEARNER))

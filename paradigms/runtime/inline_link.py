@@ -61,6 +61,7 @@ class InlineLink(Link):
         timeout: float | None = None,
         *,
         rate_limit: bool = False,
+        brief: bool = False,
     ) -> bool:
         if (rate_limit and self._repeats()) or ready():
             return True

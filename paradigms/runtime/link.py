@@ -82,6 +82,7 @@ class Link(abc.ABC):
         timeout: float | None = None,
         *,
         rate_limit: bool = False,
+        brief: bool = False,
     ) -> bool:
         """Blocks until `ready()` is true, and returns True.
 
@@ -91,7 +92,8 @@ class Link(abc.ABC):
         What it raises, `wait` raises. what: a few words for Deadlock, and the key of `seconds`.
         rate_limit: the wait is for a rule about who may go ahead, not for something the role
         needs. When a journal is re-executed it returns True at once, because the journal already
-        fixes the order.
+        fixes the order. brief: a wait within an update, for processes that are as far: a process
+        looks again and again for a millisecond before it sleeps between two looks.
         """
 
     def busy(self, seconds: float) -> None:  # noqa: B027

@@ -77,7 +77,7 @@ class Delta:
         for span in _moved(c):
             c.floats[span].lerp_(c.floats[span] + (w[span] - b[span]), self.a)
         for span in _sums(c):
-            _write(c, span, _exact(c.floats[span]) + self.a * (_exact(w[span]) - _exact(b[span])))
+            _write(c, span, exact(c.floats[span]) + self.a * (exact(w[span]) - exact(b[span])))
         _count(c, b, w)
         _follow(c, made)
         _first_moments(c, w, self.a)
@@ -103,10 +103,10 @@ class Elastic:
             c.floats[span] += gap
             w[span] -= gap
         for span in _sums(c):
-            mine, theirs = _exact(c.floats[span]), _exact(w[span])
+            mine, theirs = exact(c.floats[span]), exact(w[span])
             gap = self.a * (theirs - mine)
             _write(c, span, mine + gap)
-            w[span] = _split(theirs - gap)
+            w[span] = split(theirs - gap)
         _count(c, b, w)
         _follow(c, made)
         _first_moments(c, w, self.a)
@@ -149,8 +149,8 @@ def _average(c: Vector, w: Tensor, a: float) -> None:
     for span in _moved(c):
         c.floats[span].lerp_(w[span], a)
     for span in _sums(c):
-        mine = _exact(c.floats[span])
-        _write(c, span, mine + a * (_exact(w[span]) - mine))
+        mine = exact(c.floats[span])
+        _write(c, span, mine + a * (exact(w[span]) - mine))
 
 
 def _moved(c: Vector) -> list[slice]:
@@ -166,19 +166,19 @@ def _sums(c: Vector) -> Iterator[slice]:
         yield slice(start, start + pair.numel())
 
 
-def _exact(pair: Tensor) -> Tensor:
+def exact(pair: Tensor) -> Tensor:
     """The numbers that a flat pair of rows stands for, float64 [n / 2]."""
     return pair.double().view(2, -1).sum(0)
 
 
-def _split(numbers: Tensor) -> Tensor:
+def split(numbers: Tensor) -> Tensor:
     """A flat pair of float32 rows: the numbers rounded, and what rounding took off."""
     first = numbers.float()
     return torch.cat((first, (numbers - first.double()).float()))
 
 
 def _write(c: Vector, span: slice, numbers: Tensor) -> None:
-    c.floats[span] = _split(numbers)
+    c.floats[span] = split(numbers)
 
 
 def _count(c: Vector, b: Tensor, w: Tensor) -> None:

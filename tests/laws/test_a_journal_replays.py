@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.runtime.journal import Journal
@@ -22,10 +23,11 @@ RECORDED: dict[str, Any] = {
     "dupdate delta": DUpdate(merge="delta"),
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate the learner's samples": DUpdate(sample_from="learner"),
+    "allreduce": AllReduce(),
 }
 
 
-# every merge rule and way to sample, and every replay under both paradigms that keep a journal
+# every merge rule and way to sample, and every replay under dcollect and dupdate
 RUNS = [
     ("dcollect", "sac"),
     ("dcollect", "sac, prioritized"),
@@ -36,6 +38,8 @@ RUNS = [
     ("dupdate elastic", "reinforce"),
     ("dupdate elastic", "sac"),
     ("dupdate the learner's samples", "sac"),
+    ("allreduce", "sac"),
+    ("allreduce", "ppo"),
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
@@ -29,6 +30,10 @@ VARIANTS: dict[str, Any] = {
     "hogwild": Hogwild(),
     "hogwild, own transitions": Hogwild(sample_from="own"),
     "locked": Hogwild(locked=True),
+    "a3c": Hogwild(copy="rollout"),
+    "a3c, locked": Hogwild(copy="rollout", locked=True),
+    "allreduce": AllReduce(),
+    "allreduce, whole batches": AllReduce(batch="each"),
 }
 
 
@@ -40,7 +45,7 @@ def shows(case: tuple[str, str, int]) -> set[tuple]:
     """The pairs that must occur: each paradigm with each agent, each variant with what is special
     to some agents or both values of max_ahead."""
     variant, agent, max_ahead = case
-    paradigm = "locked" if variant == "locked" else VARIANTS[variant].name
+    paradigm = variant if variant in ("locked", "a3c") else VARIANTS[variant].name
     once = consumed_once(agent)
     return {(paradigm, agent), (variant, "once", once), (variant, max_ahead), (agent, max_ahead)}
 

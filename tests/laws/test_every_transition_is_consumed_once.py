@@ -86,7 +86,7 @@ class Reader(Counter):
 
 
 def reading(read: list[np.ndarray], name: str, replay: str, mode: str, **changes: Any) -> Job:
-    fixed = "of 3" not in replay and ("of all" in replay or name != "dcollect")
+    fixed = "of 3" not in replay and ("of all" in replay or name not in ("dcollect", "allreduce"))
     agent = functools.partial(Reader, read=read, fixed=fixed)
     workers = 1 if name == "sequential" else 3
     once = {**ONCE, "workers": workers, "make_replay": REPLAYS[replay], **changes}
@@ -123,7 +123,12 @@ def test_every_transition_is_consumed_once(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "replay"),
-    [("dcollect", "fifo of 3"), ("dupdate", "rollout of all"), ("hogwild", "rollout")],
+    [
+        ("dcollect", "fifo of 3"),
+        ("dupdate", "rollout of all"),
+        ("hogwild", "rollout"),
+        ("allreduce", "fifo of 1"),
+    ],
 )
 def test_processes_consume_every_transition_once(name: str, replay: str) -> None:
     """Each agent checks its batches where it is."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
@@ -17,7 +18,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("paradigm", [Sequential(), DCollect(), DUpdate(), Hogwild()])
+@pytest.mark.parametrize("paradigm", [Sequential(), DCollect(), DUpdate(), Hogwild(), AllReduce()])
 def test_a_paradigm_learns_on_a_gpu(paradigm: object) -> None:
     start = jobs.laid(jobs.sac(jobs.job().spec, 0)).vector.floats
     ended = jobs.run(paradigm, jobs.job(device="cuda", workers=2, crew="process"))

@@ -12,6 +12,7 @@ import torch
 
 from agents.base import Batch, Learned
 from agents.sac import SAC
+from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.hogwild import Hogwild
@@ -56,7 +57,7 @@ def test_one_worker_whose_work_is_taken_whole_equals_sequential(sequential: Ende
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dcollect", "hogwild", "locked", "dupdate"])
+@pytest.mark.parametrize("name", ["dcollect", "hogwild", "locked", "dupdate", "allreduce", "a3c"])
 def test_one_worker_in_a_process_equals_sequential(name: str, sequential: Ended) -> None:
     paradigm = {**WIRINGS, "dupdate": TAKEN_WHOLE["delta of scale 1"]}[name]
     sequential.same_as(run(paradigm, job(crew="process")))
@@ -85,6 +86,10 @@ def test_locked_equals_hogwild_where_nobody_interferes(sample_from: str) -> None
         (DUpdate(), "reinforce"),
         (DUpdate(merge="elastic"), "sac"),
         (DUpdate(merge="elastic"), "reinforce, fifo"),
+        (AllReduce(), "sac"),
+        (AllReduce(), "sac, prioritized"),
+        (AllReduce(), "ppo"),
+        (AllReduce(batch="each"), "reinforce, fifo"),
     ],
     ids=lambda value: getattr(value, "name", value),
 )

@@ -21,7 +21,7 @@ from tests.covering import covering
 from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
 FRAGMENT = 16  # env steps: a rollout of 8 with 2 envs
-MANY = ("dcollect", "dupdate", "hogwild", "locked")
+MANY = ("dcollect", "dupdate", "hogwild", "locked", "allreduce", "a3c")
 
 
 def lawful(pace: Pace, collected: int, updates: int, *, later: int | None = None) -> None:
@@ -78,7 +78,7 @@ def test_updates_are_owed_and_few_are_outstanding(
         "max_ahead": max_ahead,
     }
     ended = run(
-        PARADIGMS[name], job(agent=Idler, workers=workers, batch_size=2, env_steps=160, **changes)
+        PARADIGMS[name], job(agent=Idler, workers=workers, batch_size=4, env_steps=160, **changes)
     )
     owed = updates_per_env_step * (ended.totals["env_steps"] - warmup)
     assert owed - workers < ended.totals["updates"] == seen[-1]
@@ -138,7 +138,7 @@ def test_updates_per_env_step_are_the_same_in_every_paradigm_where_the_replay_se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce"])
 def test_the_pace_is_held_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = counters(monkeypatch)
 
@@ -153,7 +153,9 @@ def test_the_pace_is_held_in_processes(name: str, monkeypatch: pytest.MonkeyPatc
     assert 0 <= ended.totals["env_steps"] - 32 - ended.totals["updates"] <= 32
 
 
-@pytest.mark.parametrize(("name", "hold"), [("dcollect", 1), ("dupdate", 16), ("hogwild", 1)])
+@pytest.mark.parametrize(
+    ("name", "hold"), [("dcollect", 1), ("dupdate", 16), ("hogwild", 1), ("allreduce", 1)]
+)
 def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> None:
     agent = functools.partial(sac, action_hold=hold)
     changes = {"workers": 3, "warmup": 300, "env_steps": 3 * 2 * 120, "updates_per_env_step": 0.1}
@@ -164,7 +166,7 @@ def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> N
         assert not np.isin(one, other).any()
 
 
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild"])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "a3c"])
 def test_no_two_workers_see_the_same_env(name: str) -> None:
     streams = run(PARADIGMS[name], job(agent=Idler, workers=3, env_steps=400)).stored()
     shown = [stream["obs"][:40, 0] for stream in streams]

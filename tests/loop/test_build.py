@@ -88,7 +88,7 @@ class Late(Prioritized):
         return 7
 
 
-@pytest.mark.parametrize("name", ["sequential", "dcollect", "dupdate", "hogwild"])
+@pytest.mark.parametrize("name", ["sequential", "dcollect", "dupdate", "hogwild", "allreduce"])
 def test_the_totals_count_priorities_that_came_too_late(name: str) -> None:
     alone = dataclasses.replace(job(Late, 1.0), workers=1)
     assert jobs.run(jobs.PARADIGMS[name], alone).totals["late"] == 7
