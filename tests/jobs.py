@@ -29,6 +29,7 @@ from envs.make import describe, make_env
 from paradigms.base import Job, Progress, Result
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.evolution import ARS, ES
 from paradigms.experience.elite import Elite
 from paradigms.experience.layout import Layout
 from paradigms.experience.prioritized import Prioritized
@@ -57,6 +58,10 @@ PARADIGMS: Mapping[str, Any] = {
     "dupdate": DUpdate(),
     "hogwild": Hogwild(),
     "locked": Hogwild(locked=True),
+}
+EVOLVED: Mapping[str, Any] = {  # without gradients: no replay, no pace, and no `learn`
+    "es": ES(pairs=3),
+    "ars": ARS(pairs=3, top=2),
 }
 
 

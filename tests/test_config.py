@@ -184,7 +184,7 @@ def test_cfg_job_prints_the_configuration_and_help_the_choices() -> None:
     shown = _train("--cfg", "job", "env=lander")
     assert yaml.safe_load(shown)["env"]["id"] == "LunarLander-v3"
     helped = _train("--help")
-    for word in ("paradigm: dcollect", "-m paradigm=", "budget.env_steps", "resume=FOLDER"):
+    for word in ("paradigm: ars, ", "-m paradigm=", "budget.env_steps", "resume=FOLDER"):
         assert word in helped
 
 
