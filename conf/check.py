@@ -18,6 +18,7 @@ from hydra._internal.utils import get_args_parser
 
 from conf import rules, schema, trust
 from conf.compose import PARTS, Setup, compose, jobs, parsed, resumed, typed_for_hydra
+from conf.nodes import made
 from conf.sentences import Wrong, and_, line, or_
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,6 +78,7 @@ def command_line(
         if not several:
             plausible(setup)
         constructors(setup)
+        effective(setup)
         world = yaml.safe_dump([setup.values["env"], setup.values["agent"]])
         if world not in worlds and not flags.cfg:
             worlds.add(world)
@@ -123,6 +125,7 @@ def constructors(setup: Setup) -> None:
     for part in MADE_OF:
         node(part, setup.values[part], beside=["batch_size"] if part == "replay" else [])
     node("env.make", setup.values["env"]["make"])
+    made(setup.values["paradigm"], "paradigm")  # which refuses what its annotations cannot say
     sinks(setup.values["logger"])
     fitting(setup)
 
@@ -157,7 +160,7 @@ def sinks(loggers: Any) -> None:
 def attributes(values: Mapping[str, Any], part: str) -> dict[str, Any]:
     """What the class behind `values[part]` says of itself: needs, offers, and so on."""
     what = schema.found(values[part]["_target_"], part)
-    names = ("needs", "offers", "replays", "kind", "once", "workers")
+    names = ("needs", "offers", "ignores", "replays", "kind", "once", "workers")
     return {name: getattr(what, name) for name in names if hasattr(what, name)}
 
 
@@ -172,6 +175,7 @@ def fitting(setup: Setup) -> None:
             f"{chosen['paradigm']} needs an agent that offers {and_(lacking)},"
             f" which {chosen['agent']} does not"
         )
+    ignores = paradigm.get("ignores", frozenset())
     offers = paradigm.get("offers", frozenset())
     if v["evaluation"]["where"] == "worker" and "evaluation.where=worker" not in offers:
         raise Wrong(
@@ -184,15 +188,25 @@ def fitting(setup: Setup) -> None:
             f" {chosen['paradigm']} has one copy of them: set policy_lag=0, or choose"
             f" {_that_offer('policy_lag')}"
         )
+    rules.one_car(v, paradigm.get("workers") or v["workers"])
+    if "warmup" not in ignores:
+        rules.learns(v)
+    if "replay" in ignores:
+        return
     kind = replay.get("kind")
     for part, says in (("agent", agent), ("paradigm", paradigm)):
         kinds = says.get("replays")
         if kind and kinds and kind not in kinds:
             works = or_(sorted(kinds))
             raise Wrong(f"{chosen[part]} works with replay {works}, not {chosen['replay']}")
-    rules.one_car(v, paradigm.get("workers") or v["workers"])
     rules.divided(v, v["workers"])
     (rules.consumed_once if replay.get("once") else rules.kept)(v, chosen["replay"])
+
+
+def effective(setup: Setup) -> None:
+    """Whether what was typed means something to the paradigm. Raises Wrong."""
+    ignores = attributes(setup.values, "paradigm").get("ignores", frozenset())
+    rules.without_effect(setup.typed, ignores, f"paradigm={setup.choices.get('paradigm')}")
 
 
 def _that_offer(what: str) -> str:
@@ -208,7 +222,6 @@ def _that_offer(what: str) -> str:
 def spaces(setup: Setup) -> None:
     """Builds the reference env and those that workers step, compares what they are with what the
     agent needs, and builds the agent once. Raises Wrong."""
-    from conf.nodes import made
     from envs.make import describe
 
     world = setup.values["env"]

@@ -58,6 +58,13 @@ class Setup:
     hydra: DictConfig | None = None
     auto: bool = False
 
+    @property
+    def typed(self) -> list[str]:
+        """The keys and groups that were typed for this run; none where a run goes on."""
+        if self.hydra is None:
+            return []
+        return [parsed(text).key_or_group for text in self.hydra.hydra.overrides.task]
+
 
 def compose(overrides: list[str], name: str = "config", folder: str | Path | None = None) -> Setup:
     """The configuration that these overrides give, resolved. Raises Wrong."""

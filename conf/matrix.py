@@ -67,7 +67,10 @@ def matrix() -> Matrix:
         try:
             setup = compose([f"agent={agent}", f"paradigm={paradigm}"])
             check.values(setup)
-            found.replay[agent, paradigm] = setup.choices["replay"]
+            ignores = check.attributes(setup.values, "paradigm").get("ignores", ())
+            found.replay[agent, paradigm] = (
+                "none" if "replay" in ignores else setup.choices["replay"]
+            )
         except Wrong as error:
             found.refused[agent, paradigm] = str(error)
     for agent, replay in itertools.product(found.agents, choices("replay")):

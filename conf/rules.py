@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from conf.sentences import Wrong, shown
@@ -15,12 +15,7 @@ def crossed(v: Mapping[str, Any]) -> None:
         raise Wrong(f"device={v['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
     if v["resume"] is not None and not v["resume"].strip():
         raise Wrong("resume= names no folder; give a run's, such as outputs/DATE/TIME_NAME")
-    steps, warmup, evaluation = v["budget"]["env_steps"], v["warmup"], v["evaluation"]
-    if warmup >= steps:
-        raise Wrong(
-            f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so nothing would be"
-            " learned; make one smaller or the other larger"
-        )
+    evaluation = v["evaluation"]
     if v["policy_lag"] and v["max_ahead"]:
         raise Wrong(f"policy_lag={v['policy_lag']} is for lockstep: add max_ahead=0")
     for key, wanted in (("stop_when_solved", True), ("score", "seconds")):
@@ -36,6 +31,23 @@ def crossed(v: Mapping[str, Any]) -> None:
                 f"{key}={shown(wanted)} needs evaluations while training: set"
                 " evaluation.every_seconds=1 and evaluation.where=process"
             )
+
+
+def without_effect(typed: Collection[str], ignores: Collection[str], chosen: str) -> None:
+    """Checks that nobody has typed what the paradigm declares that it ignores."""
+    for key in typed:
+        if key in ignores or key.partition(".")[0] in ignores:
+            raise Wrong(f"{key} has no effect with {chosen}: leave it out")
+
+
+def learns(v: Mapping[str, Any]) -> None:
+    """Checks that something is learned before the budget is spent."""
+    steps, warmup = v["budget"]["env_steps"], v["warmup"]
+    if warmup >= steps:
+        raise Wrong(
+            f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so nothing would be"
+            " learned; make one smaller or the other larger"
+        )
 
 
 def one_car(v: Mapping[str, Any], workers: int) -> None:

@@ -133,7 +133,9 @@ class Paradigm(Protocol):
 
     `needs`: what it asks of the agent (compared with `agent.offers`); `offers`: the settings of a
     run that not every paradigm has, "policy_lag" and "evaluation.where=worker"; `replays`: kinds it
-    works with. `workers`: how many step envs whatever was asked for, None for as many as that.
+    works with. `ignores`: settings of a run, or whole groups of them, that mean nothing to it; who
+    types one is refused. `replays` and `ignores` may be missing: all kinds, and none. `workers`:
+    how many step envs whatever was asked for, None for as many as that.
     """
 
     name: str

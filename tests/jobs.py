@@ -30,6 +30,7 @@ from paradigms.allreduce import AllReduce
 from paradigms.base import Job, Progress, Result
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.evolution import ARS, ES
 from paradigms.experience.elite import Elite
 from paradigms.experience.layout import Layout
 from paradigms.experience.prioritized import Prioritized
@@ -60,6 +61,10 @@ PARADIGMS: Mapping[str, Any] = {
     "locked": Hogwild(locked=True),
     "a3c": Hogwild(copy="rollout"),
     "allreduce": AllReduce(),
+}
+EVOLVED: Mapping[str, Any] = {  # without gradients: no replay, no pace, and no `learn`
+    "es": ES(pairs=3),
+    "ars": ARS(pairs=3, top=2),
 }
 
 

@@ -109,6 +109,11 @@ WRONG = {
         ("agent=ppo paradigm=hogwild paradigm.sample_from=all", "set paradigm.sample_from=own"),
         ("agent=ppo paradigm=dupdate paradigm.sample_from=learner", "set paradigm.sample_from=own"),
         ("agent=ppo paradigm=dupdate paradigm.tasks=by_shares", "set paradigm.tasks=by_pace"),
+        ("paradigm=es warmup=10", "warmup has no effect with paradigm=es: leave it out"),
+        ("paradigm=es replay=elite", "replay has no effect with paradigm=es: leave it out"),
+        ("-m seed=1,2 paradigm=ars replay.batch_size=8", "replay.batch_size has no effect with"),
+        ("paradigm=ars updates_per_env_step=2", "has no effect with paradigm=ars"),
+        ("paradigm=ars paradigm.top=17", "must be at most paradigm.pairs=16"),
     ],
     "runs that could not do what was requested": [
         ("stop_when_solved=true env.threshold=null", "stop_when_solved=true needs a threshold"),
@@ -178,6 +183,8 @@ RIGHT = [
     "replay=prioritized paradigm=dupdate paradigm.sample_from=own",
     "replay=prioritized paradigm=dupdate paradigm.sample_from=learner",
     "replay=prioritized paradigm=dupdate paradigm.tasks=by_shares",
+    "paradigm=es env=mcar budget.env_steps=1000",
+    "paradigm=ars agent=ppo env=cartpole workers=4",
 ]
 WRONG_EVALUATIONS = [
     ("episodes=3", "run has no value yet"),

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,9 @@ def words(paradigm: object) -> str:
     return " ".join(text.split()).partition(". ")[0].rstrip(".")
 
 
-def introduction(job: Job, agent: Agent) -> list[str]:
+def introduction(job: Job, agent: Agent, ignores: Collection[str] = ()) -> list[str]:
     """What runs, as lines: the agent, who steps envs, the updates_per_env_step, and what the replay
-    takes."""
+    takes. ignores: the settings that mean nothing to the paradigm."""
     parameters = sum(group.flat.numel() for group in agent.groups.values())
     updates_per_env_step = (
         "as many as the replay gives"
@@ -62,12 +62,15 @@ def introduction(job: Job, agent: Agent) -> list[str]:
     )
     size = replay_bytes(job, agent)
     takes = "" if size is None else f"; transitions of a full replay: {size / 2**20:.0f} MiB"
+    fragments = (
+        f", fragments of {job.rollout_length} steps;"
+        f" {updates_per_env_step} updates an env step after {job.warmup:,}, {ahead}{takes}"
+    )
     return [
         f"{type(agent).__name__} of {parameters:,} parameters, device {job.device},"
         f" seed {job.seed}",
-        f"{many(job.workers, 'worker')} x {many(job.num_envs, 'env')},"
-        f" fragments of {job.rollout_length} steps;"
-        f" {updates_per_env_step} updates an env step after {job.warmup:,}, {ahead}{takes}",
+        f"{many(job.workers, 'worker')} x {many(job.num_envs, 'env')}"
+        f"{'' if 'replay' in ignores else fragments}",
     ]
 
 

@@ -65,7 +65,7 @@ class Session:
         self._notes = [
             f"{folder.choices['paradigm']}: {record.words(paradigm)}",
             f"on {folder.world}; folder {folder.path}",
-            *record.introduction(job, agent),
+            *record.introduction(job, agent, getattr(paradigm, "ignores", ())),
         ]
         self.job, self._evaluated = job, 0
         self.resumed_at: int | None = None

@@ -1,5 +1,6 @@
 """Law 11: a role that raises, dies or hangs in a real process is noticed, with its traceback; a
-killed worker of dcollect is replaced; nothing is left behind, neither process nor shared memory.
+killed worker of dcollect, es or ars is replaced; nothing is left behind, neither process nor shared
+memory.
 
 Each paradigm with workers has one crash, one kill and one hang here; the other ways in which a
 process can end are in tests/runtime/test_crew.py.
@@ -7,24 +8,29 @@ process can end are in tests/runtime/test_crew.py.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
-from agents.base import Batch, Learned
-from paradigms import allreduce, dcollect, dupdate, hogwild
+from agents.base import Acted, Batch, Learned, State
+from agents.sac import SAC
+from paradigms import allreduce, dcollect, dupdate, evolution, hogwild
 from paradigms.base import Job, Progress
 from paradigms.errors import Failed
 from paradigms.runtime.crew import Crew
 from tests.counting import Counter
-from tests.jobs import PARADIGMS, Idler, counters, job, run, world
+from tests.jobs import EVOLVED, PARADIGMS, Idler, counters, job, run, world
 from tests.runtime.leftovers import shared_memory
 
 pytestmark = pytest.mark.slow
@@ -184,3 +190,79 @@ def test_sequential_lets_the_error_through() -> None:
     with pytest.raises(RuntimeError, match="Fault raised at its step 41"):
         broken = world("Fault", kwargs={"kind": "raise", "at": 41})
         run(PARADIGMS["sequential"], job(broken, Idler))
+
+
+# Paradigms without gradients: a worker is replaced, and the bits are the same (law 21)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause", "trace"),
+    [
+        ("raise", "raised RuntimeError: Fault raised at its step 41", "in play"),
+        ("kill", "was killed by SIGKILL", ""),
+    ],
+)
+def test_an_evolving_worker_that_fails_too_often_is_named(
+    kind: str, cause: str, trace: str
+) -> None:
+    with pytest.raises(Failed) as caught:
+        run(EVOLVED["es"], faulty(kind, env_steps=ENDLESS))
+    assert caught.value.name == "worker-1"
+    assert cause in caught.value.cause and "3 restarts are used up" in caught.value.cause
+    assert trace in caught.value.trace
+
+
+def test_an_evolving_worker_that_hangs_is_named_with_where_it_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    impatient = functools.partial(Crew, heartbeat=2.0, restarts=0, seconds_to_stop=0.5)
+    monkeypatch.setattr(evolution, "Crew", impatient)
+    with pytest.raises(Failed) as caught:
+        run(EVOLVED["es"], faulty("hang", env_steps=ENDLESS))
+    assert caught.value.name == "worker-1"
+    assert "has not reached link.go() for 2 s" in caught.value.cause
+    assert "envs/counting.py" in caught.value.trace
+
+
+class Mortal(SAC):
+    """Kills its process at some of its calls of `act`, once each over all processes."""
+
+    def __init__(self, *args: Any, once: str, **options: Any) -> None:
+        super().__init__(*args, hidden_sizes=(16, 16), **options)
+        self.once, self.calls = Path(once), 0
+
+    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        self.calls += 1
+        if self.calls in (25, 61, 110):  # a few of a generation's 60 or 120
+            with contextlib.suppress(FileExistsError):
+                (self.once / str(self.calls)).touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().act(obs, state, explore)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", EVOLVED)
+def test_a_run_whose_evolving_workers_were_replaced_ends_with_the_same_bits(
+    name: str, workers: int, tmp_path: Path
+) -> None:
+    mortal = functools.partial(Mortal, once=str(tmp_path))
+    dying = run(EVOLVED[name], job(agent=mortal, crew="process", workers=workers, env_steps=720))
+    assert dying.totals["restarts"] == 3
+    unhurt = run(EVOLVED[name], job(agent=mortal, env_steps=720))
+    assert torch.equal(dying.floats, unhurt.floats)
+    assert dying.totals["updates"] == unhurt.totals["updates"] == 6
+    assert dying.totals["env_steps"] == unhurt.totals["env_steps"] == 720
+
+
+def test_an_evolution_that_is_left_or_stopped_leaves_nothing() -> None:
+    steps = EVOLVED["ars"].run(faulty("none", env_steps=ENDLESS))
+    for progress in steps:
+        if progress.updates:
+            break
+    steps.close()
+    ended = run(
+        EVOLVED["ars"],
+        faulty("none", env_steps=ENDLESS),
+        lambda progress: progress.updates > 3 and progress.stop(),
+    )
+    assert ended.totals["updates"] > 3
