@@ -56,14 +56,15 @@ DISTRIBUTED: dict[str, Study] = {
     "vtrace": Study(
         question="Does V-trace make up for policy lag?",
         variants={
-            f"{returns}_{lag}": (f"agent.returns={returns}", f"policy_lag={lag}")
+            f"{name}_{lag}": (f"agent.returns={returns}", f"policy_lag={lag}")
             for lag in LAGS
-            for returns in ("vtrace", "gae")
+            for name, returns in (("vtrace", "vtrace"), ("plain", "gae"))  # alike without lag
         },
         common=(
             "paradigm=impala",
             "env=cartpole",
             "workers=1",
+            "agent.lam=1",  # as in the paper
             LOCKSTEP,
             "stop_when_solved=true",
             *QUIET,
