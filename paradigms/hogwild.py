@@ -12,21 +12,18 @@ step is made under a lock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.parts.optim import Local, Locked
 from paradigms.base import Job, Progress, Result
-from paradigms.loop.build import Components, whose
+from paradigms.loop.build import whose
 from paradigms.loop.drive import Driver
-from paradigms.loop.every import Every
+from paradigms.loop.learning import Learning
 from paradigms.runtime.crew import Crew
-from paradigms.runtime.link import Link, Role
 from paradigms.runtime.start import context
 from paradigms.weights.bound import Bound
-from paradigms.weights.copied import Copied, InPlace, Standing
+from paradigms.weights.copied import Copied, InPlace
 
 STANDINGS = {"none": InPlace, "rollout": Copied}
 
@@ -62,56 +59,5 @@ class Hogwild:
         for rank in range(job.workers):
             ranks = whose(self.sample_from, run.components.replay, rank)
             args = (run.components, rank, bound, ranks, lock, STANDINGS[self.copy])
-            crew.add(f"worker-{rank}", HogwildWorker, *args, rank=rank)
+            crew.add(f"worker-{rank}", Learning, *args, rank=rank)
         return (yield from run.follow(crew, bound))
-
-
-class HogwildWorker(Role):
-    """A worker: the sequential loop, on shared tensors (or copies of them) and a share of the
-    counters."""
-
-    def __init__(
-        self,
-        components: Components,
-        rank: int,
-        bound: Bound,
-        ranks: tuple[int, ...] | None,
-        lock: AbstractContextManager[bool] | None,
-        stand: Callable[..., Standing],
-    ) -> None:
-        self.components, self.rank, self.bound = components, rank, bound
-        self.ranks, self.lock, self.stand = ranks, lock, stand
-
-    def run(self, link: Link) -> None:
-        parts, rank = self.components, self.rank
-        ledger, pace = parts.ledger, parts.pace
-        agent = parts.agent()
-        adam = Local(before_step=None if self.lock else link.give_way)
-        standing = self.stand(agent, self.bound, adam, parts.agent)
-        agent.optim = standing.optim
-        if self.lock is not None:
-            agent.optim = Locked(agent.optim, self.lock, before_step=link.give_way)
-        actor = parts.actor(agent, rank)
-        learner = parts.learner(agent, rank=rank, ranks=self.ranks)
-        should_log = Every(seconds=1.0)
-        while link.go(until=lambda: pace.spent(rank)):
-            standing.fetch()
-            with ledger.timed("collecting", rank):
-                fragment = actor.collect(version=ledger.total("updates"))
-            ledger.collected(rank, fragment.n_valid, actor.take_episodes())
-            ledger.stored(rank, parts.replay.add(fragment), fragment.version)
-
-            learner.reached(pace.progress())
-            fresh = True  # the copy is that with which the fragment was collected
-            with ledger.timed("learning", rank):
-                while pace.claim(1, rank) and not link.stopping:
-                    link.busy(60)
-                    if not fresh:
-                        standing.fetch()
-                    made = learner.update(ledger.own("learns", rank))
-                    standing.give()
-                    ledger.learned(rank, made)
-                    fresh = False
-            if should_log():
-                link.report(learner.metrics())
-        actor.env.close()

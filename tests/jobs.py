@@ -36,6 +36,7 @@ from paradigms.experience.layout import Layout
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
+from paradigms.gossip import Gossiping
 from paradigms.hogwild import Hogwild
 from paradigms.loop import build
 from paradigms.loop.pace import Once, Pace
@@ -61,6 +62,7 @@ PARADIGMS: Mapping[str, Any] = {
     "locked": Hogwild(locked=True),
     "a3c": Hogwild(copy="rollout"),
     "allreduce": AllReduce(),
+    "gossip": Gossiping(every=2),
 }
 EVOLVED: Mapping[str, Any] = {  # without gradients: no replay, no pace, and no `learn`
     "es": ES(pairs=3),

@@ -8,7 +8,6 @@ number of workers N stands in docs/performance.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -76,7 +75,7 @@ class Delta:
             return
         for span in _moved(c):
             c.floats[span].lerp_(c.floats[span] + (w[span] - b[span]), self.a)
-        for span in _sums(c):
+        for span in sums(c):
             _write(c, span, exact(c.floats[span]) + self.a * (exact(w[span]) - exact(b[span])))
         _count(c, b, w)
         _follow(c, made)
@@ -102,7 +101,7 @@ class Elastic:
             gap = self.a * (w[span] - c.floats[span])
             c.floats[span] += gap
             w[span] -= gap
-        for span in _sums(c):
+        for span in sums(c):
             mine, theirs = exact(c.floats[span]), exact(w[span])
             gap = self.a * (theirs - mine)
             _write(c, span, mine + gap)
@@ -148,7 +147,7 @@ def _copied(c: Vector, w: Tensor, a: float, alone: bool) -> bool:
 def _average(c: Vector, w: Tensor, a: float) -> None:
     for span in _moved(c):
         c.floats[span].lerp_(w[span], a)
-    for span in _sums(c):
+    for span in sums(c):
         mine = exact(c.floats[span])
         _write(c, span, mine + a * (exact(w[span]) - mine))
 
@@ -159,11 +158,10 @@ def _moved(c: Vector) -> list[slice]:
     return [c.span(name) for name in names if name not in {*c.agent.follows, *c.agent.sums}]
 
 
-def _sums(c: Vector) -> Iterator[slice]:
+def sums(c: Vector) -> list[slice]:
     """The slow entries of two float32 rows whose sum is the number that is meant (see Agent)."""
-    for name in c.agent.sums:
-        (pair,), start = c.agent.slow[name], c.span(name).start
-        yield slice(start, start + pair.numel())
+    pairs = [(c.agent.slow[name][0], c.span(name).start) for name in c.agent.sums]
+    return [slice(start, start + pair.numel()) for pair, start in pairs]
 
 
 def exact(pair: Tensor) -> Tensor:
