@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from agents.base import Agent
+from agents.base import Agent, Spec
+from agents.ppo import PPO
 from envs.make import make_env
 from paradigms.base import Progress
 from paradigms.errors import Failed
@@ -92,6 +93,25 @@ def test_what_travels_does_not_depend_on_the_number_of_parameters(hidden: tuple[
     size = laid(wide(ended.job.spec, 0)).vector.size("act")
     assert (size > 1_000_000) == (hidden == (1000, 1000))
     assert ended.totals["bytes_moved"] == ended.totals["updates"] * 3 * 2 * 16 == 192
+
+
+def normalising(spec: Spec, seed: int, device: str = "cpu") -> PPO:
+    return PPO(spec, seed, device, hidden_sizes=(8,), normalise=True)
+
+
+@pytest.mark.parametrize("crew", ["inline", pytest.param("process", marks=pytest.mark.slow)])
+@EVERY
+def test_statistics_of_observations_are_the_same_for_any_number_of_workers(
+    name: str, crew: str
+) -> None:
+    """They grow between generations, by every step of short episodes, and travel as rows."""
+    one = run(EVOLVED[name], job(agent=normalising, env_steps=3 * GENERATION))
+    same(one, run(EVOLVED[name], job(agent=normalising, workers=3, crew=crew, env_steps=360)))
+    vector = laid(normalising(one.job.spec, 0)).vector
+    sums = one.floats[vector.span("normal")]
+    assert float(sums[0]) == 360 == one.totals["env_steps"]
+    numbers = one.job.spec.observation_space.shape[0]
+    assert one.totals["bytes_moved"] == 3 * 3 * 2 * 16 + 360 * numbers * 4
 
 
 @EVERY
