@@ -84,7 +84,7 @@ def test_all_workers_hold_the_same_bits_after_a_hundred_generations(name: str) -
         assert torch.equal(agent.vector.counts, ended.result.final.counts)
 
 
-@pytest.mark.parametrize("hidden", [(16,), (1000, 1000)])
+@pytest.mark.parametrize("hidden", [(16,), pytest.param((1000, 1000), marks=pytest.mark.slow)])
 def test_what_travels_does_not_depend_on_the_number_of_parameters(hidden: tuple[int, ...]) -> None:
     """A return and a length of 8 bytes each an episode, for a thousand parameters as for a million;
     shared memory holds no parameter but in the copy that the evaluator reads."""
