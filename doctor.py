@@ -127,13 +127,15 @@ def run(setup: Setup) -> Iterator[str]:
     apart = setup.values["evaluation"]["where"] == "process"
     children = (0 if paradigm.name == "sequential" else workers) + int(apart)
     yield ""
-    yield from origin.introduction(job, agent)
+    ignores = getattr(paradigm, "ignores", frozenset())
+    yield from origin.introduction(job, agent, ignores)
     yield (
         f"processes: main{' and the evaluator' if apart else ''}"
         + (f", {origin.many(workers, 'worker')}" if children > int(apart) else "")
         + "; beside them a fork server"
     )
-    if (size := origin.replay_bytes(job, agent)) and (memory := memory_free()):
+    stores = "replay" not in ignores
+    if stores and (size := origin.replay_bytes(job, agent)) and (memory := memory_free()):
         if size > 0.8 * memory[0]:
             yield (
                 f"a full replay takes {size / 2**30:.1f} GiB, and {memory[0] / 2**30:.1f} are free:"

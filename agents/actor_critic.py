@@ -162,6 +162,10 @@ class ActorCritic(Agent):
         action, extras = self.head.draw(x, self.rng.act)
         return Acted(action, state, extras)
 
+    def observe(self, obs: Tensor) -> None:
+        if self.normal is not None:
+            self.normal.update(obs)
+
     def policy(self, obs: Tensor) -> Tensor:
         if self.memory is not None:
             raise NotImplementedError("an agent with agent.lstm acts by what it remembers, too")

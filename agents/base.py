@@ -266,6 +266,10 @@ class Agent(abc.ABC):
         NotImplementedError where an agent has no such function."""
         raise NotImplementedError(f"{type(self).__name__} has no policy(obs)")
 
+    def observe(self, obs: Tensor) -> None:  # noqa: B027
+        """Adds observations [N, *obs shape], N >= 1, to the running sums by which `act` normalises,
+        if the agent keeps some; for whoever plays and never calls `learn`."""
+
     def use_average(self) -> None:  # noqa: B027
         """Overwrites the acting weights with their running average, if the agent keeps one; for an
         evaluator's own copy."""

@@ -169,6 +169,10 @@ class PPO(Agent):
         action, extras = self.head.draw(x, self.rng.act)
         return Acted(action, state, extras)
 
+    def observe(self, obs: Tensor) -> None:
+        if self.normal is not None:
+            self.normal.update(obs)
+
     def policy(self, obs: Tensor) -> Tensor:
         seen = obs if self.normal is None else self.normal(obs)
         return self.head.mode(self.actor(self.actor_encoder(seen)))

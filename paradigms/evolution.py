@@ -3,6 +3,7 @@
 worker i: for its pairs: weights +- sigma noise(seed, generation, index) -> a greedy episode each
           (index, return, length) -> [Scores] -> wait for all returns of the generation
           the same noises again, weighed by the returns -> the same update in every worker
+          (a policy that normalises: some observations -> [Scores] -> the same running sums)
 
 ES: Salimans et al. 2017, Evolution Strategies as a Scalable Alternative to Reinforcement Learning,
 arXiv:1703.03864. ARS: Mania et al. 2018, Simple random search provides a competitive approach to
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
+import torch
 from annotated_types import Ge, Gt
 
 from agents.parts.draws import key
@@ -24,7 +26,7 @@ from paradigms.errors import NotFinite, PolicyNotFinite
 from paradigms.experience.nothing import Nothing
 from paradigms.loop.build import Components
 from paradigms.loop.drive import Driver
-from paradigms.loop.episodes import play
+from paradigms.loop.episodes import Sample, play
 from paradigms.loop.every import Every
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
@@ -32,6 +34,7 @@ from paradigms.weights.evolved import Best, Evolved, Ranked, Rule
 from paradigms.weights.published import Weights
 from paradigms.weights.scores import Scores
 
+OBSERVED = 32  # vector steps of an episode whose observations go into the running sums, at most
 # It stores no transition, never calls `learn`, and plays with explore=None on its newest weights.
 IGNORES = frozenset(
     "replay explore rollout_length warmup updates_per_env_step max_ahead policy_lag".split()
@@ -72,7 +75,7 @@ class ARS:
     the step size.
 
     Deviations from the paper: the policy is the agent's, which is linear only if its settings say
-    so and begins where it begins; observations are not normalised between generations (this is V1).
+    so and begins where it begins; observations are normalised (V2) if the agent does that.
     """
 
     pairs: Annotated[int, Ge(1)] = 16
@@ -106,6 +109,9 @@ def evolve(
     their reports. A generation is one update; the run ends after the first that reaches the budget
     of env steps. Its bits depend on the seed, but not on the number of workers.
 
+    An agent whose `act` reads running sums (`Agent.sums`) gets a sample of the observations of each
+    generation after its update, by `Agent.observe`: all that the paradigms above do by `learn`.
+
     Raises Failed if workers fail too often, Deadlock inline, ValueError for an agent that cannot be
     evolved.
     """
@@ -113,7 +119,15 @@ def evolve(
     run = Driver(replace(job, **kept), workers=job.workers)  # type: ignore[arg-type]
     generation = Evolved(run.agent, seed=job.seed, sigma=sigma).generation
     weights = Weights(run.vector, "all", version=generation)
-    scores = Scores(pairs, job.workers, generation=generation, env_steps=run.ledger.total("added"))
+    normalises = bool(run.agent.sums & {*run.agent.parts["act"]})
+    scores = Scores(
+        pairs,
+        job.workers,
+        generation=generation,
+        env_steps=run.ledger.total("added"),
+        rows=OBSERVED * job.num_envs if normalises else 0,
+        shape=job.spec.observation_space.shape or (),
+    )
     crew = Crew(job.crew, job.order, journal=job.journal)
     for rank in range(job.workers):
         args = (run.components, rank, weights, scores, rule, sigma, lr)
@@ -180,7 +194,10 @@ class EvolvingWorker(Role):
             ]
             for half, sign in enumerate((1, -1)):
                 self.evolved.perturb(generation, index, sign)
-                played = play(self.agent, self.env, seeds, going=link.go) if link.go() else None
+                seen = Sample(OBSERVED) if self.scores.rows else None
+                if not link.go():
+                    return False
+                played = play(self.agent, self.env, seeds, link.go, seen)
                 if played is None:
                     return False
                 if not np.isfinite(played.returns).all():
@@ -190,7 +207,8 @@ class EvolvingWorker(Role):
                     )
                 length = int(played.lengths.sum())
                 gained = float(played.returns.mean())
-                self.scores.write(generation, index, half, gained, length)
+                rows = None if seen is None else np.concatenate(seen.kept)
+                self.scores.write(generation, index, half, gained, length, rows)
                 episodes += zip(played.returns.tolist(), played.lengths.tolist(), strict=True)
                 steps += length
         self.components.ledger.collected(self.rank, steps // job.spec.action_repeat, episodes)
@@ -204,6 +222,9 @@ class EvolvingWorker(Role):
         shares = self.rule.shares(scores.returns(generation))
         lr = self.lr * job.lr_schedule(progress)
         self.evolved.move(generation, self.rule, shares, lr=lr)
+        if scores.rows:
+            obs = torch.from_numpy(scores.observations(generation))
+            self.agent.observe(obs.to(job.device))
         if not self.evolved.finite():
             raise PolicyNotFinite(
                 f"generation {generation} moved the policy to a NaN or an infinity; lower"

@@ -41,7 +41,7 @@ WRONG = {
         ("+foo=1", "there are agent, budget"),
         ("paradigm.merge=mean", "paradigm has no settings"),
         ("experiment=diverse_lander", "+experiment=diverse_lander"),
-        ("+experiment=nope", "there are diverse_lander"),
+        ("+experiment=nope", "there are ars_mcar, diverse_lander and es_mcar"),
         ("-m seed=1,2 paradigm=sequential,nope", "paradigm=nope is not a choice"),
     ],
     "lines that say nothing": [

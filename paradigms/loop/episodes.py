@@ -50,14 +50,16 @@ def play(
     env: VectorEnv[Any, Any, Any],
     seeds: list[int],
     going: Callable[[], bool] = lambda: True,
+    seen: Sample | None = None,
 ) -> Returns | None:
     """Plays one greedy episode (`explore` None) for each seed, at most one for each slot of `env`.
 
     env: of any autoreset mode; its first len(seeds) slots count, each until its first termination
     or truncation, and the others are seeded with the first seed and ignored. Blocks until the
     longest episode has ended. going: called about every 64 vector steps; if it is False, the
-    episodes are abandoned and the result is None. Neither the agent's weights nor its random
-    generators change. Raises AssertionError if there are no seeds, or more than slots.
+    episodes are abandoned and the result is None. seen: gets the observations of episodes that go
+    on. Neither the agent's weights nor its random generators change. Raises AssertionError if there
+    are no seeds, or more than slots.
     """
     n, count = env.num_envs, len(seeds)
     assert 0 < count <= n, f"{count} episodes do not fit into {n} env slots"
@@ -68,6 +70,8 @@ def play(
     metrics: dict[str, np.ndarray] = {}
     running = np.arange(n) < count
     while running.any():
+        if seen is not None:
+            seen.add(np.asarray(obs)[running])
         acted = agent.act(np.asarray(obs), state, None)
         obs, reward, terminated, truncated, info = env.step(acted.action)
         state = acted.state
@@ -83,6 +87,23 @@ def play(
             return None
     told = {name: values[:count] for name, values in metrics.items()}
     return Returns(returns[:count], lengths[:count] * agent.spec.action_repeat, told)
+
+
+class Sample:
+    """Observations of `most` vector steps or fewer, evenly spaced over however many there are."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.every, self.steps = most, 1, 0
+        self.kept: list[np.ndarray] = []
+
+    def add(self, obs: np.ndarray) -> None:
+        """One step's observations [n, *shape], a copy; n may fall from step to step."""
+        if self.steps % self.every == 0:
+            if len(self.kept) == self.most:
+                self.kept, self.every = self.kept[::2], 2 * self.every
+            if self.steps % self.every == 0:
+                self.kept.append(obs)
+        self.steps += 1
 
 
 class EvaluationTask:

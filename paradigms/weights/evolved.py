@@ -49,9 +49,10 @@ class Ranked:
 
 
 class Best:
-    """Augmented random search (Mania et al. 2018, arXiv:1803.07055, algorithm 2, V1-t): the `top`
-    pairs by max(r+, r-), and a plain step 1/(top std) sum_k (r+ - r-) eps_k, with the standard
-    deviation of the returns that are used (the population's, as in the authors' code)."""
+    """Augmented random search (Mania et al. 2018, arXiv:1803.07055, algorithm 2): the `top` pairs
+    by max(r+, r-), and a plain step 1/(top std) sum_k (r+ - r-) eps_k, with the standard deviation
+    of the returns that are used (the population's, as in the authors' code). V1-t and, where the
+    agent normalises observations, V2-t."""
 
     def __init__(self, top: int) -> None:
         self.top = top

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
+import torch
 
 from agents.base import Agent, Optim
 from agents.parts.draws import key

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from agents.base import Agent
+from agents.base import Agent, Spec
+from agents.ppo import PPO
 from envs.make import make_env
 from paradigms.base import Progress
 from paradigms.errors import Failed
@@ -83,7 +84,7 @@ def test_all_workers_hold_the_same_bits_after_a_hundred_generations(name: str) -
         assert torch.equal(agent.vector.counts, ended.result.final.counts)
 
 
-@pytest.mark.parametrize("hidden", [(16,), (1000, 1000)])
+@pytest.mark.parametrize("hidden", [(16,), pytest.param((1000, 1000), marks=pytest.mark.slow)])
 def test_what_travels_does_not_depend_on_the_number_of_parameters(hidden: tuple[int, ...]) -> None:
     """A return and a length of 8 bytes each an episode, for a thousand parameters as for a million;
     shared memory holds no parameter but in the copy that the evaluator reads."""
@@ -92,6 +93,25 @@ def test_what_travels_does_not_depend_on_the_number_of_parameters(hidden: tuple[
     size = laid(wide(ended.job.spec, 0)).vector.size("act")
     assert (size > 1_000_000) == (hidden == (1000, 1000))
     assert ended.totals["bytes_moved"] == ended.totals["updates"] * 3 * 2 * 16 == 192
+
+
+def normalising(spec: Spec, seed: int, device: str = "cpu") -> PPO:
+    return PPO(spec, seed, device, hidden_sizes=(8,), normalise=True)
+
+
+@pytest.mark.parametrize("crew", ["inline", pytest.param("process", marks=pytest.mark.slow)])
+@EVERY
+def test_statistics_of_observations_are_the_same_for_any_number_of_workers(
+    name: str, crew: str
+) -> None:
+    """They grow between generations, by every step of short episodes, and travel as rows."""
+    one = run(EVOLVED[name], job(agent=normalising, env_steps=3 * GENERATION))
+    same(one, run(EVOLVED[name], job(agent=normalising, workers=3, crew=crew, env_steps=360)))
+    vector = laid(normalising(one.job.spec, 0)).vector
+    sums = one.floats[vector.span("normal")]
+    assert float(sums[0]) == 360 == one.totals["env_steps"]
+    numbers = one.job.spec.observation_space.shape[0]
+    assert one.totals["bytes_moved"] == 3 * 3 * 2 * 16 + 360 * numbers * 4
 
 
 @EVERY

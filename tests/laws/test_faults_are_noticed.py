@@ -25,7 +25,7 @@ import torch
 
 from agents.base import Acted, Batch, Learned, State
 from agents.sac import SAC
-from paradigms import allreduce, dcollect, dupdate, evolution, hogwild
+from paradigms import allreduce, dcollect, dupdate, evolution, gossip, hogwild
 from paradigms.base import Job, Progress
 from paradigms.errors import Failed
 from paradigms.runtime.crew import Crew
@@ -130,8 +130,8 @@ def test_a_learner_that_fails_takes_the_run_with_it() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [dcollect, dupdate, hogwild, allreduce],
-    ids=["dcollect", "dupdate", "hogwild", "allreduce"],
+    [dcollect, dupdate, hogwild, allreduce, gossip],
+    ids=["dcollect", "dupdate", "hogwild", "allreduce", "gossip"],
 )
 def test_a_worker_that_hangs_is_named_with_where_it_stands(
     module: Any, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from envs.make import describe, make_env
 from paradigms.base import Progress
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
-from paradigms.loop.episodes import EvaluationTask, play
+from paradigms.loop.episodes import EvaluationTask, Sample, play
 from tests.jobs import job, run
 from tests.session.test_evaluator import Constant
 
@@ -86,3 +86,14 @@ def test_workers_that_evaluate_learn_the_same(
     assert len(played) > 1 and all(-40 <= gained <= 0 for gained in played)
     assert logged[False] == (0.0, 0)
     ended[True].same_as(ended[False])
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(1, 1), (8, 8), (9, 5), (16, 8), (17, 5), (1000, 8)])
+def test_a_sample_is_evenly_spaced_over_all_steps(steps: int, kept: int) -> None:
+    sample = Sample(8)
+    for step in range(steps):
+        sample.add(np.full((2, 3), step))
+    times = [int(obs[0, 0]) for obs in sample.kept]
+    assert len(times) == kept and times[0] == 0
+    assert len({*np.diff(times)}) <= 1
+    assert steps - times[-1] <= sample.every
