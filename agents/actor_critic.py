@@ -198,6 +198,8 @@ class ActorCritic(Agent):
         advantage = advantage[rows]
         if self.normalise_advantage:
             advantage = standardised(advantage)
+        if self.returns == "vtrace":  # not before, or what weighs 0 would have an advantage
+            advantage = advantage * log_ratio[rows].exp().clamp(max=self.rho_bar)
 
         # Actor: supplementary algorithm S3 of arXiv:1602.01783, with the entropy of section 4
         gain, entropy = (logp[rows] * advantage).mean(), self.head.entropy(x)[rows].mean()
@@ -236,12 +238,12 @@ class ActorCritic(Agent):
     def estimate(
         self, batch: Batch, log_ratio: Tensor, value: Tensor, next_value: Tensor, cut: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Advantage and value target, each [T, B]."""
+        """Advantage, before any importance weight, and value target, each [T, B]."""
         reward, discount = batch.reward, batch.discount
         if self.returns == "gae":
             return gae(reward, discount, value, next_value, cut, self.lam)
         if self.returns == "vtrace":
-            limits = {"rho_bar": self.rho_bar, "c_bar": self.c_bar, "rho_pg": self.rho_bar}
+            limits: dict[str, Any] = {"rho_bar": self.rho_bar, "c_bar": self.c_bar, "rho_pg": None}
             target, advantage = vtrace(
                 log_ratio, reward, discount, value, next_value, cut, lam=self.lam, **limits
             )

@@ -65,6 +65,7 @@ DISTRIBUTED: dict[str, Study] = {
             "env=cartpole",
             "workers=1",
             "agent.lam=1",  # as in the paper
+            "budget.env_steps=100000",
             LOCKSTEP,
             "stop_when_solved=true",
             *QUIET,

@@ -79,7 +79,7 @@ def vtrace(
     lam: float = 1.0,
     rho_bar: float = 1.0,
     c_bar: float = 1.0,
-    rho_pg: float = 1.0,
+    rho_pg: float | None = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """V-trace, the off-policy n-step return of IMPALA: Espeholt et al. 2018, arXiv:1802.01561.
 
@@ -88,8 +88,9 @@ def vtrace(
         advantage_t = min(rho_pg, pi/mu) (r_t + g_t v_{t+1} - V(s_t))
 
     The first two lines are equation 1 in remark 1's recursive form, with remark 2's lam, the last
-    is section 4.2's; at a cut v_{t+1} is next_value. `log_ratio` is log pi(a_t|s_t) of the learner
-    less log mu(a_t|s_t) as recorded when acting, summed over an action's dimensions.
+    is section 4.2's (without its weight where rho_pg is None); at a cut v_{t+1} is next_value.
+    `log_ratio` is log pi(a_t|s_t) of the learner less log mu(a_t|s_t) as recorded when acting,
+    summed over an action's dimensions.
     All [T, B] -> (value target v, advantage) [T, B]. (rlax weighs v_{t+1} with V(s_{t+1}) by lam
     in the advantage; the paper does not, and at lam = 1 the two agree.)
     """
@@ -106,7 +107,7 @@ def vtrace(
     trace = lam * ratio.clamp(max=c_bar)
     target = value + _accumulate(delta, discount * trace * ~cut)
     advantage = reward + discount * _after(target, next_value, cut) - value
-    return target, ratio.clamp(max=rho_pg) * advantage
+    return target, advantage if rho_pg is None else ratio.clamp(max=rho_pg) * advantage
 
 
 def _check(reward: Tensor, **others: Tensor) -> None:

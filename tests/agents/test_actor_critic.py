@@ -56,7 +56,7 @@ def reference(agent: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, list[li
     value, next_value = (tanh_net(critic, b[key])[..., 0] for key in ("obs", "next_obs"))
     v, next_v = value.detach(), next_value.detach()
     ratio = (logp.detach() - b["logp"]).exp()
-    target, advantage = torch.zeros_like(v), torch.zeros_like(v)
+    target, advantage, weight = torch.zeros_like(v), torch.zeros_like(v), torch.ones_like(v)
     for t, slot in np.argwhere(batch.valid.numpy()):
         future = []  # the steps from here to the end of the episode or fragment
         for k in range(t, len(v)):
@@ -73,8 +73,8 @@ def reference(agent: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, list[li
             after = next_v[last]
             if len(future) > 1:
                 after = v[future[1]] + trace(ratio, future[1:], delta[1:])
-            push = b["reward"][t, slot] + b["discount"][t, slot] * after - v[t, slot]
-            advantage[t, slot] = min(LIMIT, float(ratio[t, slot])) * push
+            advantage[t, slot] = b["reward"][t, slot] + b["discount"][t, slot] * after - v[t, slot]
+            weight[t, slot] = min(LIMIT, float(ratio[t, slot]))
         else:
             reach = future[:STEPS] if agent.returns == "n_step" else future
             rewards = sum(GAMMA**i * b["reward"][k] for i, k in enumerate(reach))
@@ -82,7 +82,11 @@ def reference(agent: ActorCritic, batch: Batch) -> tuple[Tensor, Tensor, list[li
             target[t, slot] = rewards + GAMMA ** (len(reach) - 1) * bootstrap
             advantage[t, slot] = target[t, slot] - v[t, slot]
     valid = batch.valid
-    actor_loss = -(logp * advantage)[valid].mean() - agent.entropy * entropy[valid].mean()
+    if agent.normalise_advantage:
+        advantage = (advantage - advantage[valid].mean()) / (
+            advantage[valid].std(correction=0) + 1e-8
+        )
+    actor_loss = -(logp * weight * advantage)[valid].mean() - agent.entropy * entropy[valid].mean()
     critic_loss = 0.5 * ((value - target)[valid] ** 2).mean()
     return actor_loss, critic_loss, [[*actor, *log_std], critic]
 
@@ -96,10 +100,15 @@ def trace(ratio: Tensor, future: list[Any], delta: list[Tensor]) -> float:
     return total
 
 
+@pytest.mark.parametrize("normalise", [False, True])
 @pytest.mark.parametrize("returns", RETURNS)
 @KINDS
-def test_losses_and_gradients_are_those_of_plain_sums(name: str, returns: str) -> None:
-    agent = make(name, actor_critic, returns=returns, rho_bar=LIMIT, entropy=0.02)
+def test_losses_and_gradients_are_those_of_plain_sums(
+    name: str, returns: str, normalise: bool
+) -> None:
+    """Advantages are standardised before they are weighed: otherwise a step of ratio 0 has one."""
+    options = {"rho_bar": LIMIT, "entropy": 0.02, "normalise_advantage": normalise}
+    agent = make(name, actor_critic, returns=returns, **options)
     (batch,) = played(agent, name)
     batch["reward"] *= 0.01
     batch["logp"] += 0.5 * torch.randn(batch.logp.shape)  # a policy that has moved since it acted
