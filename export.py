@@ -91,8 +91,8 @@ def export(v: schema.Export) -> None:
     except (Damaged, Wrong, ValueError, RuntimeError, OSError) as error:
         text = line(error)
         raise Wrong(text if str(source) in text else f"{source}: {text}") from error
-    film = source.with_suffix(".mp4")
-    if film.exists():
+    films = [source.with_name(f"{source.stem}{which}.mp4") for which in ("", "_best")]
+    for film in [film for film in films if film.exists()][:1]:  # as evaluate.py names them
         shutil.copyfile(film, out / "replay.mp4")
     curve(source.parent / "metrics.jsonl", out / "curve.png")
     (out / "README.md").write_text(card(about, source, v.format, apart, out), "utf-8")

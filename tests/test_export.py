@@ -123,7 +123,9 @@ def test_another_policy_than_the_agents_is_not_handed_on(
 @pytest.mark.slow
 def test_weights_are_copied_and_an_lstm_is_refused(run: Callable[..., Path]) -> None:
     folder = run("sac", "pendulum")
+    (folder / "final_best.mp4").write_bytes(b"a film")
     export.export(export.checked([f"run={folder}", "format=safetensors"]))
+    assert (folder / "export" / "replay.mp4").read_bytes() == b"a film"
     for suffix in (".safetensors", ".json"):
         copied = (folder / "export" / f"policy{suffix}").read_bytes()
         assert copied == (folder / f"final{suffix}").read_bytes()
