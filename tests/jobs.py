@@ -35,6 +35,7 @@ from paradigms.experience.layout import Layout
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
+from paradigms.gorila import Gorila
 from paradigms.hogwild import Hogwild
 from paradigms.loop import build
 from paradigms.loop.pace import Once, Pace
@@ -60,6 +61,8 @@ PARADIGMS: Mapping[str, Any] = {
     "locked": Hogwild(locked=True),
     "a3c": Hogwild(copy="rollout"),
     "allreduce": AllReduce(),
+    "gorila": Gorila(),
+    "gorila, 3 shards": Gorila(shards=3),
 }
 
 
