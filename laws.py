@@ -103,7 +103,7 @@ def tried(arguments: list[str]) -> Iterator[tuple[Law, str | None]]:
     few = totals["updates"] < LEAST
     yield COUNTED, f"{totals['updates']} updates" if few else f"{counts}" if counts else None
     yield GREEDY, greedy([*words, *LOCKSTEP, "seed=1"])
-    for name in ("dcollect", "dupdate", "hogwild", "locked"):
+    for name in ("dcollect", "dupdate", "hogwild", "locked", "a3c", "allreduce", "gorila"):
         law = Law(WIRED.text.format(name), WIRED.broken)
         wired = [*words, *LOCKSTEP, f"paradigm={name}", *TAKEN_WHOLE.get(name, ()), "seed=1"]
         yield law, attempt(lambda wired=wired: apart(first, run(wired)))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from agents.actor_critic import ActorCritic
-from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State
+from agents.base import Agent, Spec
 from agents.dqn import DQN
 from agents.parts.explore import Warmup
 from agents.parts.optim import Local
@@ -36,6 +36,7 @@ from paradigms.experience.layout import Layout
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
+from paradigms.gorila import Gorila
 from paradigms.gossip import Gossiping
 from paradigms.hogwild import Hogwild
 from paradigms.loop import build
@@ -43,6 +44,7 @@ from paradigms.loop.pace import Once, Pace
 from paradigms.runtime import machine
 from paradigms.sequential import Sequential
 from paradigms.settings import Budget, Checkpointing, Evaluation
+from tests.idler import Idler as Idler
 from tests.reinforce import Reinforce
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ PARADIGMS: Mapping[str, Any] = {
     "a3c": Hogwild(copy="rollout"),
     "allreduce": AllReduce(),
     "gossip": Gossiping(every=2),
+    "gorila": Gorila(),
+    "gorila, 3 shards": Gorila(shards=3),
 }
 EVOLVED: Mapping[str, Any] = {  # without gradients: no replay, no pace, and no `learn`
     "es": ES(pairs=3),
@@ -75,28 +79,6 @@ def sac(spec: Spec, seed: int, device: str = "cpu", *, fused: bool = True, **opt
     agent = SAC(spec, seed, device, **{"hidden_sizes": (16, 16), "lr": 1e-3, **options})
     agent.optim = Local(fused=fused)
     return agent
-
-
-class Idler(Agent):
-    """Acts at random and learns nothing: an update is one step of one number."""
-
-    def __init__(self, spec: Spec, seed: int, device: str = "cpu") -> None:
-        super().__init__(spec, seed, device)
-        self.number = torch.zeros(1, requires_grad=True)
-        self.groups["number"] = Group([self.number], lr=0.01)
-        self.parts = {"act": ["number"], "evaluate": ["number"]}
-        self.optim = Local()
-
-    def initial_state(self, n: int) -> State:
-        return {}
-
-    def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        action = 2 * torch.rand((len(obs), 1), generator=self.rng.act) - 1
-        return Acted(action.numpy(), state, {})
-
-    def learn(self, batch: Batch) -> Learned:
-        self.descend("number", (self.number - 1).square().sum())
-        return Learned(1, {})
 
 
 def laid(agent: Agent) -> Agent:

@@ -27,7 +27,9 @@ def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
     assert sorted(failed) == sorted(KEYS)
 
 
-@pytest.mark.parametrize("paradigm", ["sequential", "dcollect", "dupdate", "hogwild", "allreduce"])
+@pytest.mark.parametrize(
+    "paradigm", ["sequential", "dcollect", "dupdate", "hogwild", "allreduce", "gorila"]
+)
 def test_what_was_learned_is_saved_when_an_error_ends_the_run(
     paradigm: str, tmp_path: Path
 ) -> None:

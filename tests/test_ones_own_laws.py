@@ -82,7 +82,7 @@ def laws(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
 def test_an_agent_that_keeps_the_laws_is_told_so(tmp_path: Path) -> None:
     run = laws(tmp_path, PLAIN)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.count("holds") == 9
+    assert run.stdout.count("holds") == 12
 
 
 @pytest.mark.slow

@@ -76,6 +76,8 @@ WRONG = {
         ("agent.temperature=cold", "must be auto or a number above 0"),
         ("agent=actor_critic agent.returns=best", "one of monte_carlo, n_step, gae, vtrace"),
         ("paradigm=dupdate paradigm.sample_from=mine", "must be one of all, own, learner or null"),
+        ("paradigm=gorila paradigm.shards=0", "must be a whole number of at least 1"),
+        ("paradigm=a3c paradigm.copy=some", "must be one of none, rollout"),
         ("paradigm=hogwild paradigm.sample_from=learner", "must be one of all, own or null"),
         ("device=gpu", "must be cpu, cuda"),
     ],

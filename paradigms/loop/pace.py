@@ -46,15 +46,17 @@ class Pace:
         return math.floor(self.updates_per_env_step * max(0, env_steps - self.warmup // parts))
 
     def claim(self, most: int, rank: int = LEARNER) -> int:
-        """Grants at most `most` of the due updates to the one learner; or to a worker (rank >= 0)
-        those that its own transitions make due, as long as all transitions together do too."""
+        """Grants at most `most` of the updates that `owed` says."""
+        return self._granted(min(most, self.owed(rank)), rank)
+
+    def owed(self, rank: int = LEARNER) -> int:
+        """The due updates of the one learner; or of a worker (rank >= 0) those that its own
+        transitions make due, as long as all transitions together do too. May be negative."""
         ledger = self.ledger
         if rank == LEARNER:
-            due = self.due(ledger.total("added")) - ledger.own("granted", LEARNER)
-        else:
-            due = self.due(ledger.own("added", rank), self.workers) - ledger.own("granted", rank)
-            due = min(due, self.debt())
-        return self._granted(min(most, due), rank)
+            return self.due(ledger.total("added")) - ledger.own("granted", LEARNER)
+        due = self.due(ledger.own("added", rank), self.workers) - ledger.own("granted", rank)
+        return min(due, self.debt())
 
     def grant(self, most: int, rank: int) -> int:
         """What the learner grants to a worker: in lockstep an even share of a round's updates, so
@@ -128,8 +130,8 @@ class Once(Pace):
         )
         self.replay = replay
 
-    def claim(self, most: int, rank: int = LEARNER) -> int:
-        return self._granted(min(most, self._samples(rank)), rank)
+    def owed(self, rank: int = LEARNER) -> int:
+        return self._samples(rank)
 
     def grant(self, most: int, rank: int) -> int:
         """A worker trains on its own fragments."""

@@ -79,6 +79,10 @@ class InlineLink(Link):
     def give_way(self) -> None:
         self._pass()
 
+    def may(self, kind: str, ready: Callable[[], object]) -> bool:
+        own = self.rank if super().may(kind, ready) else None
+        return self._baton.order.pick(self.name, kind, own) is not None
+
     def pick(self, kind: str, ready: Callable[[], Sequence[int]]) -> int | None:
         rank = self._baton.order.pick(self.name, kind, super().pick(kind, ready))
         if rank is None:

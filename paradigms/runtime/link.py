@@ -107,6 +107,11 @@ class Link(abc.ABC):
         """A scheduling event for the journal, to be used in a `with`; see Event."""
         return Event(self, kind, **fields)
 
+    def may(self, kind: str, ready: Callable[[], object]) -> bool:
+        """Whether the role goes on to an event of this kind by a rule about who may go ahead:
+        `ready()`; or, when a journal is re-executed, whether it did so then. Does not block."""
+        return bool(ready())
+
     def pick(self, kind: str, ready: Callable[[], Sequence[int]]) -> int | None:
         """The rank to serve next by an event of `kind`: the first of `ready()`, None if empty.
 

@@ -10,9 +10,11 @@ import torch
 
 from agents.base import Batch, Spec
 from paradigms.experience.layout import Fragment
-from paradigms.experience.rollout import Rollout
+from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.shares import make_share
 from paradigms.experience.uniform import Uniform
+from paradigms.loop.ledger import Ledger
+from paradigms.loop.pace import Once, Pace
 from tests.jobs import job
 
 LENGTH = 4
@@ -91,3 +93,26 @@ def test_another_word_is_refused() -> None:
     replay = Uniform(spec(), capacity=100, writers=1, num_envs=1, rollout_length=LENGTH)
     with pytest.raises(ValueError, match="choose split or each"):
         make_share("halves", replay, 0, 1)
+
+
+def test_what_all_do_together_is_all_that_is_due() -> None:
+    pace = Pace(Ledger(2), updates_per_env_step=0.5, warmup=10, max_ahead=0, env_steps=100)
+    pace.ledger.count("added", 0, 20)
+    pace.ledger.count("added", 1, 11)
+    assert pace.claim_together(2) == 10
+    assert pace.claim_together(2) == 0
+
+
+@pytest.mark.parametrize(("parts", "learns"), [(1, 1), (3, 3)])
+def test_a_sample_of_each_worker_is_one_learn_a_part(parts: int, learns: int) -> None:
+    """Also where only one of them has a whole sample, as in a run resumed in between."""
+    replay = Fifo(spec(), fragments=2, writers=3, num_envs=1, rollout_length=4)
+    pace = Once(Ledger(3), replay, max_ahead=0, env_steps=100)
+    assert pace.claim_together(parts) == 0
+    for number in range(2):
+        assert pace.claim_together(parts) == 0
+        fragment = replay.layout.empty(1)
+        fragment.number = number
+        replay.add(fragment)
+    assert pace.claim_together(parts) == learns
+    assert pace.ledger.total("granted") == learns

@@ -12,6 +12,7 @@ import torch
 from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.gorila import Gorila
 from paradigms.runtime.journal import Journal
 from paradigms.runtime.recorded import Recorded
 from tests.jobs import AGENTS, job, run
@@ -24,6 +25,8 @@ RECORDED: dict[str, Any] = {
     "dupdate elastic": DUpdate(merge="elastic"),
     "dupdate the learner's samples": DUpdate(sample_from="learner"),
     "allreduce": AllReduce(),
+    "gorila": Gorila(),
+    "gorila, 2 shards": Gorila(shards=2, sync_period=2, max_staleness=4, outlier_deviations=3.0),
 }
 
 
@@ -40,6 +43,11 @@ RUNS = [
     ("dupdate the learner's samples", "sac"),
     ("allreduce", "sac"),
     ("allreduce", "ppo"),
+    ("gorila", "sac"),
+    ("gorila", "sac, prioritized"),
+    ("gorila", "reinforce, fifo"),
+    ("gorila, 2 shards", "sac"),
+    ("gorila, 2 shards", "ppo"),
 ]
 
 

@@ -11,6 +11,7 @@ import torch
 from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.gorila import Gorila
 from paradigms.hogwild import Hogwild
 from paradigms.sequential import Sequential
 from tests.covering import covering
@@ -34,6 +35,9 @@ VARIANTS: dict[str, Any] = {
     "a3c, locked": Hogwild(copy="rollout", locked=True),
     "allreduce": AllReduce(),
     "allreduce, whole batches": AllReduce(batch="each"),
+    "gorila": Gorila(),
+    "gorila, 2 shards, rare pulls": Gorila(shards=2, sync_period=3),
+    "gorila, few gradients taken": Gorila(max_staleness=0, outlier_deviations=3.0),
 }
 
 

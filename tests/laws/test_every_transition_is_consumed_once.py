@@ -128,6 +128,7 @@ def test_every_transition_is_consumed_once(
         ("dupdate", "rollout of all"),
         ("hogwild", "rollout"),
         ("allreduce", "fifo of 1"),
+        ("gorila", "fifo of 3"),
     ],
 )
 def test_processes_consume_every_transition_once(name: str, replay: str) -> None:

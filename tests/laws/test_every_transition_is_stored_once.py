@@ -60,7 +60,7 @@ def test_every_transition_is_stored_once_in_a_ring_that_has_wrapped(
     assert sum(map(len, ended.stored())) == 64
 
 
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce"])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "gorila"])
 def test_processes_store_every_transition_once(name: str) -> None:
     changes = {"n_step": 3, "max_ahead": 64, "env_steps": 512, "capacity": 256, "crew": "process"}
     each_transition_is_stored_once(counted(name, **changes))

@@ -25,7 +25,7 @@ import torch
 
 from agents.base import Acted, Batch, Learned, State
 from agents.sac import SAC
-from paradigms import allreduce, dcollect, dupdate, evolution, gossip, hogwild
+from paradigms import allreduce, dcollect, dupdate, evolution, gorila, gossip, hogwild
 from paradigms.base import Job, Progress
 from paradigms.errors import Failed
 from paradigms.runtime.crew import Crew
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 WORKERS, ENVS, ENDLESS = 2, 2, 10**9
 
-FILES = pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce"])
+FILES = pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "gorila"])
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,7 @@ def test_a_worker_that_raises_is_named_with_its_traceback(name: str) -> None:
         ("dupdate", "kill", "was killed by SIGKILL"),
         ("hogwild", "kill", "was killed by SIGKILL"),
         ("allreduce", "kill", "was killed by SIGKILL"),
+        ("gorila", "kill", "was killed by SIGKILL"),
         ("dcollect", "nan", "raised NotFinite: the env of worker 1 returned a NaN"),
     ],
 )
@@ -130,8 +131,8 @@ def test_a_learner_that_fails_takes_the_run_with_it() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [dcollect, dupdate, hogwild, allreduce, gossip],
-    ids=["dcollect", "dupdate", "hogwild", "allreduce", "gossip"],
+    [dcollect, dupdate, hogwild, allreduce, gossip, gorila],
+    ids=["dcollect", "dupdate", "hogwild", "allreduce", "gossip", "gorila"],
 )
 def test_a_worker_that_hangs_is_named_with_where_it_stands(
     module: Any, monkeypatch: pytest.MonkeyPatch

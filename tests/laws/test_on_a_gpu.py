@@ -8,6 +8,7 @@ import torch
 from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
+from paradigms.gorila import Gorila
 from paradigms.hogwild import Hogwild
 from paradigms.sequential import Sequential
 from tests import jobs
@@ -18,7 +19,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("paradigm", [Sequential(), DCollect(), DUpdate(), Hogwild(), AllReduce()])
+@pytest.mark.parametrize(
+    "paradigm", [Sequential(), DCollect(), DUpdate(), Hogwild(), AllReduce(), Gorila(shards=2)]
+)
 def test_a_paradigm_learns_on_a_gpu(paradigm: object) -> None:
     start = jobs.laid(jobs.sac(jobs.job().spec, 0)).vector.floats
     ended = jobs.run(paradigm, jobs.job(device="cuda", workers=2, crew="process"))

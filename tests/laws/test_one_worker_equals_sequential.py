@@ -57,7 +57,9 @@ def test_one_worker_whose_work_is_taken_whole_equals_sequential(sequential: Ende
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dcollect", "hogwild", "locked", "dupdate", "allreduce", "a3c"])
+@pytest.mark.parametrize(
+    "name", ["dcollect", "hogwild", "locked", "dupdate", "allreduce", "a3c", "gorila, 3 shards"]
+)
 def test_one_worker_in_a_process_equals_sequential(name: str, sequential: Ended) -> None:
     paradigm = {**WIRINGS, "dupdate": TAKEN_WHOLE["delta of scale 1"]}[name]
     sequential.same_as(run(paradigm, job(crew="process")))

@@ -21,7 +21,7 @@ from tests.covering import covering
 from tests.jobs import AGENTS, PARADIGMS, Idler, counters, job, run, sac, world
 
 FRAGMENT = 16  # env steps: a rollout of 8 with 2 envs
-MANY = ("dcollect", "dupdate", "hogwild", "locked", "allreduce", "a3c")
+MANY = ("dcollect", "dupdate", "hogwild", "locked", "allreduce", "a3c", "gorila")
 
 
 def lawful(pace: Pace, collected: int, updates: int, *, later: int | None = None) -> None:
@@ -138,7 +138,7 @@ def test_updates_per_env_step_are_the_same_in_every_paradigm_where_the_replay_se
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce"])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "gorila"])
 def test_the_pace_is_held_in_processes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     paces = counters(monkeypatch)
 
@@ -154,7 +154,8 @@ def test_the_pace_is_held_in_processes(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("name", "hold"), [("dcollect", 1), ("dupdate", 16), ("hogwild", 1), ("allreduce", 1)]
+    ("name", "hold"),
+    [("dcollect", 1), ("dupdate", 16), ("hogwild", 1), ("allreduce", 1), ("gorila", 1)],
 )
 def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> None:
     agent = functools.partial(sac, action_hold=hold)
@@ -166,7 +167,7 @@ def test_no_two_workers_share_their_first_100_actions(name: str, hold: int) -> N
         assert not np.isin(one, other).any()
 
 
-@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "a3c"])
+@pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "a3c", "gorila"])
 def test_no_two_workers_see_the_same_env(name: str) -> None:
     streams = run(PARADIGMS[name], job(agent=Idler, workers=3, env_steps=400)).stored()
     shown = [stream["obs"][:40, 0] for stream in streams]

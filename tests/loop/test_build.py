@@ -88,7 +88,9 @@ class Late(Prioritized):
         return 7
 
 
-@pytest.mark.parametrize("name", ["sequential", "dcollect", "dupdate", "hogwild", "allreduce"])
+@pytest.mark.parametrize(
+    "name", ["sequential", "dcollect", "dupdate", "hogwild", "allreduce", "gorila"]
+)
 def test_the_totals_count_priorities_that_came_too_late(name: str) -> None:
     alone = dataclasses.replace(job(Late, 1.0), workers=1)
     assert jobs.run(jobs.PARADIGMS[name], alone).totals["late"] == 7

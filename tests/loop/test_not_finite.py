@@ -74,7 +74,7 @@ def test_no_action_of_a_broken_policy_reaches_the_env() -> None:
     assert not taken
 
 
-@pytest.mark.parametrize("name", ["sequential", "dcollect", "hogwild", "allreduce"])
+@pytest.mark.parametrize("name", ["sequential", "dcollect", "hogwild", "allreduce", "gorila"])
 def test_a_run_whose_policy_has_diverged_ends_at_once(name: str) -> None:
     """Without replacing the worker, whose next policy would be no better."""
     diverging = job(agent=functools.partial(sac, lr=1e30), max_ahead=8)

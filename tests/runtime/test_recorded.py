@@ -254,3 +254,27 @@ def test_rate_limits_and_ends_are_those_of_the_journal(tmp_path: Path) -> None:
     with crew:
         list(crew.run())
     assert answers == [True, True, False]
+
+
+def test_a_role_goes_on_to_an_event_where_it_did_so_in_the_journal(tmp_path: Path) -> None:
+    """Whatever the rule says now; the rule decides where nothing is recorded."""
+    answers: list[bool] = []
+
+    class Rule(Role):
+        def run(self, link: Link) -> None:
+            for rule in (False, True, True):
+                answers.append(link.may("learn", lambda: rule))  # noqa: B023
+                kind, fields = ("learn", {"worker": 0}) if answers[-1] else ("collect", {})
+                with link.event(kind, **fields):
+                    pass
+
+    crew = Crew("inline")
+    crew.add("a", Rule)
+    list(crew.run())
+    assert answers == [False, True, True]
+    answers.clear()
+    recorded = [("learn", {"worker": 0}), ("collect", {}), ("learn", {"worker": 0})]
+    crew = Crew("inline", Recorded(scripted(tmp_path / "j", one_role(*recorded))))
+    crew.add("a", Rule)
+    list(crew.run())
+    assert answers == [True, False, True]
