@@ -117,8 +117,10 @@ def run(setup: Setup, task: Callable[[Path], float]) -> float:
 
 
 def typed_for_hydra(text: str) -> str:
-    """What an env's constructor takes is open, so that such a key needs no plus."""
-    return f"++{text}" if re.match(r"(env\.(kwargs|reference)|kwargs)[.=]", text) else text
+    """What an env's constructor takes is open, and so is what a population searches: such a key
+    needs no plus."""
+    keys = r"(env\.(kwargs|reference)|kwargs|paradigm\.search)[.=]"
+    return f"++{text}" if re.match(keys, text) else text
 
 
 def resumed(overrides: list[Override], trust: Collection[str]) -> tuple[Setup, Path]:

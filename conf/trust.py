@@ -160,7 +160,7 @@ def _may_be(key: str, target: str, *, trusted: bool) -> bool:
     """Whether a target is of the kind that belongs at a key. Imports it."""
     if key == "env.make":
         return trusted or target == MAKE_ENV
-    if key in ("replay", "paradigm") and not trusted:
+    if key in ("replay", "paradigm", "paradigm.of") and not trusted:
         return target in _named_in_our_yaml()
     if not trusted and not target.startswith("agents.") and target not in _named_in_our_yaml():
         return False
@@ -173,7 +173,7 @@ def _may_be(key: str, target: str, *, trusted: bool) -> bool:
         from agents.base import Agent
 
         return issubclass(what, Agent)
-    if key in ("replay", "paradigm"):
+    if key in ("replay", "paradigm", "paradigm.of"):
         return hasattr(what, "kind" if key == "replay" else "run")
     # what is left is a schedule: a function of a number with settings of its own
     return is_dataclass(what) and any("__call__" in vars(c) for c in what.__mro__)

@@ -49,7 +49,7 @@ def assert_defaults(group: str, choice: str, node: dict[str, Any]) -> None:
         linked = isinstance(own.get(name), str) and "${" in own[name]
         if name in own and parameter.default is not parameter.empty and not linked:
             default = parameter.default
-            if name == "shares":  # a dataclass's mapping is made anew
+            if name in ("shares", "search"):  # a dataclass's mapping is made anew
                 default = what.__dataclass_fields__[name].default_factory()
             default = [*default] if isinstance(default, tuple) else default
             assert own[name] == default, f"{group}.{name}"

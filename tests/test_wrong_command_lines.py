@@ -115,6 +115,7 @@ WRONG = {
         ("paradigm=es replay=elite", "replay has no effect with paradigm=es: leave it out"),
         ("-m seed=1,2 paradigm=ars replay.batch_size=8", "replay.batch_size has no effect with"),
         ("paradigm=ars updates_per_env_step=2", "has no effect with paradigm=ars"),
+        ("paradigm=pbt paradigm.search.lr={low:2.0}", "paradigm.search.lr="),
         ("paradigm=ars paradigm.top=17", "must be at most paradigm.pairs=16"),
     ],
     "runs that could not do what was requested": [
@@ -185,6 +186,8 @@ RIGHT = [
     "replay=prioritized paradigm=dupdate paradigm.sample_from=own",
     "replay=prioritized paradigm=dupdate paradigm.sample_from=learner",
     "replay=prioritized paradigm=dupdate paradigm.tasks=by_shares",
+    "paradigm=pbt paradigm.of._target_=paradigms.hogwild.Hogwild",
+    "paradigm=pbt paradigm.search.lr={low:1e-5,high:0.1} paradigm.search.tau={choices:[0.1]}",
     "paradigm=es env=mcar budget.env_steps=1000",
     "paradigm=ars agent=ppo env=cartpole workers=4",
 ]
