@@ -21,7 +21,13 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "benchmarks/**.md"]
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/**.md",
+    "benchmarks/**.md",
+]
 include_patterns += ["tests/laws/README.md"]
 exclude_patterns = [".venv", "build", "outputs", "multirun"]
 myst_heading_anchors = 3
@@ -32,11 +38,13 @@ html_show_sourcelink = False
 
 
 def order(app: Any, name: str, source: list[str]) -> None:
-    """Adds the pages that the index lists to the navigation, in its order, and to the API the
-    docstrings of the objects that it lists."""
+    """Adds the pages that the index lists to the navigation, in its order, below paradigms a page
+    for each, and to the API the docstrings of the objects that it lists."""
     if name == root_doc:
         pages = [f"/{_within(link)}" for link in LINK.findall(source[0])]
         source[0] += "\n".join(["", "```{toctree}", ":hidden:", "", *pages, "```", ""])
+    if name == "docs/paradigms":
+        source[0] += "\n```{toctree}\n:hidden:\n:glob:\n\nparadigms/*\n```\n"
     if name == "docs/api":
         shown = [f"```{{eval-rst}}\n{_directive(each)}\n```" for each in OBJECT.findall(source[0])]
         source[0] += "\n\n".join(["", "## Signatures and docstrings", *shown, ""])

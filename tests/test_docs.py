@@ -70,6 +70,17 @@ def test_a_page_has_every_choice_of_its_group(page: str, group: str) -> None:
     assert sorted(listed) == sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
+def test_every_paradigm_is_in_the_table_with_a_page() -> None:
+    rows = re.findall(r"^\| \[(`.+)\]\((.+)\) \|", pages.text("docs/paradigms.md"), re.MULTILINE)
+    listed = {name: page for names, page in rows for name in re.findall(r"`(\w+)`", names)}
+    assert sorted(listed) == sorted(path.stem for path in (ROOT / "conf/paradigm").glob("*.yaml"))
+    for name, page in listed.items():
+        assert (
+            f"`paradigm={name}`" in (text := pages.text(f"docs/{page}"))
+            or f"paradigm={name} " in text
+        )
+
+
 def test_the_environments_are_solved_where_the_page_says() -> None:
     rows = re.findall(r"^\| (`\w+` .+) \|$", pages.text("docs/environments.md"), re.M)
     for name, *_, threshold, random in (re.split(r" *\| *", row) for row in rows):
