@@ -1,6 +1,6 @@
 """Rewrites the tables between markers in the Markdown pages, and the figures, from stored results.
 
-    python -m benchmarks.report            every table and figure
+    python -m benchmarks.report            every table and figure, and the pages of docs/compared
     python -m benchmarks.report --print mcar
 
 A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; NAME is a study,
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import cells, store, tables
+from benchmarks import cells, page, store, tables
 from benchmarks.rows import Runs, footnote
 from benchmarks.studies import STUDIES
 from paradigms.report import curves
@@ -35,6 +35,8 @@ DRAWN: Mapping[str, Mapping[str, float]] = {  # studies with a figure, and what 
     "anglesey_sac": {},
     "unseen": {},
 }
+COMPARED = ("mcar", "lander")  # studies with a page, as compare.py writes them
+COMPARISONS = cells.ROOT / "docs" / "compared"
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
 
@@ -76,12 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.print:
         print(table(options.print))
         return 0
-    for page in PAGES:
-        page.write_text(fill(page.read_text()))
+    for file in PAGES:
+        file.write_text(fill(file.read_text()))
     for name, shown in DRAWN.items():
         file = FIGURES / f"{name}.png"
         draw(store.load(name), file, shown)
         print(f"{file.relative_to(cells.ROOT)}: {file.stat().st_size // 1000} kB")
+    for name in COMPARED:
+        print(f"{name}: {page.write(STUDIES[name], store.load(name), COMPARISONS / name)}")
     return 0
 
 

@@ -65,8 +65,7 @@ PARADIGMS: Mapping[str, Any] = {
     "a3c": Hogwild(copy="rollout"),
     "allreduce": AllReduce(),
     "gossip": Gossiping(every=2),
-    "gorila": Gorila(),
-    "gorila, 3 shards": Gorila(shards=3),
+    "gorila": Gorila(shards=2),
 }
 EVOLVED: Mapping[str, Any] = {  # without gradients: no replay, no pace, and no `learn`
     "es": ES(pairs=3),

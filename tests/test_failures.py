@@ -33,9 +33,9 @@ def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
 def test_what_was_learned_is_saved_when_an_error_ends_the_run(
     paradigm: str, tmp_path: Path
 ) -> None:
-    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={at:200,kind:raise}"]
+    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={at:400,kind:raise}"]
     small = [f"paradigm={paradigm}", "crew=inline", "workers=1", "evaluation.every_seconds=null"]
-    with pytest.raises(Exception, match="at its step 200"):  # dcollect: after three restarts
+    with pytest.raises(Exception, match="at its step 400"):  # dcollect: after three restarts
         here(tmp_path / "run", *fault, *small, "budget.env_steps=2000")
     failed = result(tmp_path / "run")
     assert failed["updates"] > 0

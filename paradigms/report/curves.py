@@ -14,6 +14,13 @@ COLOURS = {  # Okabe and Ito 2008, "Color universal design": told apart by colou
     "dupdate": "#d55e00",
     "hogwild": "#009e73",
     "locked": "#cc79a7",
+    "a3c": "#e69f00",
+    "allreduce": "#56b4e9",
+    "gorila": "#8c564b",  # theirs are used up
+    "gossip": "#7f7f7f",
+    "es": "#9467bd",
+    "ars": "#bcbd22",
+    "pbt": "#17becf",
 }
 OTHERS = ("#e69f00", "#56b4e9", "#cc79a7", "#999999")
 POINTS = 200  # of a median

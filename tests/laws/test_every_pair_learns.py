@@ -12,6 +12,7 @@ from paradigms.allreduce import AllReduce
 from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.gorila import Gorila
+from paradigms.gossip import Gossiping
 from paradigms.hogwild import Hogwild
 from paradigms.sequential import Sequential
 from tests.covering import covering
@@ -36,6 +37,7 @@ VARIANTS: dict[str, Any] = {
     "allreduce": AllReduce(),
     "allreduce, whole batches": AllReduce(batch="each"),
     "gorila": Gorila(),
+    "gossip": Gossiping(every=1),
     "gorila, 2 shards, rare pulls": Gorila(shards=2, sync_period=3),
     "gorila, few gradients taken": Gorila(max_staleness=0, outlier_deviations=3.0),
 }

@@ -58,7 +58,7 @@ def test_one_worker_whose_work_is_taken_whole_equals_sequential(sequential: Ende
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["dcollect", "hogwild", "locked", "dupdate", "allreduce", "a3c", "gorila, 3 shards"]
+    "name", ["dcollect", "hogwild", "locked", "dupdate", "allreduce", "a3c", "gorila"]
 )
 def test_one_worker_in_a_process_equals_sequential(name: str, sequential: Ended) -> None:
     paradigm = {**WIRINGS, "dupdate": TAKEN_WHOLE["delta of scale 1"]}[name]
