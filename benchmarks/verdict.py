@@ -58,8 +58,11 @@ def verdict(rows: dict[str, Row], baseline: str) -> Verdict:
     if (alone := rows[baseline].portfolio() if baseline in rows else None) and best != baseline:
         cores = rows[baseline].runs[0]["machine"]["cores"]
         side = f"{cores} independent runs of {baseline}, of which the first counts,"
-        faster = "take longer" if alone.ert > spent[best] else "are as fast or faster"
-        said += f" On as many cores, {side} {faster}: {number(alone.ert)} s."
+        if math.isinf(alone.ert):
+            said += f" On as many cores, {side} do not reach it either."
+        else:
+            faster = "take longer" if alone.ert > spent[best] else "are as fast or faster"
+            said += f" On as many cores, {side} {faster}: {number(alone.ert)} s."
     return Verdict(best, said)
 
 
