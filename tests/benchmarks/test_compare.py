@@ -111,8 +111,8 @@ def test_an_unsolved_run_counts_and_ten_seeds_tell_rows_apart() -> None:
     assert "10 seeds tell them apart (P = 1.00" in answer(records)
     mixed = [unsolved("hogwild", 1, 14000, 200), solved("sequential", 1, 40, 4000, 100)]
     assert answer(mixed).startswith("Use sequential: it reaches 90 after 40.0 s, hogwild does not")
-    alone = [solved("hogwild", 1, 20, 4000, 200)]
-    alone += [unsolved("sequential", s, 9000, 100) for s in (1, 2)]
+    alone = [unsolved("sequential", s, 9000, 100) for s in (1, 2)]
+    alone += [solved("hogwild", 1, 20, 4000, 200)]
     assert "2 independent runs of sequential, of which the first counts, do not reach it" in (
         answer(alone)
     )
