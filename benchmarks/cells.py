@@ -30,7 +30,7 @@ KEPT = (  # of result.json: what tables read, and what explains a failure
     *("env_steps_to_threshold", "updates_to_threshold", "confirmed_return", "best_return"),
     *("final_return", "random_return", "retention", "share_above_threshold", "env_steps"),
     *("updates", "updates_per_second", "policy_lag_mean", "seconds", "time_by_role", "extra"),
-    "metrics",
+    *("metrics", "episodes", "lost", "torn", "dropped", "duplicated"),
 )
 
 
@@ -54,6 +54,8 @@ def gather(cell: Cell, folder: Path, *, exit_code: int, seconds: float, before: 
     }
     if driven := laps(folder / "metrics.jsonl"):
         record["laps"] = driven
+    if selected := selections(folder / "metrics.jsonl"):
+        record["selections"] = selected
     if failed(record):
         logs = [folder / name for name in ("study.log", "log.txt") if (folder / name).exists()]
         said = logs[0].read_text(errors="replace") if logs else ""
@@ -145,6 +147,19 @@ def laps(file: Path) -> dict[str, list[float | None]]:
                 value = {**entry["metrics"], "seconds": entry["seconds"]}.get(name)
                 column.append(store.rounded(value, 4))
     return columns if columns["seconds"] else {}
+
+
+def selections(file: Path) -> list[dict[str, float]]:
+    """What members of a population said of their selections: env_steps, member, parent, return and
+    the settings that they went on with; [] of any other run."""
+    found = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        entry = json.loads(line)
+        for member in (k.partition("/")[0] for k in entry if k.endswith("/parent")):
+            said = {k.partition("/")[2]: v for k, v in entry.items() if k.startswith(f"{member}/")}
+            where = {"env_steps": entry["env_steps"], "member": int(member.partition("-")[2])}
+            found.append({**where, **store.rounded(said, 4)})
+    return found
 
 
 def keep_policy(study: str, record: Record, folder: Path, results: Path = store.RESULTS) -> None:

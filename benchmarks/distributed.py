@@ -15,6 +15,17 @@ MERGES = {
 }
 LOCKSTEP = "max_ahead=0"
 LAGS = (0, 4, 16, 64)
+CONCURRENT = {
+    "locked": ("paradigm=locked",),
+    "hogwild": ("paradigm=hogwild",),
+    "allreduce": ("paradigm=allreduce",),
+    "gorila": ("paradigm=gorila",),
+    "gorila3": ("paradigm=gorila", "paradigm.shards=3"),
+    "a3c": ("paradigm=a3c",),
+}
+OWN = "paradigm.sample_from=own"
+FAULTY = ("paradigm=gorila", "paradigm._target_=benchmarks.faults.FaultyGorila")
+REJECTING = ("paradigm.max_staleness=20", "paradigm.outlier_deviations=4")
 
 DISTRIBUTED: dict[str, Study] = {
     "workers": Study(
@@ -97,5 +108,64 @@ DISTRIBUTED: dict[str, Study] = {
         cap=300,
         packable=True,
         table="solved",
+    ),
+    "concurrent": Study(
+        question="Do more processes need fewer episodes and less time? Which way is best?",
+        variants={
+            "sequential": ("paradigm=sequential", "workers=1"),
+            **{
+                f"{name}_{workers}": (*words, f"workers={workers}")
+                for workers in (1, 2, 4)
+                for name, words in CONCURRENT.items()
+            },
+            **{
+                f"{name}_own_{workers}": (*CONCURRENT[name], OWN, f"workers={workers}")
+                for workers in (2, 4)
+                for name in ("hogwild", "a3c")
+            },
+            **{
+                f"gorila_sync{period}_{workers}": (
+                    *CONCURRENT["gorila"],
+                    f"paradigm.sync_period={period}",
+                    f"workers={workers}",
+                )
+                for workers in (2, 4)
+                for period in (4, 16)
+            },
+        },
+        common=("agent=dqn", "env=cartpole", *budget(60, 100_000, stop=True)),
+        seeds=span(100, 104),
+        cap=60,
+        table="concurrent",
+    ),
+    "faults": Study(
+        question="Does rejecting stale and outlying gradients save a run with faulty ones?",
+        variants={
+            "healthy": ("paradigm=gorila",),
+            "faulty": FAULTY,
+            "faulty, rejected": (*FAULTY, *REJECTING),
+        },
+        common=("agent=dqn", "env=cartpole", "workers=2", *budget(60, 100_000, stop=True)),
+        seeds=span(100, 102),
+        cap=60,
+        table="faults",
+    ),
+    "pbt": Study(
+        question="Does a population find a learning rate that a random search of its size misses?",
+        variants={
+            "pbt": (),
+            "random search": ("paradigm.exploit=false",),
+        },
+        common=(
+            "paradigm=pbt",
+            "agent=ppo",
+            "env=cartpole",
+            "paradigm.members=4",
+            "paradigm.search.lr={low:1e-5,high:1e-1,log:true}",
+            *budget(240, 240_000),
+        ),
+        seeds=span(100, 104),
+        cap=240,
+        table="pbt",
     ),
 }

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from statistics import fmean
 
+from benchmarks.laps import DRIVING, RACE, RACE_LONG
 from benchmarks.plans import Study
 from benchmarks.rows import Row, Runs, footnote, markdown, median, number, places, spread
 from benchmarks.store import Record
@@ -56,6 +56,34 @@ SOLVED: Columns = {
     "seconds, median": lambda row: number(median(row.needed("seconds"))),
     "confirmed return": lambda row: row.middle("confirmed_return"),
 }
+CONCURRENT: Columns = {
+    **COUNTS,
+    "episodes": lambda row: row.middle("episodes", 0),
+    "env steps to threshold": TIMED["env steps to threshold"],
+    "ERT, s": TIMED["ERT, s"],
+    "ms an episode": lambda row: number(
+        median([1000 * r["result"]["seconds"] / r["result"]["episodes"] for r in row.runs]), 0
+    ),
+    "updates/s": TIMED["updates/s"],
+    "policy lag": lambda row: row.middle("policy_lag_mean"),
+    "speed-up = hardware x statistical": TIMED["speed-up = hardware x statistical"],
+    "against sequential": TIMED["against sequential"],
+}
+FAULTS: Columns = {
+    **COUNTS,
+    "ERT, s": TIMED["ERT, s"],
+    "updates, median": lambda row: row.middle("updates", 0),
+    "gradients lost, median": lambda row: row.middle("lost", 0),
+    "final return, by seed": lambda row: each(row.values("final_return")),
+}
+PBT: Columns = {
+    "seeds": COUNTS["seeds"],
+    "members at the threshold, by seed": lambda row: each(
+        [sum(last >= run["result"]["threshold"] for last in scores(run)) for run in row.runs]
+    ),
+    "median member, by seed": lambda row: each([median(scores(run)) for run in row.runs]),
+    "policy kept, by seed": lambda row: each(row.values("final_return")),
+}
 AVERAGING: Columns = {
     **COUNTS,
     "updates to threshold": lambda row: number(row.updates(), 0),
@@ -93,58 +121,6 @@ KEPT: Columns = {
     "retention, averaged policy": lambda row: spread(averaged(row.runs), 2),
     "final return, IQM [95 %]": lambda row: row.iqm("final_return"),
 }
-RACE: Columns = {
-    "seeds": COUNTS["seeds"],
-    "first lap after, s": lambda row: times([lapped(run, 1) for run in row.runs]),
-    "three laps after, s": lambda row: times([lapped(run, 3) for run in row.runs]),
-    "laps kept": lambda row: share(row.runs),
-    "flying lap after 60 s": lambda row: times([flying(run, 60) for run in row.runs]),
-    "120 s": lambda row: times([flying(run, 120) for run in row.runs]),
-    "at the end": lambda row: times([driven(run).get("lap_time_best") for run in row.runs], 2),
-    "best": lambda row: number(
-        min((lap for run in row.runs if (lap := flying(run)) is not None), default=math.inf), 2
-    ),
-    "env steps/s": lambda row: number(
-        median([r["result"]["env_steps"] / r["result"]["seconds"] for r in row.runs]), 0
-    ),
-}
-
-
-def fastest(row: Row, seconds: float) -> str:
-    """The fastest flying lap of an evaluation within so many seconds."""
-    return times([flying(run, seconds) for run in row.runs], 2)
-
-
-def metric(row: Row, key: str) -> str:
-    """One metric of the final policies, the median over runs."""
-    values = [value for run in row.runs if (value := driven(run).get(key)) is not None]
-    return number(median(values), 2)
-
-
-RACE_LONG: Columns = {
-    "seeds": COUNTS["seeds"],
-    **{
-        f"after {minutes} min": partial(fastest, seconds=60.0 * minutes)
-        for minutes in (1, 2, 5, 10)
-    },
-    "at the end": RACE["at the end"],
-    "laps kept": RACE["laps kept"],
-}
-DRIVEN = {
-    "distance, m": "total_distance",
-    "time, s": "total_time",
-    "infractions": "num_infractions",
-    "speed, km/h": "average_speed_kph",
-    "off the centreline, m": "average_displacement_error",
-    "efficiency": "trajectory_efficiency",
-    "admissibility": "trajectory_admissibility",
-    "jerk": "movement_smoothness",
-    "steps/s": "timestep_per_sec",
-    "laps": "laps_completed",
-    "first lap, s": "lap_time_first",
-    "flying lap, s": "lap_time_best",
-}
-DRIVING: Columns = {head: partial(metric, key=key) for head, key in DRIVEN.items()}
 TABLES = {
     "timed": TIMED,
     "race": RACE,
@@ -155,6 +131,9 @@ TABLES = {
     "solved": SOLVED,
     "policy_lag": {**SOLVED, "policy lag, updates": lambda row: row.middle("policy_lag_mean")},
     "averaging": AVERAGING,
+    "concurrent": CONCURRENT,
+    "faults": FAULTS,
+    "pbt": PBT,
     "warmup": WARMUP,
     "overestimation": OVERESTIMATION,
     "kept": KEPT,
@@ -168,9 +147,15 @@ def table(study: Study, records: Runs, baseline: Runs, form: str = "") -> str:
     for variant in study.variants:
         row = Row(of(records, variant), baseline, study.cap)
         lines.append([f"`{variant}`", *(f(row) if row.runs else "" for f in columns.values())])
-        if form in ("timed", "short") and variant == BASELINE and (found := row.portfolio()):
+        if (
+            form in ("timed", "short", "concurrent")
+            and variant == BASELINE
+            and (found := row.portfolio())
+        ):
             share, ert = f"{100 * found.share:.0f} %", number(found.ert)
             cells = ["", share, ert, number(found.median), *[""] * 7]
+            if form == "concurrent":
+                cells = ["", share, "", "", ert, *[""] * 5]
             if form == "short":
                 cells = [ert, share, f"{number(row.ert() / found.ert, 2)} x"]
             cores = baseline[0]["machine"]["cores"]
@@ -215,42 +200,15 @@ def busy(runs: Runs, role: str) -> str:
     return f"{100 * fmean(shares):.0f} %" if shares else ""
 
 
-def lapped(run: Record, laps: int) -> float | None:
-    """Seconds from the start of the process to the first evaluation whose episodes complete that
-    many laps on average; None where none does."""
-    driven = run.get("laps", {"seconds": [], "laps_completed": []})
-    pairs = zip(driven["seconds"], driven["laps_completed"], strict=True)
-    return next((seconds for seconds, mean in pairs if mean >= laps), None)
+def scores(run: Record) -> list[float]:
+    """The last score of each member of a population: the mean return of its training episodes since
+    its last selection but one."""
+    last = {one["member"]: one["return"] for one in run["selections"] if "return" in one}
+    return [last[member] for member in sorted(last)]
 
 
-def flying(run: Record, seconds: float = math.inf) -> float | None:
-    """The fastest flying lap, a mean over an evaluation's episodes, within so many seconds."""
-    driven = run.get("laps", {"seconds": [], "lap_time_best": []})
-    pairs = zip(driven["seconds"], driven["lap_time_best"], strict=True)
-    return min((lap for at, lap in pairs if lap is not None and at <= seconds), default=None)
-
-
-def driven(run: Record) -> dict[str, float | None]:
-    """The metrics of the final policy."""
-    return run["result"].get("metrics", {}).get("final", {})
-
-
-def share(runs: Runs) -> str:
-    """Of the evaluations that follow the first whole lap, those with a lap in every episode."""
-    after = [
-        laps >= 1
-        for run in runs
-        if (first := lapped(run, 1)) is not None
-        for at, laps in zip(run["laps"]["seconds"], run["laps"]["laps_completed"], strict=True)
-        if at >= first
-    ]
-    return f"{sum(after)}/{len(after)}"
-
-
-def times(values: Sequence[float | None], digits: int = 1) -> str:
-    """The median, and the largest; None counts as never."""
-    found = [math.inf if value is None else value for value in values]
-    return f"{number(median(found), digits)} ({number(max(found), digits)})"
+def each(values: Sequence[float | None]) -> str:
+    return ", ".join("-" if value is None else number(value, 0) for value in values)
 
 
 def averaged(runs: Runs) -> list[float]:

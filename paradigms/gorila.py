@@ -70,6 +70,9 @@ class Gorila:
     needs = frozenset[str]()
     offers = frozenset[str]()
 
+    def worker(self) -> type[Worker]:
+        return Worker
+
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         """Starts `shards` servers and `job.workers` workers. Yields a Progress at each of their
         reports. Raises Failed with the first process that fails, Deadlock inline."""
@@ -82,12 +85,14 @@ class Gorila:
             crew.add(f"server-{shard}", Server, *args)
         for rank in range(job.workers):
             worker = (run.components, rank, shards, mail, self.sync_period, self.outlier_deviations)
-            crew.add(f"worker-{rank}", Worker, *worker, rank=rank)
+            crew.add(f"worker-{rank}", self.worker(), *worker, rank=rank)
         return (yield from run.follow(crew, shards, moved=(mail,), counted=(shards,)))
 
 
 class Worker(Role):
-    """The sequential loop, whose optimiser steps are made elsewhere."""
+    """The sequential loop, whose optimiser steps are made elsewhere, by way of a `remote`."""
+
+    remote: type[Remote] = Remote
 
     def __init__(
         self,
@@ -105,7 +110,7 @@ class Worker(Role):
         parts, rank, job = self.components, self.rank, self.components.job
         ledger, pace = parts.ledger, parts.pace
         agent = parts.agent()
-        remote = agent.optim = Remote(
+        remote = agent.optim = self.remote(
             agent,
             self.shards,
             self.mail,

@@ -34,7 +34,8 @@ class PBT:
     """of: the paradigm of each member, whose workers are threads of the member's process. ready:
     env steps of each member between two selections. search: keywords of the agent's factory, each
     {low, high} with log: true for a logarithmic scale, or {choices: [...]}. resample: the
-    probability with which a setting is drawn anew instead of perturbed.
+    probability with which a setting is drawn anew instead of perturbed. exploit: False copies
+    nothing, so that the members are a random search with as many points.
 
     A member that copies takes the whole vector, with targets, moments and statistics, and goes on
     with an agent built from the perturbed settings; its replay stays its own.
@@ -49,6 +50,7 @@ class PBT:
     ready: Annotated[int, Ge(1)] = 5000
     resample: Annotated[float, Ge(0), Le(1)] = 0.25
     search: Mapping[str, Any] = field(default_factory=dict)
+    exploit: bool = True
 
     name = "pbt"
     workers = None
@@ -95,7 +97,8 @@ class PBT:
         crew = Crew(job.crew, job.order, journal=job.journal)
         for rank in range(self.members):
             args = (run.components, member, rank, population, self.of, space)
-            crew.add(f"worker-{rank}", PBTMember, *args, self.ready, self.resample, rank=rank)
+            rules = (self.ready, self.resample, self.exploit)
+            crew.add(f"worker-{rank}", PBTMember, *args, *rules, rank=rank)
         following = run.follow(crew, population, moved=(population,))
         try:
             while True:
@@ -132,11 +135,14 @@ class PBTMember(Role):
         space: Space,
         ready: int,
         resample: float,
+        exploit: bool,
     ) -> None:
         self.ledger, self.rank, self.population = components.ledger, rank, population
         seed = job.seed if rank == 0 else job.seed + 7_368_787 * rank
         self.seed, self.job = job.seed, replace(job, seed=seed)
-        self.of, self.space, self.ready, self.resample = of, space, ready, resample
+        self.of, self.space, self.ready = of, space, ready
+        self.resample, self.exploit = resample, exploit
+        self.score = -math.inf
         self.noted: tuple[float, ...] = (0, 0, 0, 0, 0)
         self.returns = self.stretch = (0.0, 0)  # their sum and number: now, and at the last copy
 
@@ -154,13 +160,17 @@ class PBTMember(Role):
                 self.publish(number, newest("all"))
                 if not link.wait("population", lambda: self.population.complete(number)):  # noqa: B023
                     break
-                donor = self.population.donor(self.rank, number, seed=self.seed)
+                donor = None
+                if self.exploit:
+                    donor = self.population.donor(self.rank, number, seed=self.seed)
+                told = self.told(donor)
                 if donor is not None:
                     going = self.copy(donor, number, going, progress)
-                link.report(self.told(donor))
+                link.report({**told, **self.settings()})
                 number += 1
         except StopIteration as end:
             self.publish(number, end.value.final)
+            link.report({**self.told(None), **self.settings()})
             return
         finally:
             going.close()
@@ -205,13 +215,18 @@ class PBTMember(Role):
         """What the others need; the score is -inf if no episode has ended since the last time."""
         (returns, episodes), (before, first) = self.returns, self.stretch
         self.stretch = self.returns
-        score = (returns - before) / (episodes - first) if episodes > first else -math.inf
-        self.population.publish(self.rank, number, newest, self.point, score)
+        self.score = (returns - before) / (episodes - first) if episodes > first else -math.inf
+        self.population.publish(self.rank, number, newest, self.point, self.score)
 
     def told(self, donor: int | None) -> dict[str, float]:
-        """Whose weights the member goes on with, and its settings, by TensorBoard name."""
+        """The member's score, and whose weights it goes on with, by TensorBoard name."""
         at = f"member-{self.rank}"
-        out = {f"{at}/parent": float(self.rank if donor is None else donor)}
+        score = {f"{at}/return": self.score} if math.isfinite(self.score) else {}
+        return {f"{at}/parent": float(self.rank if donor is None else donor), **score}
+
+    def settings(self) -> dict[str, float]:
+        """The settings that the member goes on with, by TensorBoard name."""
+        at, out = f"member-{self.rank}", dict[str, float]()
         for (name, said), value in zip(self.space.search.items(), self.point, strict=True):
             out[f"{at}/{name}{'_choice' if 'choices' in said else ''}"] = float(value)
         return out

@@ -89,6 +89,19 @@ def test_who_copies_does_not_take_the_donors_learning_rate() -> None:
     assert all(1e-5 <= lr <= 1e-1 for lr in rates)
 
 
+def test_without_exploitation_nobody_copies() -> None:
+    told: list[dict[str, float]] = []
+    few = job(env_steps=800, updates_per_env_step=0.1)
+    made = PBT(Sequential(), members=4, ready=60, search=LR, exploit=False)
+    run(made, few, lambda progress: told.append(progress.metrics))
+    for rank in range(4):
+        at = f"member-{rank}"
+        of_one = [metrics for metrics in told if f"{at}/parent" in metrics]
+        assert len(of_one) >= 3 and all(one[f"{at}/parent"] == rank for one in of_one)
+        assert len({one[f"{at}/lr"] for one in of_one}) == 1
+        assert all(f"{at}/return" in one for one in of_one)
+
+
 def shown(scores: list[float], number: int = 0) -> Population:
     agent = laid(sac(job().spec, 0))
     made = Population(agent.vector, len(scores), 1)
