@@ -46,8 +46,8 @@ bench: $(READY) ## speed: updates per second against Stable-Baselines3, hogwild 
 
 proofs: $(READY) ## the day set: missing cells of the studies behind the README (about 7 h, resumable)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[envpool]'
-	$(BIN)/python -m benchmarks.study mcar lander workers pairs walker
-	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites --pack 2
+	$(BIN)/python -m benchmarks.study mcar lander workers pairs walker concurrent faults pbt
+	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites vtrace apex --pack 2
 	$(BIN)/python -m benchmarks.report
 
 races: $(READY) ## the missing cells of the racing studies (95 min); installs l2r, which has Thruxton and Anglesey

@@ -226,33 +226,39 @@ def test_a_run_leaves_the_files_and_the_keys_that_the_page_lists(folder: Path) -
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_commands_of_the_readme_run(folder: Path) -> None:
+    """As programs: one asynchronous run and what is done with it, and what no process can do by
+    itself. The rest is trained by the next test."""
     mine = [c for c in COMMANDS if c.page == "README.md" and c not in EXAMPLE]
     shown = [c.words for c in mine if c.words[0] == "python"]
     trained = [c[1:] for c in shown if c[1] == "train.py"]
-    assert trained
-    for number, arguments in enumerate(trained):
+    asynchronous = next(c for c in trained if {"paradigm=dcollect", "paradigm=dupdate"} & {*c})
+    alone = [c for c in trained if c == asynchronous or not begins_a_run(c[1:])]
+    assert len(alone) >= 2
+    for number, arguments in enumerate(alone):
         kept = [word for word in arguments if not elsewhere(word) or word == "--help"]
         where = [f"hydra.{kind}.dir=run{number}" for kind in ("run", "sweep")]
         run(kept + ([] if "--help" in kept else [*QUICK, *where]), folder)
-    asynchronous = next(
-        n for n, c in enumerate(trained) if {"paradigm=dcollect", "paradigm=dupdate"} & {*c}
-    )
     apart = ("train.py", "compare.py", "doctor.py")  # the last two have tests of their own
     for arguments in (c[1:] for c in shown if c[1] not in apart):
-        words = [word.replace("FOLDER", f"run{asynchronous}") for word in arguments]
+        words = [word.replace("FOLDER", f"run{alone.index(asynchronous)}") for word in arguments]
         assert run(words, folder)
+
+
+def begins_a_run(arguments: list[str]) -> bool:
+    """Whether a command of train.py begins one run, with nothing that is not here."""
+    return not any(map(elsewhere, arguments)) and not {"-m", "--cfg"} & {*arguments}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_training_commands_of_the_docs_run(tmp_path: Path, subtests: pytest.Subtests) -> None:
+def test_the_training_commands_of_the_pages_run(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """Those that begin a run, in this process and with a tiny budget."""
-    shown = [c for c in COMMANDS if c.page.startswith("docs/")]
+    shown = [c for c in COMMANDS if c not in EXAMPLE]
     trained = [c.words[2:] for c in shown if c.words[:2] == ["python", "train.py"]]
-    begun = [a for a in trained if not any(map(elsewhere, a)) and not {"-m", "--cfg"} & {*a}]
-    assert len(begun) >= 8
-    for number, arguments in enumerate(begun):
-        with subtests.test(" ".join(arguments)):
+    begun = {" ".join(arguments): arguments for arguments in trained if begins_a_run(arguments)}
+    assert len(begun) >= 16
+    for number, (text, arguments) in enumerate(begun.items()):
+        with subtests.test(text):
             folder = tmp_path / str(number)
             folder.mkdir()
             setup = compose([*arguments, *QUICK, "crew=inline", "evaluation.where=inline"])
