@@ -45,17 +45,17 @@ class Key:
 class Spec:
     """What one env and one agent say about themselves; built once, in the main process.
 
-    `keys` lists the columns of a transition: obs, action, the actor's own (see `ROW`) and the
-    extras that the agent emits. The spaces are the agent's (see envs/wrappers.py): Box actions lie
-    in [-1, 1], Discrete ones are 0..n-1. An action, and so a transition, lasts `action_repeat` env
-    steps; `max_episode_steps` is in env steps. `threshold` is a return, of one episode.
-    """
+    `keys` lists a transition's columns: obs, action, the actor's own (see `ROW`) and the agent's
+    extras. The spaces are the agent's (see envs/wrappers.py): Box actions in [-1, 1], Discrete ones
+    0..n-1. A transition is `action_repeat` env steps; an obs has the last `stack` frames, oldest
+    first on the last axis, an episode's first one repeated. `max_episode_steps`: env steps."""
 
     observation_space: Space[Any]
     action_space: Space[Any]
-    threshold: float | None = None
+    threshold: float | None = None  # a return, of one episode
     max_episode_steps: int | None = None
     action_repeat: int = 1
+    stack: int = 1
     keys: Mapping[str, Key] = field(default_factory=dict)
 
     def with_extras(self, extras: Mapping[str, Key]) -> Spec:

@@ -37,7 +37,7 @@ from conf.sentences import Wrong, and_, line, near
 
 PARTS = ("paradigm", "agent", "env", "replay", "explore", "lr_schedule")
 LASTING = (  # what a checkpoint was made with: its replay, streams and counters fit nothing else
-    "seed workers num_envs rollout_length env.id env.kwargs env.action_repeat"
+    "seed workers num_envs rollout_length env.id env.kwargs env.action_repeat env.stack"
     " agent.hidden_sizes replay.capacity"
 ).split()
 MOST_JOBS = 16  # of a multirun: so many combinations are checked whole, beyond that each value once

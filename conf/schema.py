@@ -71,6 +71,7 @@ class Env:
     reference: Mapping[str, Any]
     per_worker: Sequence[Mapping[str, Any]] | None
     action_repeat: Annotated[int, Ge(1)]
+    stack: Annotated[int, Ge(1)]
     engine: Literal["gymnasium", "envpool", "vector", "arrival"]
 
 

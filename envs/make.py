@@ -17,6 +17,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrap
 import envs.racing as racing  # noqa: F401  (registers them, as the next line does)
 import envs.toys as toys  # noqa: F401
 from envs import engines
+from envs.stack import Stack
 from envs.wrappers import ActionRepeat, standard
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def make_env(
     reference: Mapping[str, Any] | None = None,
     per_worker: Sequence[Mapping[str, Any]] | None = None,
     action_repeat: int = 1,
+    stack: int = 1,
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] = "gymnasium",
     reference_engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None = None,
     threads: int = 1,
@@ -49,6 +51,7 @@ def make_env(
     are EnvPool's. The engine vector is for ids with a `vector_entry_point` of their own, whose
     copies are stepped side by side; arrival drives the one car of a running simulator.
     Each action is played for `action_repeat` steps, in the reference env too; rewards are summed.
+    Observations are the last `stack` ones side by side (envs/stack.py).
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
     from there. With `copy=False` the observations of a step may be overwritten by the next one.
     Raises ValueError, in one sentence, for an id, a module or keywords that do not work.
@@ -67,6 +70,8 @@ def make_env(
         raise ValueError(
             f"env.action_repeat={action_repeat} must be at least 1, the steps of an action"
         )
+    if stack < 1:
+        raise ValueError(f"env.stack={stack} must be at least 1, the observations shown at once")
     arguments = dict(kwargs or {})
     if rank is None:
         arguments.update(reference or {})
@@ -82,28 +87,30 @@ def make_env(
             " each worker by env.per_worker=[{arrival: {host: NAME}}, ...]"
         )
     seeds, mode = spread(seed, rank, num_envs), modes[autoreset]
-    if engine in ("vector", "arrival"):
-        own = engines.vector_class(spec) if engine == "vector" else engines.arrival_class()
-        arguments |= {"action_repeat": action_repeat, "autoreset_mode": mode}
-        with refusals(spec, spec.vector_entry_point, arguments):
-            return SeededVector(
-                own(num_envs=num_envs, max_episode_steps=max_episode_steps, **arguments), seeds
-            )
 
     def bare() -> gym.Env:
         return build_one(spec, arguments, max_episode_steps)
 
-    if engine == "envpool":
-        return engines.Pool(
-            bare(), seeds=seeds, action_repeat=action_repeat, autoreset_mode=mode, threads=threads
-        )
-
     def one() -> gym.Env:
         return standard(bare() if action_repeat == 1 else ActionRepeat(bare(), action_repeat))
 
-    made = SeededVectorEnv([one] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode)
-    made.metadata = {**made.metadata, "action_repeat": action_repeat}
-    return made
+    made: VectorEnv
+    if engine in ("vector", "arrival"):
+        own = engines.vector_class(spec) if engine == "vector" else engines.arrival_class()
+        arguments |= {"action_repeat": action_repeat, "autoreset_mode": mode}
+        with refusals(spec, spec.vector_entry_point, arguments):
+            made = SeededVector(
+                own(num_envs=num_envs, max_episode_steps=max_episode_steps, **arguments), seeds
+            )
+    elif engine == "envpool":
+        made = engines.Pool(
+            bare(), seeds=seeds, action_repeat=action_repeat, autoreset_mode=mode, threads=threads
+        )
+    else:
+        copy = copy and stack == 1  # a stack is a copy itself
+        made = SeededVectorEnv([one] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode)
+        made.metadata = {**made.metadata, "action_repeat": action_repeat}
+    return made if stack == 1 else Stack(made, stack)
 
 
 class SeededVector(VectorWrapper):
@@ -234,7 +241,7 @@ def describe(make_env: Callable[..., VectorEnv], threshold: float | None = None)
             for key, space in spaces.items()
         }
         limit = env.spec.max_episode_steps if env.spec is not None else None
-        repeat = env.metadata.get("action_repeat", 1)
+        repeat, stack = (env.metadata.get(key, 1) for key in ("action_repeat", "stack"))
     finally:
         env.close()
     return Spec(
@@ -243,5 +250,6 @@ def describe(make_env: Callable[..., VectorEnv], threshold: float | None = None)
         threshold=threshold,
         max_episode_steps=limit,
         action_repeat=repeat,
+        stack=stack,
         keys={**ROW, **keys},
     )

@@ -7,6 +7,7 @@
     Loop       is truncation kept apart from termination?  (value r / (1 - gamma), or a short sum)
     Quadratic  does an evolution strategy descend?  (optimal return 0)
     Spot       are images read?  (the return is minus a sum of distances)
+    Drift      are frames stacked?  (envs/drift.py; optimal return 7.25 of 8, else 2)
 
 `TOYS` also registers Counting and Fault, for tests of storage and supervision (envs/counting.py).
 `choices` is the number of Discrete actions; 0 stands for a Box in [-1, 1].
@@ -254,6 +255,7 @@ TOYS: dict[str, tuple[str, dict[str, Any]]] = {
     "Quadratic": ("envs.toys:Quadratic", {}),
     "Spot": ("envs.toys:Spot", {}),
     "SpotDiscrete": ("envs.toys:Spot", {"choices": 5}),
+    "Drift": ("envs.drift:Drift", {}),
     "Fault": ("envs.counting:Fault", {}),
 }
 

@@ -183,6 +183,11 @@ AGENTS: Mapping[str, Pupil] = {
     "dqn with images": Pupil(
         functools.partial(DQN, **SEEING), world("SpotDiscrete", kwargs={"size": 8})
     ),
+    "dqn with frames": Pupil(
+        functools.partial(DQN, **SEEING, n_step=2),
+        world("Drift", kwargs={"size": 8}, stack=3),
+        PRIORITIZED,
+    ),
     "ppo with images": Pupil(
         functools.partial(PPO, epochs=2, minibatches=2, **SEEING),
         world("SpotDiscrete", kwargs={"size": 8}),
@@ -229,9 +234,9 @@ class Ended:
     def stored(self) -> list[np.ndarray]:
         """What the replay holds: transitions of each stream, oldest first."""
         extras = self.job.make_agent(self.job.spec, seed=0, device="cpu").extras
-        row = Layout(
-            self.job.spec.with_extras(extras), self.job.rollout_length, self.job.num_envs
-        ).transition
+        shape = (self.job.rollout_length, self.job.num_envs)
+        frames = getattr(self.job.make_replay.func, "frames", False)
+        row = Layout(self.job.spec.with_extras(extras), *shape, frames=frames).transition
         streams = [
             np.asarray(packed).view(row)[:, 0] for packed in self.state["replay"]["transitions"]
         ]

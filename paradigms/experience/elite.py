@@ -39,6 +39,7 @@ class Elite(Uniform):
     """
 
     kind = "elite"
+    frames = False
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from agents.base import Spec
@@ -21,21 +23,35 @@ class Layout:
     but is_first, and next_obs, discount float32, index int64, weight float32 (see `Source.sample`).
     obs: one observation. extras, states: names of the keys per step and per fragment; the latter
     are the agent's state before the fragment's first step.
+
+    frames: of an observation that is a stack of frames (`Spec.stack`), transitions and fragments
+    have the newest one only; batches have the whole. frame: what is kept of one observation.
     """
 
-    def __init__(self, spec: Spec, rollout_length: int, num_envs: int) -> None:
+    def __init__(
+        self, spec: Spec, rollout_length: int, num_envs: int, *, frames: bool = False
+    ) -> None:
         self.rollout_length, self.num_envs = rollout_length, num_envs
-        keys = sorted(spec.keys.items(), key=lambda item: -np.dtype(item[1].dtype).itemsize)
+        self.stack = spec.stack if frames else 1
+        obs = spec.keys["obs"]
+        *sides, depth = obs.shape or (1,)
+        assert depth % self.stack == 0, f"{obs.shape} is no stack of {self.stack} frames"
+        frame = replace(obs, shape=(*sides, depth // self.stack)) if self.stack > 1 else obs
+        keys = sorted(
+            {**spec.keys, "obs": frame}.items(),
+            key=lambda item: -np.dtype(item[1].dtype).itemsize,
+        )
         step = [(name, key.dtype, key.shape) for name, key in keys if key.per == "step"]
         once = [
             (name, key.dtype, (num_envs, *key.shape)) for name, key in keys if key.per == "fragment"
         ]
         self.transition = np.dtype([*step, ("valid", "bool")], align=True)
-        self.obs = np.dtype((spec.keys["obs"].dtype, spec.keys["obs"].shape))
-        kept = [(name, self.transition[name]) for name, *_ in step if name != "is_first"]
+        self.obs = np.dtype((obs.dtype, obs.shape))
+        self.frame = np.dtype((frame.dtype, frame.shape))
+        once_each = {name: self.transition[name] for name, *_ in step if name != "is_first"}
         self.sampled = np.dtype(
             [
-                *kept,
+                *(once_each | {"obs": self.obs}).items(),
                 ("next_obs", self.obs),
                 ("discount", "float32"),
                 ("index", "int64"),
@@ -48,14 +64,19 @@ class Layout:
         self.fragment = np.dtype(
             [
                 ("transitions", self.transition, (rollout_length, num_envs)),
-                ("final_obs", self.obs, (rollout_length, num_envs)),
-                ("next_obs", self.obs, (num_envs,)),
+                ("final_obs", self.frame, (rollout_length, num_envs)),
+                ("next_obs", self.frame, (num_envs,)),
                 ("number", "int64"),
                 ("n_valid", "int64"),
                 *once,
             ],
             align=True,
         )
+
+    def kept(self, obs: np.ndarray) -> np.ndarray:
+        """What transitions and fragments keep of observations [..., *obs shape]: a view, of the
+        newest frame where frames are kept."""
+        return obs if self.stack == 1 else obs[..., -self.frame.shape[-1] :]
 
     def empty(self, rank: int) -> Fragment:
         """A zeroed fragment for the actor of worker `rank` to fill."""
@@ -67,7 +88,7 @@ class Fragment:
 
     transitions: structured [T, B]. final_obs: [T, B, ...], the episode's last observation where
     terminated or truncated, undefined elsewhere. next_obs: [B, ...], what the envs show after the
-    last step. Observations have the dtype of `Spec.keys["obs"]`.
+    last step. Observations are of dtype and shape `Layout.frame`.
     """
 
     def __init__(self, rank: int, data: np.ndarray) -> None:

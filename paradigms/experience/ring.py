@@ -9,7 +9,7 @@ import numpy as np
 from paradigms.experience.layout import Layout
 from paradigms.runtime.memory import Shared
 
-KEPT = ("obs", "action", "version")
+KEPT = ("action", "version")
 
 
 class Path(NamedTuple):
@@ -32,13 +32,16 @@ class Ring:
     A transition's next observation is that of the next transition of its stream; where an episode
     ends, it is the episode's last observation, which lies in `final`. The owner knows which
     transitions are complete.
+
+        ring.put(at, transitions)                      # the writer; then, of episodes that end,
+        ring.end(at[ended], final)
     """
 
     def __init__(self, layout: Layout, *, streams: int, length: int) -> None:
         self.layout, self.length = layout, length
         self.packed = Shared((streams * length, layout.transition.itemsize), np.uint8)
-        self.final = Shared((streams * length, layout.obs.itemsize), np.uint8)
-        self.extras = [k for k in layout.extras if k not in (*KEPT, "reward", "is_first")]
+        self.final = Shared((streams * length, layout.frame.itemsize), np.uint8)
+        self.extras = [k for k in layout.extras if k not in (*KEPT, "obs", "reward", "is_first")]
 
     @property
     def nbytes(self) -> int:
@@ -53,13 +56,35 @@ class Ring:
 
     @property
     def last(self) -> np.ndarray:
-        """A view of the last observations of episodes that end there, [streams x length, ...]."""
-        obs = np.dtype((self.layout.obs.base, self.layout.obs.shape))
-        return self.final.array.view(obs.base).reshape(-1, *obs.shape)
+        """A view of `final`, by place: [streams x length, *frame shape]."""
+        frame = self.layout.frame
+        return self.final.array.view(frame.base).reshape(-1, *frame.shape)
 
     def at(self, stream: np.ndarray | int, serial: np.ndarray | int) -> Any:
         """Positions in `transitions` and `last`, int64."""
         return stream * self.length + serial % self.length
+
+    def put(self, at: np.ndarray, transitions: np.ndarray) -> None:
+        """Overwrites the transitions at `at`, int64 [N]. The writer's, as `end` is."""
+        self.transitions[at] = transitions
+
+    def end(self, at: np.ndarray, final: np.ndarray) -> None:
+        """Keeps the last observations [N, ...] of episodes that end with the transitions at `at`,
+        int64 [N]."""
+        self.last[at] = final
+
+    def finals(self, at: np.ndarray) -> np.ndarray:
+        """Copies of the last observations [N, ...] of episodes that end at `at`, int64 [N]."""
+        final: np.ndarray = self.last[at]
+        return final
+
+    def whole(
+        self, stream: np.ndarray, serial: np.ndarray, newest: np.ndarray, first: np.ndarray
+    ) -> np.ndarray:
+        """Observations [N, ...] from what the ring keeps of them, `newest` [N, *frame shape], at
+        the places (stream, serial), int64 [N] each; first: bool [N], whether an episode begins
+        there. Here the ring keeps all of them."""
+        return newest
 
     def gather(
         self,
@@ -77,18 +102,19 @@ class Ring:
         sum over n steps, stopping at the episode's end and at the write position (Sutton and Barto
         2018, section 7.1). discount: float32 [N], gamma^steps, 0 where terminated.
         """
-        transitions, last = self.transitions, self.last
-        at = self.at(stream, serial)
+        transitions = self.transitions
         path = self.walk(stream, serial, head, n_step=n_step, gamma=gamma)
-        next_obs = transitions["obs"][self.at(stream, serial + path.steps)]
+        following = serial + path.steps
+        newest = transitions["obs"][self.at(stream, following)]
         over = np.flatnonzero(path.ended)
-        next_obs[over] = last[path.end[over]]
-        transition = transitions[at]
+        newest[over] = self.finals(path.end[over])
+        transition = transitions[self.at(stream, serial)]
         columns = {name: transition[name] for name in (*KEPT, *self.extras)}
         return columns | {
+            "obs": self.whole(stream, serial, transition["obs"], transition["is_first"]),
             "reward": path.reward,
             "discount": path.discount,
-            "next_obs": next_obs,
+            "next_obs": self.whole(stream, following, newest, np.zeros(len(serial), bool)),
         }
 
     def walk(

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from torch import Tensor
 
 from agents.base import Batch, Spec
+from paradigms.experience.frames import Frames
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.experience.ring import Ring
 from paradigms.runtime.memory import Shared
@@ -33,6 +34,7 @@ class Uniform:
     kind = "uniform"
     once = False
     shared = True
+    frames = True
 
     def __init__(
         self,
@@ -46,14 +48,16 @@ class Uniform:
         gamma: float = 0.99,
         device: str = "cpu",
     ) -> None:
-        self.layout = Layout(spec, rollout_length, num_envs)
+        self.layout = Layout(spec, rollout_length, num_envs, frames=self.frames)
         self.writers, self.num_envs, self.n_step, self.gamma = writers, num_envs, n_step, gamma
         self.device = device
         self.streams = writers * num_envs
-        self.margin = 4 * (rollout_length + 1)
+        self.history = self.layout.stack - 1  # transitions before one that its stack may need
+        self.margin = 4 * (rollout_length + 1) + self.history
         self.window = max(1, capacity // self.streams)
         self.length = self.window + self.margin
-        self.ring = Ring(self.layout, streams=self.streams, length=self.length)
+        kind = Ring if self.layout.stack == 1 else Frames
+        self.ring = kind(self.layout, streams=self.streams, length=self.length)
         self._heads = Shared((self.streams, 8), np.int64)  # a cache line a stream
         self._floors = Shared((self.streams, 8), np.int64)  # serial numbers below it are gone
         self._next_number = Shared(writers, np.int64)
@@ -87,21 +91,23 @@ class Uniform:
         if fragment.number < self._next_number.array[fragment.rank]:
             self._duplicated.array[fragment.rank] += fragment.n_valid
             return 0
-        ring, last = self.ring.transitions, self.ring.last
-        added = 0
+        ring, added = self.ring, 0
         for slot in range(self.num_envs):
             stream = fragment.rank * self.num_envs + slot
             transitions = fragment.transitions[:, slot]
             valid = np.flatnonzero(transitions["valid"])
             head, floor = int(self._heads.array[stream, 0]), int(self._floors.array[stream, 0])
-            self._floors.array[stream, 0] = max(floor, head + len(valid) + 1 - self.length)
-            at = self.ring.at(stream, head + np.arange(len(valid) + 1))
+            intact = head + len(valid) + 1 - self.length + self.history
+            self._floors.array[stream, 0] = max(floor, intact)
+            at = ring.at(stream, head + np.arange(len(valid) + 1))
             if head and len(valid) and transitions["is_first"][valid[0]]:
-                self._close(self.ring.at(stream, head - 1), at[0])
-            ring[at[:-1]] = transitions[valid]
-            ended = valid[transitions["terminated"][valid] | transitions["truncated"][valid]]
-            last[at[np.searchsorted(valid, ended)]] = fragment.final_obs[ended, slot]
-            ring["obs"][at[-1]] = fragment.next_obs[slot]
+                self._close(ring.at(stream, head - 1), at[0])
+            ring.put(at[:-1], transitions[valid])
+            ended = np.flatnonzero(
+                transitions["terminated"][valid] | transitions["truncated"][valid]
+            )
+            ring.end(at[ended], fragment.final_obs[valid[ended], slot])
+            ring.transitions["obs"][at[-1]] = fragment.next_obs[slot]
             self._heads.array[stream, 0] = head + len(valid)
             added += len(valid)
         self._next_number.array[fragment.rank] = fragment.number + 1
@@ -166,27 +172,31 @@ class Uniform:
 
     def _close(self, previous: int, head: int) -> None:
         """Marks an episode as truncated whose actor was replaced before it ended."""
-        ring, last = self.ring.transitions, self.ring.last
+        ring = self.ring.transitions
         if not (ring["terminated"][previous] or ring["truncated"][previous]):
-            last[previous] = ring["obs"][head]
+            self.ring.end(np.array([previous]), ring["obs"][[head]])
             ring["truncated"][previous] = True
 
     def save(self) -> dict[str, Any]:
-        """The filled part of every stream, and the counters."""
+        """The filled part of every stream, the last observations of its episodes, and the
+        counters."""
         numbers = self._next_number.array.copy()  # before `heads`: an older one is harmless
         heads, parts = self.heads(), []
         for stream in range(self.streams):
             heads[stream] = self._heads.array[stream, 0]
-            serial = np.arange(self._first(heads)[stream], heads[stream] + 1)
+            oldest = max(0, int(self._first(heads)[stream]) - self.history)
+            serial = np.arange(oldest, heads[stream] + 1)
             at = self.ring.at(stream, serial)
-            transitions, last = self.ring.packed.array[at], self.ring.final.array[at]
-            gone = np.searchsorted(serial, self._floors.array[stream, 0])
-            parts.append((transitions[gone:], last[gone:]))
+            packed = self.ring.packed.array[at]
+            ended = self._ended(packed)
+            final = self.ring.finals(at[ended]).reshape(len(ended), -1 if len(ended) else 0)
+            gone = np.searchsorted(serial, self._floors.array[stream, 0] - self.history)
+            parts.append((packed[gone:], final[np.searchsorted(ended, gone) :]))
         return {
             "heads": heads,
             "numbers": numbers,
             "transitions": [torch.from_numpy(transitions) for transitions, _ in parts],
-            "last": [torch.from_numpy(last) for _, last in parts],
+            "final": [torch.from_numpy(final) for _, final in parts],
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -196,10 +206,22 @@ class Uniform:
                 f" {self.streams}: resume with the same workers and num_envs"
             )
         for stream, head in enumerate(np.asarray(state["heads"])):
-            transitions = np.asarray(state["transitions"][stream])[-(self.window + 1) :]
-            obs = np.asarray(state["last"][stream])[-(self.window + 1) :]
-            first = head + 1 - len(transitions)
+            packed = np.asarray(state["transitions"][stream])[-(self.window + self.history + 1) :]
+            first = head + 1 - len(packed)
             at = self.ring.at(stream, np.arange(first, head + 1))
-            self.ring.packed.array[at], self.ring.final.array[at] = transitions, obs
-            self._heads.array[stream, 0], self._floors.array[stream, 0] = head, first
+            self.ring.packed.array[at] = packed
+            for name in ("terminated", "truncated"):
+                self.ring.transitions[name][at[-1:]] = False  # there is only an observation
+            ended, final = at[self._ended(packed)], np.asarray(state["final"][stream])
+            final = final[len(final) - len(ended) :]
+            self.ring.end(ended, final.reshape(len(ended), *self.layout.frame.shape))
+            self._heads.array[stream, 0] = head
+            self._floors.array[stream, 0] = first + self.history if first else 0
         self._next_number.array[:] = np.asarray(state["numbers"])
+
+    def _ended(self, packed: np.ndarray) -> np.ndarray:
+        """Which transitions end an episode, int64. The last one is none: it has only the obs at the
+        write position."""
+        transitions = packed[:-1].view(self.layout.transition)[:, 0]
+        ended: np.ndarray = np.flatnonzero(transitions["terminated"] | transitions["truncated"])
+        return ended

@@ -86,7 +86,7 @@ class Actor:
         the envs see them, because some abort the process at a NaN.
         """
         self._renew_if_due()
-        fragment, transitions = self.fragment, self.fragment.transitions
+        fragment, transitions, kept = self.fragment, self.fragment.transitions, self.layout.kept
         reseed(self.agent.rng.act, self.seed, "act", self.rank, self.number)
         explore = self._explore()
         for name in self.layout.states:
@@ -98,9 +98,12 @@ class Actor:
                 raise self._not_finite("action" if np.isfinite(self.obs).all() else None)
             obs, reward, terminated, truncated, info = self.env.step(acted.action)
             valid = ~self.resetting
+            begins = self.first & valid
+            if self.layout.stack > 1 and begins.any():
+                self._check_stack(self.obs[begins])
             ended = (terminated | truncated) & valid
             transition["obs"], transition["action"], transition["reward"] = (
-                self.obs,
+                kept(self.obs),
                 acted.action,
                 reward,
             )
@@ -108,7 +111,7 @@ class Actor:
                 terminated & valid,
                 truncated & valid & ~terminated,
             )
-            transition["is_first"], transition["valid"] = self.first & valid, valid
+            transition["is_first"], transition["valid"] = begins, valid
             for name, value in acted.extras.items():
                 transition[name] = value
             self.state, self.first = acted.state, self.resetting
@@ -119,7 +122,7 @@ class Actor:
                 self._end(fragment, t, ended, info)
             self.steps += self.action_repeat * int(valid.sum())
         transitions["version"] = version
-        fragment.next_obs[...] = self.obs
+        fragment.next_obs[...] = kept(self.obs)
         fragment.number, fragment.n_valid = self.number, int(transitions["valid"].sum())
         self.number += 1
         self._check(fragment)
@@ -159,15 +162,15 @@ class Actor:
         """Notes the episodes that end at step t, and resets returns and states where one starts."""
         for slot in np.flatnonzero(ended):
             self.episodes.append((float(self.returns[slot]), int(self.lengths[slot])))
-        starting = ended
+        starting, kept = ended, self.layout.kept
         if self.mode == AutoresetMode.NEXT_STEP:
-            fragment.final_obs[t][ended] = self.obs[ended]
+            fragment.final_obs[t][ended] = kept(self.obs[ended])
             starting, self.resetting = self.resetting, ended  # the next step resets, valid=False
         elif self.mode == AutoresetMode.SAME_STEP:
             for slot in np.flatnonzero(ended):
-                fragment.final_obs[t][slot] = info["final_obs"][slot]
+                fragment.final_obs[t][slot] = kept(np.asarray(info["final_obs"][slot]))
         else:
-            fragment.final_obs[t][ended] = self.obs[ended]
+            fragment.final_obs[t][ended] = kept(self.obs[ended])
             self.obs = np.array(self.env.reset(options={"reset_mask": ended})[0])
         self.first = starting
         self.returns[ended], self.lengths[ended] = 0, 0
@@ -186,6 +189,16 @@ class Actor:
             if (_first_bad(transitions[name]) < _first_bad(transitions["obs"])).any():
                 raise self._not_finite(name)
         raise self._not_finite(None)
+
+    def _check_stack(self, obs: np.ndarray) -> None:
+        """Raises ValueError if the first observations [N, ...] of episodes are not one frame,
+        repeated: such stacks could not be made again from single frames."""
+        frames = obs.reshape(*obs.shape[:-1], self.layout.stack, -1)
+        if (frames != frames[..., -1:, :]).any():
+            raise ValueError(
+                f"the env of worker {self.rank} begins an episode with frames that differ, so that"
+                " they cannot be stored once; let it repeat the first frame, or set env.stack=1"
+            )
 
     def _not_finite(self, output: str | None) -> NotFinite:
         """The error for one of the policy's outputs, or for the env."""

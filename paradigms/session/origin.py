@@ -76,16 +76,21 @@ def introduction(job: Job, agent: Agent, ignores: Collection[str] = ()) -> list[
 
 def replay_bytes(job: Job, agent: Agent) -> int | None:
     """Bytes of a full replay's transitions, from their dtype and the replay's capacity: nothing is
-    allocated, and what the replay keeps beside them (priorities, elite episodes) is not counted.
-    None if `job.make_replay` is no partial of a class that takes a capacity."""
+    allocated, and what the replay keeps beside them (priorities, elite episodes, the last frames of
+    episodes where frames are stored once) is not counted. None if `job.make_replay` is no partial
+    of a class that takes a capacity."""
     make: Any = job.make_replay
     capacity = make.keywords.get("capacity") if isinstance(make, functools.partial) else None
     if capacity is None:
         return None
-    layout = Layout(job.spec.with_extras(agent.extras), job.rollout_length, job.num_envs)
+    layout = Layout(
+        job.spec.with_extras(agent.extras), job.rollout_length, job.num_envs,
+        frames=getattr(make.func, "frames", False),
+    )  # fmt: skip
     if getattr(make.func, "once", False):  # fragments of every worker; otherwise transitions of all
         return int(job.workers * capacity * layout.fragment.itemsize)
-    return int(capacity * (layout.transition.itemsize + layout.obs.itemsize))
+    last = 0 if layout.stack > 1 else layout.obs.itemsize  # frames: one an episode
+    return int(capacity * (layout.transition.itemsize + last))
 
 
 def many(count: int, thing: str) -> str:

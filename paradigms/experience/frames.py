@@ -1,0 +1,71 @@
+"""Images that are stacks of frames, each frame stored once: uint8, stacked again when drawn.
+
+Mnih et al. 2015 (Human-level control through deep reinforcement learning, Methods) show an agent
+the last four frames. Kept whole, a transition has eight: one new, and seven that neighbours have.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from paradigms.experience.layout import Layout
+from paradigms.experience.ring import Ring
+from paradigms.runtime.memory import Shared
+
+# N transitions, S frames of a stack, H, W, C rows, columns and channels of a frame
+
+
+class Frames(Ring):
+    """A ring whose transitions have the newest frame of their observation (see `Layout.frame`).
+
+    An observation is the last S frames of its episode, the oldest first; where the episode has
+    fewer, its first one stands for those that are missing, as in envs/stack.py. So what
+    comes before a transition must be in the ring, as far as its episode and S - 1 transitions go:
+    the owner sees to it.
+
+    An episode's last frame belongs to no transition. Places for these frames are taken where they
+    are needed and given back with their transitions, so that they occupy memory for as many
+    episodes as have ended in the ring at once.
+    """
+
+    def __init__(self, layout: Layout, *, streams: int, length: int) -> None:
+        super().__init__(layout, streams=streams, length=length)
+        self._place = Shared(streams * length, np.int64)  # in `last`, of an episode's end
+        self._taken = Shared((streams, length), np.bool_)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a full ring, and of the last frames that it has now."""
+        return self.packed.nbytes + int(self._taken.array.sum()) * self.layout.frame.itemsize
+
+    def put(self, at: np.ndarray, transitions: np.ndarray) -> None:
+        were = self.transitions
+        gone = at[were["terminated"][at] | were["truncated"][at]]
+        self._taken.array.reshape(-1)[self._place.array[gone]] = False
+        super().put(at, transitions)
+
+    def end(self, at: np.ndarray, final: np.ndarray) -> None:
+        for one, frame in zip(at, final, strict=True):
+            stream = int(one) // self.length
+            place = stream * self.length + int(self._taken.array[stream].argmin())
+            self.last[place] = frame
+            self._place.array[one] = place
+            self._taken.array.reshape(-1)[place] = True
+
+    def finals(self, at: np.ndarray) -> np.ndarray:
+        final: np.ndarray = self.last[self._place.array[at]]
+        return final
+
+    def whole(
+        self, stream: np.ndarray, serial: np.ndarray, newest: np.ndarray, first: np.ndarray
+    ) -> np.ndarray:
+        """[N, H, W, S x C]; where C is 1, a view of [N, S, H, W], as convolutions want it."""
+        transitions, stack = self.transitions, self.layout.stack
+        frames = np.empty((len(newest), stack, *newest.shape[1:]), newest.dtype)
+        frames[:, -1] = newest
+        for k in reversed(range(stack - 1)):
+            serial = np.where(first, serial, serial - 1)
+            at = self.at(stream, serial)
+            first = transitions["is_first"][at]
+            frames[:, k] = transitions["obs"][at]
+        return np.moveaxis(frames, 1, -2).reshape(*newest.shape[:-1], -1)
