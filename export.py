@@ -70,18 +70,17 @@ def export(v: schema.Export) -> None:
     machine.prepare()
     from conf.build import rebuild
     from paradigms.session.checkpoint import Damaged
-    from paradigms.session.policy import load_policy
+    from paradigms.session.policy import load_policy, save_policy
 
     try:
-        snapshot, _ = load_policy(source)
+        snapshot, noted = load_policy(source)
         plan = rebuild(about, floats=len(snapshot.floats), slots=1, seed=0, trusted=trusted)
         agent, world = plan.build()
         snapshot.into(agent)
         out.mkdir(parents=True, exist_ok=True)
         target, apart = out / FILES[v.format], None
         if v.format == "safetensors":
-            shutil.copyfile(source, target)
-            shutil.copyfile(source.with_suffix(".json"), target.with_suffix(".json"))
+            save_policy(target, snapshot, noted)
         else:
             obs = observations(plan, agent, world)
             apart = write(agent, obs, v.format, target)

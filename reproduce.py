@@ -12,8 +12,9 @@ from pathlib import Path
 
 from conf import check, trust
 from conf.build import assemble
-from conf.compose import Setup, stored_run
+from conf.compose import Setup
 from conf.sentences import Wrong, refuse
+from conf.stored import stored_run
 
 
 def main() -> None:

@@ -17,9 +17,10 @@ import yaml
 from hydra._internal.utils import get_args_parser
 
 from conf import rules, schema, trust
-from conf.compose import PARTS, Setup, compose, jobs, parsed, resumed, typed_for_hydra
+from conf.compose import PARTS, Setup, compose, jobs, parsed, typed_for_hydra
 from conf.nodes import made
 from conf.sentences import Wrong, and_, line, or_
+from conf.stored import resumed
 
 ROOT = Path(__file__).resolve().parent.parent
 MADE_OF = ("paradigm", "agent", "replay", "explore", "lr_schedule")  # parts with a constructor

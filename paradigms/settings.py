@@ -43,7 +43,7 @@ class Evaluation:
 class Checkpointing:
     """every_env_steps: a checkpoint whenever a multiple of it has been passed; None: none while
     training. at_end: one when the run ends (after a signal there is one in any case). keep: how
-    many checkpoints stay, the newest ones."""
+    many checkpoints stay, the newest ones; beside them the one nearest to the best policy."""
 
     every_env_steps: Annotated[int, Ge(1)] | None
     at_end: bool

@@ -71,7 +71,7 @@ SYSTEM = {"_target_": "os.system", "command": "touch RAN"}
 GIT = {"_target_": "paradigms.session.origin.git", "_args_": ["-c", "alias.x=!touch RAN", "x"]}
 
 
-WRITE = {"_target_": "paradigms.session.checkpoint.write_json", "path": "RAN", "value": 1}
+WRITE = {"_target_": "paradigms.session.files.write_json", "path": "RAN", "value": 1}
 
 
 def changed(values: Values, key: str, value: Any) -> Values:

@@ -12,25 +12,27 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from paradigms.errors import PacelineError
+from paradigms.session import files
 
 FORMAT = 1
 FILES = ("state.safetensors", "state.json")
+MANIFEST = "manifest.json"
+MOST_JSON = 2**25  # bytes; a week of evaluations takes a fifth of it
 OLD = ".old"  # the suffix of a checkpoint that is being replaced
 
 
 class Damaged(PacelineError):
-    """A file is not a whole checkpoint, policy or run.json; the text is one sentence."""
+    """A file of a run is not what was written; the text is one sentence."""
 
 
 class Unsavable(PacelineError):
@@ -39,25 +41,37 @@ class Unsavable(PacelineError):
 
 class Checkpoints:
     """The last `keep` checkpoints of a run in `folder`, named by env steps. `say` gets a sentence
-    for each one that `newest` skips.
+    for each one that `newest` skips. most: bytes that the tensors of one may have; None: as many as
+    this machine's memory.
 
     checkpoints.save(state, env_steps); state = checkpoints.newest()
     """
 
     def __init__(
-        self, folder: str | Path, *, keep: int = 3, say: Callable[[str], None] = lambda _: None
+        self,
+        folder: str | Path,
+        *,
+        keep: int = 3,
+        say: Callable[[str], None] = lambda _: None,
+        most: int | None = None,
     ) -> None:
-        self.folder, self.keep, self.say = Path(folder), keep, say
+        self.folder, self.keep, self.say, self.most = Path(folder), keep, say, most
 
-    def save(self, state: dict[str, Any], env_steps: int) -> Path:
+    def save(self, state: dict[str, Any], env_steps: int, best_at: int | None = None) -> Path:
         """Writes a checkpoint (see `write`) and removes the oldest ones; blocks until it is done.
 
-        One of the same env steps is replaced, and is readable until the new one is. Raises OSError
-        or Unsavable if it cannot be written: the other checkpoints stay.
+        One of the same env steps is replaced, and is readable until the new one is. best_at: the
+        env steps of the best policy; the checkpoint that is nearest to it stays beside the last
+        ones. Later ones, which a run that went on before them has refused, are left alone. Raises
+        OSError or Unsavable if it cannot be written: the other checkpoints stay.
         """
         left = [*self.folder.glob(".tmp-*"), *self.folder.glob(f"*{OLD}")]  # by killed processes
         folder = write(self.folder / f"step_{env_steps:012d}", state)
-        for old in [*left, *self._names()[: -self.keep]]:
+        own = [path for path in self.names() if path.stem <= folder.stem and path.suffix != OLD]
+        stays = set(own[-self.keep :])
+        if best_at is not None:
+            stays.add(min(own, key=lambda path: abs(_steps(path) - best_at)))
+        for old in [*left, *(path for path in own if path not in stays)]:
             shutil.rmtree(old, ignore_errors=True)
         return folder
 
@@ -65,9 +79,9 @@ class Checkpoints:
         """The state of the newest whole checkpoint, its tensors on the CPU. Raises Damaged, naming
         every checkpoint there is, if none of them is whole."""
         refused = []
-        for folder in reversed(self._names()):
+        for folder in reversed(self.names()):
             try:
-                return read(folder)
+                return read(folder, self.most)
             except Damaged as error:
                 refused.append(str(error))
                 self.say(f"{error}; trying the one before")
@@ -75,9 +89,10 @@ class Checkpoints:
             raise Damaged(f"no checkpoint in {self.folder} is whole: {'; '.join(refused)}")
         raise Damaged(f"there is no checkpoint in {self.folder}")
 
-    def _names(self) -> list[Path]:
+    def names(self) -> list[Path]:
         """From old to new; one that is being replaced comes before its successor."""
-        return sorted(self.folder.glob("step_*"), key=lambda p: (p.stem, p.suffix != OLD))
+        found = (path for path in self.folder.glob("step_*") if _steps(path) >= 0)
+        return sorted(found, key=lambda path: (path.stem, path.suffix != OLD))
 
 
 def write(folder: Path, state: dict[str, Any]) -> Path:
@@ -96,51 +111,49 @@ def write(folder: Path, state: dict[str, Any]) -> Path:
     partial = folder.parent / f".tmp-{uuid.uuid4().hex}"
     partial.mkdir()
     try:
-        save_file(tensors, partial / FILES[0])
+        files.write_tensors(partial / FILES[0], tensors)
         (partial / FILES[1]).write_text(json.dumps(tree))
-        files = {name: _digest(partial / name) for name in FILES}
-        (partial / "manifest.json").write_text(json.dumps({"format": FORMAT, "files": files}))
-        for name in (*FILES, "manifest.json", "."):
-            _sync(partial / name)
+        (partial / MANIFEST).write_text(_manifest(partial))
+        for name in (FILES[1], MANIFEST, "."):
+            files.sync(partial / name)
         old = folder.with_suffix(OLD)
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         partial.rename(folder)
-        _sync(folder.parent)
+        files.sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
-    except SafetensorError as error:  # what it makes of a full disk
-        shutil.rmtree(partial, ignore_errors=True)
-        raise OSError(str(error)) from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     return folder
 
 
-def read(folder: Path) -> dict[str, Any]:
-    """What `write` was given. Raises Damaged, in one sentence, for anything else."""
+def read(folder: Path, most: int | None = None) -> dict[str, Any]:
+    """What `write` was given; most: bytes of its tensors (see Checkpoints). Raises Damaged, in one
+    sentence, for anything else."""
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if most is None else most
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        if manifest["format"] != FORMAT:
-            raise Damaged(f"{folder} has format {manifest['format']}, this version reads {FORMAT}")
-        for name in FILES:
-            if _digest(folder / name) != manifest["files"][name]:
-                raise Damaged(f"{folder} is damaged: {name} is not what was written")
-        tree = json.loads((folder / FILES[1]).read_text())
-        state = _unpack(tree, load_file(folder / FILES[0]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        text = files.content(folder / MANIFEST, 2**16).decode()
+        said = files.json_value(text.encode())
+        if said["format"] != FORMAT:
+            raise Damaged(f"{folder} has format {said['format']}, this version reads {FORMAT}")
+        for name in FILES:  # before anybody reads so much
+            if (folder / name).stat().st_size != said["files"][name]["bytes"]:
+                raise Damaged(f"{folder} is damaged: {name} has another length than was written")
+        tree = files.json_value(files.content(folder / FILES[1], MOST_JSON))
+        tensors = files.tensors(folder / FILES[0], most)
+        if text != _manifest(folder):
+            raise Damaged(f"{folder} is damaged: it is not what was written")
+        state = _unpack(tree, tensors)
+    except (
+        *(OSError, ValueError, KeyError, TypeError, IndexError),
+        *(AttributeError, RecursionError, SafetensorError),
+    ) as error:
         raise Damaged(f"{folder} is damaged: {type(error).__name__} {error}") from error
     if not isinstance(state, dict):
         raise Damaged(f"{folder} is damaged: it holds a {type(state).__name__}")
     return state
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all; NaN and infinities, which JSON does not have, become null."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(jsonable(value), indent=1) + "\n")
-    partial.replace(path)
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
@@ -154,7 +167,7 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         case Tensor():
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise Unsavable(f"{name.strip('/')} is not finite and was not saved")
-            tensors[name] = plain(value)
+            tensors[name] = files.plain(value)
             return {"tensor": name}
         case np.ndarray():
             tensors[name] = torch.from_numpy(np.array(value, order="C"))
@@ -190,9 +203,9 @@ def _key(key: Any) -> Any:
     return key
 
 
-def plain(tensor: Tensor) -> Tensor:
-    """On the CPU, contiguous, and with memory of its own, as safetensors wants it."""
-    return tensor.detach().to("cpu", copy=True).contiguous()
+def _manifest(folder: Path) -> str:
+    """What says of a checkpoint's files how long they are, and what their SHA-256 is."""
+    return json.dumps({"format": FORMAT, "files": {name: _digest(folder / name) for name in FILES}})
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -201,28 +214,7 @@ def _digest(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": digest}
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def jsonable(value: Any) -> Any:
-    """Dicts, lists, strings and numbers for anything made of these, tensors and arrays; NaN and
-    infinities become None."""
-    match value:
-        case dict():
-            return {str(k): jsonable(v) for k, v in value.items()}
-        case str():
-            return value
-        case np.generic():
-            return jsonable(value.item())
-        case float():
-            return value if np.isfinite(value) else None
-        case Tensor() | np.ndarray():
-            return jsonable(value.tolist())
-        case Iterable():
-            return [jsonable(v) for v in value]
-    return value
+def _steps(path: Path) -> int:
+    """The env steps of a checkpoint by its name; -1 if that is none."""
+    word = path.stem.removeprefix("step_")
+    return int(word) if word.isdecimal() and len(word) < 19 else -1

@@ -11,7 +11,6 @@ result.json       what the run came to, however it ended
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 from collections.abc import Sequence
@@ -19,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from paradigms.base import Snapshot
+from paradigms.session import files
 from paradigms.session import origin as record
-from paradigms.session.checkpoint import Damaged, write_json
+from paradigms.session.checkpoint import Checkpoints, Damaged
 from paradigms.session.policy import save_policy
 from paradigms.session.sinks import Run
 
+MOST_ABOUT = 2**18  # bytes of run.json
 ABOUT = ("agent", "env", "seed")  # of the configuration: what rebuilds a policy and its env
 
 
@@ -81,11 +82,22 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
 
+    def for_a_run(self, resumed: str | None) -> None:
+        """Raises ValueError if the folder holds the checkpoints of another run than the one that
+        goes on, by its folder: they would be taken for those of this one."""
+        if resumed is not None and Path(resumed).resolve() == self.path.resolve():
+            return
+        if Checkpoints(self.checkpoints).names():
+            raise ValueError(
+                f"{self.path} holds the checkpoints of another run: go on with that one by"
+                f" resume={self.path}, or choose another folder by hydra.run.dir=FOLDER"
+            )
+
     def describe(self) -> None:
         """Writes run.json; a run that goes on here keeps its identity."""
         self.identity = identity_of(self.path) or secrets.token_hex(4)
         about = {**record.origin(), "identity": self.identity, "choices": self.choices}
-        write_json(self.path / "run.json", about)
+        files.write_json(self.path / "run.json", about)
 
     def described(self, resumed_at: int | None) -> Run:
         """The run as sinks are told of it."""
@@ -108,7 +120,7 @@ class RunFolder:
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes result.json, whole or not at all."""
-        write_json(self.path / "result.json", result)
+        files.write_json(self.path / "result.json", result)
 
     def next_commands(self, further: list[str], *, tensorboard: bool) -> list[str]:
         """What to type next, as lines; `further`: the overrides with which the run goes on."""
@@ -118,10 +130,15 @@ class RunFolder:
         )
 
 
+def about(run: Path) -> Any:
+    """What run.json says. Raises OSError, ValueError or RecursionError."""
+    return files.json_value(files.content(run / "run.json", MOST_ABOUT))
+
+
 def identity_of(run: Path) -> str | None:
     """What sinks call the run in that folder; None if it has no name yet."""
     try:
-        identity = json.loads((run / "run.json").read_text())["identity"]
+        identity = about(run)["identity"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return identity if isinstance(identity, str) and identity.isalnum() else None
@@ -134,7 +151,7 @@ def choices_of(run: Path) -> dict[str, str]:
     if not file.exists():
         return {}
     try:
-        choices = json.loads(file.read_text())["choices"]
+        choices = about(run)["choices"]
         return {str(group): str(choice) for group, choice in choices.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"{file} is damaged: {type(error).__name__} {error}; remove it") from error

@@ -1,7 +1,8 @@
 """A policy on disk: NAME.safetensors with its weights and NAME.json with all that rebuilds it.
 
 Both are data: nothing in them is unpickled or run here. The JSON holds a SHA-256 over the tensors
-and over everything else in the JSON.
+and over everything else in the JSON. Both get their names one after the other; in between, the
+new weights are NAME.safetensors.new, and are found there.
 """
 
 from __future__ import annotations
@@ -13,31 +14,34 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from paradigms.base import Snapshot
-from paradigms.session.checkpoint import Damaged, jsonable, plain, write_json
+from paradigms.session import files
+from paradigms.session.checkpoint import Damaged
 
 FORMAT = 2  # format 1 has no digest
+MOST_WEIGHTS, MOST_JSON = 2**27, 2**18  # bytes of each file
 WHEN = ("version", "env_steps", "episodes", "updates")
 
 
 def save_policy(path: Path, snapshot: Snapshot, about: dict[str, Any]) -> None:
     """Writes `path` (.safetensors: floats [n] as they come, counts [groups] int64) and, beside it,
     .json: the snapshot's part, version, env steps, episodes, updates and seconds, the digest, and
-    `about`, which has JSON values. Each file is written whole or not at all. Raises OSError."""
+    `about`, which has JSON values. One that is replaced can be read until the new one can. Raises
+    OSError; the one of before stays then."""
     header = {f: getattr(snapshot, f) for f in ("part", *WHEN, "seconds")}
-    noted = jsonable({**about, **header, "format": FORMAT})
-    tensors = {"floats": plain(snapshot.floats), "counts": plain(snapshot.counts)}
-    partial = path.with_suffix(".partial")
+    noted = files.jsonable({**about, **header, "format": FORMAT})
+    tensors = {"floats": files.plain(snapshot.floats), "counts": files.plain(snapshot.counts)}
+    new = _new(path)
+    files.write_tensors(new, tensors)
     try:
-        save_file(tensors, partial)
-    except SafetensorError as error:  # what it makes of a full disk
-        partial.unlink(missing_ok=True)
-        raise OSError(str(error)) from error
-    partial.replace(path)
-    write_json(path.with_suffix(".json"), {**noted, "sha256": _digest(tensors, noted)})
+        files.write_json(path.with_suffix(".json"), {**noted, "sha256": _digest(tensors, noted)})
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
+    new.replace(path)
+    files.sync(path.parent)
 
 
 def load_policy(path: Path) -> tuple[Snapshot, dict[str, Any]]:
@@ -47,13 +51,7 @@ def load_policy(path: Path) -> tuple[Snapshot, dict[str, Any]]:
     weights that are not finite. Files of format 1 have no digest to compare with.
     """
     try:
-        about = json.loads(path.with_suffix(".json").read_text())
-        tensors = load_file(path)
-        written = about.pop("sha256", None)
-        if about["format"] not in (1, FORMAT):
-            raise ValueError(f"it has format {about['format']}, this version reads {FORMAT}")
-        if about["format"] == FORMAT and written != _digest(tensors, about):
-            raise ValueError("it or its .json is not what was written: its SHA-256 is another one")
+        about, tensors = _read(path)
         if about["part"] != "evaluate":
             raise ValueError(f"it holds the part {about['part']}, not the part evaluate")
         floats, counts = tensors["floats"].float(), tensors["counts"]
@@ -69,10 +67,34 @@ def load_policy(path: Path) -> tuple[Snapshot, dict[str, Any]]:
     return snapshot, about
 
 
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What was noted, and the tensors that belong to it: those of `path`, or, where its writer was
+    killed before they got that name, the new ones."""
+    text = files.content(path.with_suffix(".json"), MOST_JSON)
+    about = files.json_value(text)
+    if about["format"] not in (1, FORMAT):
+        raise ValueError(f"it has format {about['format']}, this version reads {FORMAT}")
+    if about["format"] == 1:
+        return about, files.tensors(path, MOST_WEIGHTS)
+    same = text.decode() == files.json_text(about)  # a number may be written in two ways
+    written = about.pop("sha256", None)
+    new = _new(path)
+    places = [place for place in (path, new) if place.exists()] if new.is_file() else [path]
+    for there in places:
+        tensors = files.tensors(there, MOST_WEIGHTS)
+        if same and written == _digest(tensors, about):
+            return about, tensors
+    raise ValueError("it or its .json is not what was written: its SHA-256 is another one")
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
 def _digest(tensors: dict[str, Tensor], about: dict[str, Any]) -> str:
     """Over the JSON form of `about` and over the names, dtypes, shapes and bytes of the tensors."""
     sha = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, tensor in sorted(tensors.items()):
         sha.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        sha.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        sha.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

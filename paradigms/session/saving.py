@@ -17,8 +17,9 @@ class CheckpointSchedule:
 
     A checkpoint that cannot be written ends no run: `failures` counts it, and `say` hears of it.
     shape: what has to be the same when the run goes on (see `shape_of`). save_others: the state of
-    what goes on beside the job (see Evaluations.save). saved_at: env steps of the checkpoint that
-    the run was resumed from.
+    what goes on beside the job (see Evaluations.save). best_at: the env steps of the best policy,
+    None as long as there is none. saved_at: env steps of the checkpoint that the run was resumed
+    from.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class CheckpointSchedule:
         save_others: Callable[[], dict[str, Any]],
         *,
         say: Callable[[str], None],
+        best_at: Callable[[], int | None] = lambda: None,
         saved_at: int = 0,
     ) -> None:
         self.settings, self.saved_at, self.failures = settings, saved_at, 0
         self._store = Checkpoints(folder, keep=settings.keep, say=say)
         self._shape, self._save_others, self._say = shape, save_others, say
+        self._best_at = best_at
 
     def save_if_due(self, progress: Progress) -> None:
         """Blocks while a checkpoint is written, if one is due."""
@@ -56,7 +59,7 @@ class CheckpointSchedule:
             "seconds": progress.seconds,
         }
         try:
-            self._store.save(state, progress.env_steps)
+            self._store.save(state, progress.env_steps, self._best_at())
         except (OSError, Unsavable) as error:
             self.failures += 1
             self._say(f"the checkpoint could not be saved: {error}")

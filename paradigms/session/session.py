@@ -69,11 +69,16 @@ class Session:
         ]
         self.job, self._evaluated = job, 0
         self.resumed_at: int | None = None
-        if settings.resume is not None:
-            self._resume(settings.resume)
         self._progress: Progress | None = None
         self._result: Result | None = None
         folder.lock()
+        try:
+            folder.for_a_run(settings.resume)
+            if settings.resume is not None:
+                self._resume(settings.resume)
+        except BaseException:
+            folder.release()
+            raise
 
     def __enter__(self) -> Session:
         settings = self.settings
@@ -102,6 +107,7 @@ class Session:
             self._shape,
             self.evaluations.save,
             say=self.log.say,
+            best_at=lambda: None if (best := self.tracker.best) is None else best.env_steps,
             saved_at=self.resumed_at or 0,
         )
         self.signals.at_once = self._end_at_once

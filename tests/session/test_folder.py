@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from paradigms.base import Snapshot
-from paradigms.session.checkpoint import Damaged
+from paradigms.session.checkpoint import Checkpoints, Damaged
 from paradigms.session.folder import RunFolder, choices_of
 from paradigms.session.policy import load_policy
 
@@ -54,6 +56,24 @@ def test_one_run_at_a_time_is_in_a_folder(tmp_path: Path) -> None:
     first.release()
     second.lock()
     second.release()
+
+
+def test_a_folder_with_the_checkpoints_of_another_run_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, config=CONFIG, choices=CHOICES)
+    folder.for_a_run(None)
+    Checkpoints(folder.checkpoints).save({}, 100)
+    folder.for_a_run(str(tmp_path))
+    for resumed in (None, str(tmp_path / "other")):
+        with pytest.raises(ValueError, match=f"go on with that one by resume={tmp_path}"):
+            folder.for_a_run(resumed)
+
+
+def test_the_lock_dies_with_its_owner(tmp_path: Path) -> None:
+    if (child := os.fork()) == 0:
+        RunFolder(tmp_path, config=CONFIG, choices=CHOICES).lock()
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    RunFolder(tmp_path, config=CONFIG, choices=CHOICES).lock()
 
 
 def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from paradigms.base import Snapshot
+from paradigms.session import files
 from paradigms.session.checkpoint import Damaged
 from paradigms.session.policy import load_policy, save_policy
 
@@ -71,6 +73,92 @@ def test_a_policy_of_format_1_has_no_digest_and_is_read(tmp_path: Path) -> None:
         load_policy(path)
     path.with_suffix(".json").write_text(json.dumps({**about, "format": 1}))
     assert load_policy(path)[0].version == 5
+
+
+def test_written_in_another_way_the_same_values_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    save_policy(path, policy(seconds=1e-5), {})
+    about = path.with_suffix(".json")
+    about.write_text(about.read_text().replace("1e-05", "1E-05"))
+    with pytest.raises(Damaged, match="not what was written"):
+        load_policy(path)
+
+
+def test_killed_at_any_moment_of_a_save_the_old_or_the_new_policy_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "best.safetensors"
+    left = []
+    for point in range(1, 9):
+        save_policy(path, policy(version=1), {"n": 1})
+        with monkeypatch.context() as patch:
+            kill_at(point, patch)
+            try:
+                save_policy(path, policy(version=2), {"n": 2})
+            except KeyboardInterrupt:
+                left.append(load_policy(path)[0].version)
+        snapshot, about = load_policy(path)
+        assert snapshot.version == about["n"]
+    assert left == [1] * 5 + [2] * 3, "weights, sync, text, sync, rename; sync, rename, sync"
+
+
+def kill_at(point: int, patch: pytest.MonkeyPatch) -> None:
+    """Lets the writer of files end at its n-th call, and tidy up nothing."""
+    calls = iter(range(1, 100))
+
+    def counted(real: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            if next(calls) == point:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        return call
+
+    patch.setattr(files, "save_file", counted(files.save_file))
+    patch.setattr(os, "fsync", counted(os.fsync))
+    for name in ("write_text", "replace"):
+        patch.setattr(Path, name, counted(getattr(Path, name)))
+    patch.setattr(Path, "unlink", lambda *_, **__: None)
+
+
+@pytest.mark.parametrize("call", ["save_file", "sync"])
+def test_a_failed_write_leaves_the_old_policy_and_nothing_else(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "best.safetensors"
+    save_policy(path, policy(version=1), {})
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, call, full)
+    with pytest.raises(OSError, match="No space"):
+        save_policy(path, policy(version=2), {})
+    assert load_policy(path)[0].version == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.json", "best.safetensors"]
+
+
+def test_what_has_no_end_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    for file in (path, path.with_suffix(".json")):
+        for make in (os.mkfifo, lambda place: os.symlink("/dev/zero", place), os.mkdir):
+            save_policy(path, policy(), {})
+            file.unlink()
+            make(file)
+            with pytest.raises(Damaged, match="cannot be read as a policy"):
+                load_policy(path)
+            file.rmdir() if file.is_dir() else file.unlink()
+
+
+def test_more_bytes_than_a_policy_can_have_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    save_policy(path, policy(), {})
+    os.truncate(path, 2**40)
+    with pytest.raises(Damaged, match="and 134,217,728 may be read"):
+        load_policy(path)
+    path.write_bytes((2**24).to_bytes(8, "little") + b" " * 2**24)
+    with pytest.raises(Damaged, match="its header cannot be so long"):
+        load_policy(path)
 
 
 NO_POLICIES = [
