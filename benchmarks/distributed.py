@@ -132,6 +132,10 @@ DISTRIBUTED: dict[str, Study] = {
                 for workers in (2, 4)
                 for period in (4, 16)
             },
+            **{
+                f"{name}_2": (f"paradigm={name}", "workers=2")
+                for name in ("dcollect", "apex", "dupdate", "gossip", "es")
+            },
         },
         common=("agent=dqn", "env=cartpole", *budget(60, 100_000, stop=True)),
         seeds=span(100, 104),
