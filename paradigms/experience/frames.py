@@ -30,6 +30,10 @@ class Frames(Ring):
 
     def __init__(self, layout: Layout, *, streams: int, length: int) -> None:
         super().__init__(layout, streams=streams, length=length)
+        fields = layout.transition.fields
+        assert fields is not None
+        start = fields["obs"][1]
+        self._bytes = slice(start, start + layout.frame.itemsize)  # copied faster than fields are
         self._place = Shared(streams * length, np.int64)  # in `last`, of an episode's end
         self._taken = Shared((streams, length), np.bool_)
 
@@ -56,16 +60,15 @@ class Frames(Ring):
         final: np.ndarray = self.last[self._place.array[at]]
         return final
 
-    def whole(
-        self, stream: np.ndarray, serial: np.ndarray, newest: np.ndarray, first: np.ndarray
-    ) -> np.ndarray:
+    def shown(self, stream: np.ndarray, serial: np.ndarray, first: np.ndarray) -> np.ndarray:
         """[N, H, W, S x C]; where C is 1, a view of [N, S, H, W], as convolutions want it."""
-        transitions, stack = self.transitions, self.layout.stack
-        frames = np.empty((len(newest), stack, *newest.shape[1:]), newest.dtype)
-        frames[:, -1] = newest
-        for k in reversed(range(stack - 1)):
+        frame, begins = self.layout.frame, self.transitions["is_first"]
+        rows = np.empty((len(serial), self.layout.stack), np.int64)
+        rows[:, -1] = self.at(stream, serial)
+        for k in reversed(range(self.layout.stack - 1)):
             serial = np.where(first, serial, serial - 1)
-            at = self.at(stream, serial)
-            first = transitions["is_first"][at]
-            frames[:, k] = transitions["obs"][at]
-        return np.moveaxis(frames, 1, -2).reshape(*newest.shape[:-1], -1)
+            rows[:, k] = self.at(stream, serial)
+            first = begins[rows[:, k]]
+        frames = self.packed.array[:, self._bytes][rows].view(frame.base)
+        frames = frames.reshape(*rows.shape, *frame.shape)
+        return np.moveaxis(frames, 1, -2).reshape(len(rows), *frame.shape[:-1], -1)

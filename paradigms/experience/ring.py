@@ -78,13 +78,11 @@ class Ring:
         final: np.ndarray = self.last[at]
         return final
 
-    def whole(
-        self, stream: np.ndarray, serial: np.ndarray, newest: np.ndarray, first: np.ndarray
-    ) -> np.ndarray:
-        """Observations [N, ...] from what the ring keeps of them, `newest` [N, *frame shape], at
-        the places (stream, serial), int64 [N] each; first: bool [N], whether an episode begins
-        there. Here the ring keeps all of them."""
-        return newest
+    def shown(self, stream: np.ndarray, serial: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """Copies of the whole observations [N, ...] at (stream, serial), int64 [N] each; first:
+        bool [N], whether an episode begins there."""
+        obs: np.ndarray = self.transitions["obs"][self.at(stream, serial)]
+        return obs
 
     def gather(
         self,
@@ -102,19 +100,17 @@ class Ring:
         sum over n steps, stopping at the episode's end and at the write position (Sutton and Barto
         2018, section 7.1). discount: float32 [N], gamma^steps, 0 where terminated.
         """
-        transitions = self.transitions
         path = self.walk(stream, serial, head, n_step=n_step, gamma=gamma)
-        following = serial + path.steps
-        newest = transitions["obs"][self.at(stream, following)]
+        transitions, at = self.transitions, self.at(stream, serial)
+        next_obs = self.shown(stream, serial + path.steps, np.zeros(len(serial), bool))
         over = np.flatnonzero(path.ended)
-        newest[over] = self.finals(path.end[over])
-        transition = transitions[self.at(stream, serial)]
-        columns = {name: transition[name] for name in (*KEPT, *self.extras)}
+        self.layout.kept(next_obs)[over] = self.finals(path.end[over])
+        columns = {name: transitions[name][at] for name in (*KEPT, *self.extras)}
         return columns | {
-            "obs": self.whole(stream, serial, transition["obs"], transition["is_first"]),
+            "obs": self.shown(stream, serial, transitions["is_first"][at]),
             "reward": path.reward,
             "discount": path.discount,
-            "next_obs": self.whole(stream, following, newest, np.zeros(len(serial), bool)),
+            "next_obs": next_obs,
         }
 
     def walk(
