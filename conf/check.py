@@ -224,6 +224,7 @@ def spaces(setup: Setup) -> None:
     """Builds the reference env and those that workers step, compares what they are with what the
     agent needs, and builds the agent once. Raises Wrong."""
     from envs.make import describe
+    from paradigms.experience import shift
 
     world = setup.values["env"]
     make = made(world["make"], "env.make")
@@ -240,6 +241,7 @@ def spaces(setup: Setup) -> None:
         ) from error
     suits(setup, env.single_observation_space, env.single_action_space)
     try:
+        shift.check(spec, setup.values["replay"].get("shift", 0))
         made(setup.values["agent"], "agent")(spec, seed=0, device="cpu")
     except (ValueError, AssertionError) as error:
         raise Wrong(line(error)) from error

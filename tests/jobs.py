@@ -186,7 +186,7 @@ AGENTS: Mapping[str, Pupil] = {
     "dqn with frames": Pupil(
         functools.partial(DQN, **SEEING, n_step=2),
         world("Drift", kwargs={"size": 8}, stack=3),
-        PRIORITIZED,
+        functools.partial(Uniform, capacity=10_000, shift=2),
     ),
     "ppo with images": Pupil(
         functools.partial(PPO, epochs=2, minibatches=2, **SEEING),

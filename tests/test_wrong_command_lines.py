@@ -167,6 +167,7 @@ WRONG = {
             "env=spot agent=tqc",
             "env=spot has images as observations (Box(0, 255, (24, 24, 3), uint8",
         ),
+        ("env=pendulum replay.shift=4", "replay.shift=4 is for uint8 images [height, width"),
         ("env=pendulum agent.encoder=conv", "vectors as observations (Box([-1. -1. -8.]"),
         ("env=spot agent=actor_critic", "agent=actor_critic needs vectors as observations"),
         ("env=spot agent=ppo agent.encoder=conv agent.normalise=true", "agent.normalise=true is"),

@@ -106,7 +106,7 @@ class Conv:
         """[..., H, W, C] uint8 -> [..., F]"""
         assert obs.dtype == torch.uint8, f"images are {obs.dtype}, not uint8"
         lead = obs.shape[:-3]
-        x = obs.reshape(-1, *obs.shape[-3:]).movedim(-1, 1).float() / 255
+        x = planes(obs)
         for i, (_, _, stride, pad) in enumerate(LAYERS):
             weight, bias = self.tensors[2 * i : 2 * i + 2]
             x = conv2d(x, weight, bias, stride, pad).relu_()
@@ -122,3 +122,10 @@ class Conv:
         other.size, other.device = self.size, self.device
         other.tensors = [t.detach().clone() for t in self.tensors]
         return other
+
+
+def planes(obs: Tensor) -> Tensor:
+    """Images uint8 [..., H, W, C] -> [N, C, H, W] float32 in [0, 1], laid out like that: bits of
+    convolutions depend on the layout, which replays choose by what is fast."""
+    images = obs.reshape(-1, *obs.shape[-3:]).movedim(-1, 1)
+    return images.to(torch.float32, memory_format=torch.contiguous_format) / 255

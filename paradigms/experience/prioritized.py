@@ -57,6 +57,7 @@ class Prioritized(Uniform):
         beta: Annotated[float, Ge(0), Le(1)] = 0.4,
         beta_samples: Annotated[int, Ge(1)] | None = None,
         epsilon: Annotated[float, Gt(0)] = 1e-6,
+        shift: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__(
             spec,
@@ -67,6 +68,7 @@ class Prioritized(Uniform):
             n_step=n_step,
             gamma=gamma,
             device=device,
+            shift=shift,
         )
         at_least(0, "replay", alpha=alpha)
         within(0, 1, "replay", beta=beta)

@@ -15,6 +15,7 @@ from agents.base import Batch, Spec
 from paradigms.experience.frames import Frames
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.experience.ring import Ring
+from paradigms.experience.shift import check, shifted
 from paradigms.runtime.memory import Shared
 
 
@@ -29,6 +30,8 @@ class Uniform:
 
     `sample` makes tensors of `columns`, which gathers from the ring what `_draw` chooses. A
     subclass that chooses otherwise overrides `_draw`, one that has transitions elsewhere `columns`.
+
+    shift: pixels by which images are shifted at random when they are drawn (see shift.py).
     """
 
     kind = "uniform"
@@ -47,10 +50,12 @@ class Uniform:
         n_step: int = 1,
         gamma: float = 0.99,
         device: str = "cpu",
+        shift: Annotated[int, Ge(0)] = 0,
     ) -> None:
+        check(spec, shift)
         self.layout = Layout(spec, rollout_length, num_envs, frames=self.frames)
         self.writers, self.num_envs, self.n_step, self.gamma = writers, num_envs, n_step, gamma
-        self.device = device
+        self.device, self.shift = device, shift
         self.streams = writers * num_envs
         self.history = self.layout.stack - 1  # transitions before one that its stack may need
         self.margin = 4 * (rollout_length + 1) + self.history
@@ -142,8 +147,11 @@ class Uniform:
                 stream, serial, heads[stream], n_step=self.n_step, gamma=self.gamma
             )
             if (serial >= self._floors.array[stream, 0]).all():
-                return columns | {"index": serial * self.streams + stream, "weight": weight}
+                break
             self._torn.array[0] += 1
+        for name in ("obs", "next_obs") if self.shift else ():
+            columns[name] = shifted(columns[name], self.shift, generator)
+        return columns | {"index": serial * self.streams + stream, "weight": weight}
 
     def _draw(
         self,

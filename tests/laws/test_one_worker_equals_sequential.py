@@ -115,7 +115,7 @@ def test_options_that_change_the_agent_change_nothing_in_the_law() -> None:
 
 
 def test_samples_of_the_learner_are_those_that_workers_would_draw() -> None:
-    for agent in ("sac", "sac, elite"):
+    for agent in ("sac", "sac, elite", "dqn with frames"):
         shared, sent = (
             run(DUpdate(sample_from=sample_from), AGENTS[agent].job(workers=3))
             for sample_from in ("all", "learner")

@@ -1,0 +1,39 @@
+"""Images shifted at random: the augmentation of DrQ and DrQ-v2 (Kostrikov et al. 2021,
+arXiv:2004.13649; Yarats et al. 2022, arXiv:2107.09645, section 3.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from gymnasium.spaces import Box
+from numpy.lib.stride_tricks import sliding_window_view
+
+from agents.base import Spec, at_least
+
+
+def check(spec: Spec, pixels: int) -> None:
+    """Raises ValueError if observations are no images that can be shifted by so many pixels."""
+    at_least(0, "replay", shift=pixels)
+    space = spec.observation_space
+    if pixels and not (
+        isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
+    ):
+        raise ValueError(
+            f"replay.shift={pixels} is for uint8 images [height, width, channels], but the env has"
+            f" {space}: set replay.shift=0"
+        )
+
+
+def shifted(images: np.ndarray, pixels: int, generator: torch.Generator) -> np.ndarray:
+    """Images [N, H, W, C], each moved by up to `pixels` along each axis, all channels alike; what
+    comes in at an edge repeats it. A copy, laid out as [N, C, H, W].
+
+    The papers pad by 4 pixels and crop at random. (DrQ-v2 interpolates between pixels, at whole
+    numbers of them, which is the same.)
+    """
+    down, right = torch.randint(2 * pixels + 1, (2, len(images)), generator=generator).numpy()
+    planes = np.moveaxis(images, -1, 1)
+    none, both = (0, 0), (pixels, pixels)
+    padded = np.pad(planes, (none, none, both, both), mode="edge")
+    crops = sliding_window_view(padded, planes.shape[2:], axis=(2, 3))
+    return np.moveaxis(crops[np.arange(len(images)), :, down, right], 1, -1)
