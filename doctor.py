@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CHEAP = 0.25  # a part that takes less than this share of the time is no bottleneck
 GAIN = 1.15  # by which more env slots must raise env steps a second to be advised
 EXTRAS = {  # optional packages, and what each is for
+    "ale-py": "env=breakout, env=atari (under GPL-2.0)",
     "envpool": "env.engine=envpool",
     "matplotlib": "compare.py, pictures",
     "imageio-ffmpeg": "evaluate.py video=true",

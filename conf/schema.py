@@ -72,6 +72,7 @@ class Env:
     per_worker: Sequence[Mapping[str, Any]] | None
     action_repeat: Annotated[int, Ge(1)]
     stack: Annotated[int, Ge(1)]
+    sign_rewards: bool
     engine: Literal["gymnasium", "envpool", "vector", "arrival"]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.wrappers.vector import TransformReward
 
 import envs.racing as racing  # noqa: F401  (registers them, as the next line does)
 import envs.toys as toys  # noqa: F401
@@ -22,6 +23,9 @@ from envs.wrappers import ActionRepeat, standard
 
 if TYPE_CHECKING:
     from agents.base import Spec
+
+gym.register("paceline/Atari-v0", "envs.atari:Atari")
+gym.register("paceline/CarRacing-v0", "envs.carracing:CarRacing", max_episode_steps=1000)
 
 
 def make_env(
@@ -36,6 +40,7 @@ def make_env(
     per_worker: Sequence[Mapping[str, Any]] | None = None,
     action_repeat: int = 1,
     stack: int = 1,
+    sign_rewards: bool = False,
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] = "gymnasium",
     reference_engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None = None,
     threads: int = 1,
@@ -51,7 +56,8 @@ def make_env(
     are EnvPool's. The engine vector is for ids with a `vector_entry_point` of their own, whose
     copies are stepped side by side; arrival drives the one car of a running simulator.
     Each action is played for `action_repeat` steps, in the reference env too; rewards are summed.
-    Observations are the last `stack` ones side by side (envs/stack.py).
+    Observations are the last `stack` ones side by side (envs/stack.py); with `sign_rewards` workers
+    see the signs of the summed rewards, and the reference env says what they are.
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
     from there. With `copy=False` the observations of a step may be overwritten by the next one.
     Raises ValueError, in one sentence, for an id, a module or keywords that do not work.
@@ -110,6 +116,8 @@ def make_env(
         copy = copy and stack == 1  # a stack is a copy itself
         made = SeededVectorEnv([one] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode)
         made.metadata = {**made.metadata, "action_repeat": action_repeat}
+    if sign_rewards and rank is not None:
+        made = TransformReward(made, np.sign)
     return made if stack == 1 else Stack(made, stack)
 
 

@@ -19,19 +19,29 @@ from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObs
 
 class ActionRepeat(gym.Wrapper):
     """Plays every action `times` env steps, or to the episode's end, and returns one step with the
-    summed reward. (Gymnasium's wrapper for Atari takes the maximum of two frames.)"""
+    summed reward.
+
+    A bare env that has an attribute `left` and a method `look` draws only what is seen: `left` says
+    how many steps of the same action follow, and `look()` is the observation where an episode ends
+    before the last of them (envs/atari.py, envs/carracing.py).
+    """
 
     def __init__(self, env: gym.Env, times: int) -> None:
         super().__init__(env)
         self.times = times
+        self.drawn: Any = env.unwrapped if hasattr(env.unwrapped, "look") else None
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        total = 0.0
-        for _ in range(self.times):
+        total, drawn = 0.0, self.drawn
+        for left in reversed(range(self.times)):
+            if drawn is not None:
+                drawn.left = left
             obs, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
             if terminated or truncated:
                 break
+        if drawn is not None and left:
+            drawn.left, obs = 0, drawn.look()
         return obs, total, terminated, truncated, info
 
 

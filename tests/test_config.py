@@ -25,6 +25,7 @@ from conf.sentences import Wrong, words
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = {  # choices that leave a value to the user, or go with another choice
     "gym": ["env.id=Pendulum-v1"],
+    "atari": ["env.kwargs.game=pong"],
     "rollout": ["agent=ppo"],
     "fifo": ["agent=actor_critic"],
 }
