@@ -21,7 +21,7 @@ from paradigms.loop.drive import Driver
 from paradigms.loop.learning import Learning
 from paradigms.loop.ledger import Ledger
 from paradigms.runtime.crew import Crew
-from paradigms.runtime.start import context
+from paradigms.runtime.lock import Lock
 from paradigms.weights.gossip import Gossip, Vectors
 
 
@@ -44,17 +44,18 @@ class Gossiping:
     offers = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        """Starts `job.workers` processes. Yields a Progress at each of their reports. Raises Failed
-        with the first worker that fails, Deadlock inline, ValueError on a CUDA device."""
+        """Starts `job.workers` processes, which are replaced if they die. Yields a Progress at each
+        of their reports. Raises Failed if workers fail too often, Deadlock inline, ValueError on a
+        CUDA device."""
         run = Driver(job, workers=job.workers)
-        vectors = Vectors(run.vector, [context().Lock() for _ in range(job.workers)])
+        vectors = Vectors(run.vector, [Lock() for _ in range(job.workers)])
         crew = Crew(job.crew, job.order, journal=job.journal)
         for rank in range(job.workers):
             ranks = whose(self.sample_from, run.components.replay, rank)
             met = functools.partial(count, run.ledger, rank)
             stand = functools.partial(Gossip, rank=rank, every=self.every, seed=job.seed, met=met)
             args = (run.components, rank, vectors, ranks, vectors.locks[rank], stand)
-            crew.add(f"worker-{rank}", Learning, *args, rank=rank)
+            crew.add(f"worker-{rank}", Learning, *args, rank=rank, restartable=True)
         return (yield from run.follow(crew, vectors, moved=(vectors,)))
 
 

@@ -21,7 +21,7 @@ from paradigms.loop.build import whose
 from paradigms.loop.drive import Driver
 from paradigms.loop.learning import Learning
 from paradigms.runtime.crew import Crew
-from paradigms.runtime.start import context
+from paradigms.runtime.lock import Lock
 from paradigms.weights.bound import Bound
 from paradigms.weights.copied import Copied, InPlace
 
@@ -48,16 +48,16 @@ class Hogwild:
     offers = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        """Starts `job.workers` processes. Yields a Progress at each of their reports. Raises Failed
-        with the first worker that fails, Deadlock inline."""
+        """Starts `job.workers` processes, which are replaced if they die. Yields a Progress at each
+        of their reports. Raises Failed if workers fail too often, Deadlock inline."""
         if self.copy not in STANDINGS:
             raise ValueError(f"paradigm.copy={self.copy} is unknown; choose none or rollout")
         run = Driver(job, workers=job.workers)
         bound = Bound(run.vector)
-        lock = context().Lock() if self.locked else None
+        lock = Lock() if self.locked else None
         crew = Crew(job.crew, job.order, journal=job.journal)
         for rank in range(job.workers):
             ranks = whose(self.sample_from, run.components.replay, rank)
             args = (run.components, rank, bound, ranks, lock, STANDINGS[self.copy])
-            crew.add(f"worker-{rank}", Learning, *args, rank=rank)
+            crew.add(f"worker-{rank}", Learning, *args, rank=rank, restartable=True)
         return (yield from run.follow(crew, bound))

@@ -81,9 +81,9 @@ class Channel:
         """A view of the fragment that a worker put after `number` others, while its slot has it."""
         return Fragment(rank, self._slot(rank, number))
 
-    def free(self, rank: int) -> None:
-        """Frees the slot of the oldest waiting fragment. The reader's."""
-        self._got.array[rank, 0] += 1
+    def free(self, rank: int, count: int = 1) -> None:
+        """Frees the slots of the oldest waiting fragments. The reader's."""
+        self._got.array[rank, 0] += count
 
     def _slot(self, rank: int, count: int) -> np.ndarray:
         slot: np.ndarray = self._slots.array[rank, count % self.depth]

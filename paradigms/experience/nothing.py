@@ -48,6 +48,9 @@ class Nothing:
         """Always raises Full."""
         raise Full("this run keeps no transitions")
 
+    def uncounted(self, rank: int, transitions: int, fragments: int) -> int:
+        return 0
+
     def save(self) -> dict[str, Any]:
         return {}
 

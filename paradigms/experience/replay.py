@@ -109,6 +109,10 @@ class Replay(Source, Protocol):
         (see Once.may_collect, which prevents it).
         """
 
+    def uncounted(self, rank: int, transitions: int, fragments: int) -> int:
+        """How many transitions of `rank` are here beyond those that its writer has counted before
+        it died: over the whole run, and fragments since the run began or was resumed."""
+
     def save(self) -> dict[str, Any]:
         """Everything that `load` needs, as arrays, tensors and lists of them, copied. Any process
         may call it while others write; what they overwrite meanwhile is left out."""

@@ -61,6 +61,7 @@ class Rollout:
         self.gamma, self.device, self.torn, self.late = gamma, device, 0, 0
         self._ring = Channel(self.layout, writers, capacity)
         self._duplicated = Shared(writers, np.int64)
+        self._before = np.zeros(writers, np.int64)  # fragments consumed before a run was resumed
 
     @property
     def taken(self) -> np.ndarray:
@@ -97,6 +98,12 @@ class Rollout:
         self._put(fragment)
         return fragment.n_valid
 
+    def uncounted(self, rank: int, transitions: int, fragments: int) -> int:
+        number = int(self.heads()[rank])
+        if number - self._before[rank] <= fragments:
+            return 0
+        return self._ring.peek(rank, number - 1).n_valid  # whoever died had not come to use it
+
     def sample(
         self,
         size: int,
@@ -110,11 +117,13 @@ class Rollout:
         ranks = list(range(self.streams) if ranks is None else ranks)
         if not self.samples((self.heads() - self.taken)[ranks]):
             raise Empty(f"the fragments of a whole batch of workers {ranks} have not arrived")
-        ranks = self._next(ranks)
-        taken = np.empty(len(ranks), self.layout.fragment)
+        ranks = list(self._next(ranks))
+        taken, first = np.empty(len(ranks), self.layout.fragment), self.taken
         for place, rank in enumerate(ranks):
-            taken[place] = self._ring.get(rank).data
-            self._ring.free(rank)
+            number = int(first[rank]) + ranks[:place].count(rank)
+            taken[place] = self._ring.peek(rank, number).data
+        for rank in {*ranks}:  # at once: a process that dies consumes a whole batch or nothing
+            self._ring.free(rank, ranks.count(rank))
         return self._batch(taken)
 
     def nothing(self) -> Batch:
@@ -157,7 +166,8 @@ class Rollout:
                 " num_envs"
             )
         waiting = np.bincount(ranks, minlength=self.streams)
-        self._ring.go_on(np.asarray(state["heads"]).max() - waiting)
+        self._before = np.asarray(state["heads"]).max() - waiting
+        self._ring.go_on(self._before)
         records = data.reshape(-1).view(self.layout.fragment)
         for place, rank in enumerate(ranks):
             self._put(Fragment(int(rank), records[place : place + 1].reshape(())))

@@ -118,6 +118,10 @@ class Uniform:
         self._next_number.array[fragment.rank] = fragment.number + 1
         return added
 
+    def uncounted(self, rank: int, transitions: int, fragments: int) -> int:
+        mine = self.heads()[rank * self.num_envs : (rank + 1) * self.num_envs]
+        return max(0, int(mine.sum()) - transitions)
+
     def sample(
         self,
         size: int,

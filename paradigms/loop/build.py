@@ -64,6 +64,18 @@ class Components:
         actor.resume(ledger.own("fragments", rank), ledger.own("collected", rank))
         return actor
 
+    def recover(self, rank: int) -> None:
+        """For worker `rank`, if it replaces one that stored and learned by itself: puts right what
+        that one counted and did not do, or did and did not count. Its open fragment or update is
+        lost, and counted as such; env steps that did not reach the replay were never collected,
+        and updates that were claimed and not made are due again."""
+        ledger, repeat = self.ledger, self.ledger.action_repeat
+        ledger.count("lost", rank)
+        stored = ledger.own("added", rank) // repeat, ledger.own("arrived", rank)
+        ledger.stored(rank, self.replay.uncounted(rank, *stored), ledger.total("updates"))
+        ledger.withdraw(rank)
+        self.pace.recover(rank)
+
     def learner(
         self,
         agent: Agent,

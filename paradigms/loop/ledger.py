@@ -21,7 +21,7 @@ COUNTS = (
     "granted",  # calls of `learn` claimed from the pace
     "rounds",
     "merges",
-    "lost",  # merges refused for a NaN
+    "lost",  # merges refused, and what a worker that was replaced was doing
     "learns",  # calls of `learn`: one makes an update, or with PPO many
     "arrived",  # fragments that reached the replay
     "resumed",  # calls of `learn` granted before the run was resumed
@@ -90,6 +90,12 @@ class Ledger:
         self.count("added", rank, transitions * self.action_repeat)
         self.count("lag", rank, lag)
         self._lag_max.array[rank, 0] = max(lag, int(self._lag_max.array[rank, 0]))
+
+    def withdraw(self, rank: int) -> None:
+        """What worker `rank` has collected and not stored counts as never collected."""
+        gone = self.own("collected", rank) - self.own("added", rank)
+        self.count("collected", rank, -gone)
+        self.count("fragments", rank, -int(gone > 0))
 
     def learned(self, rank: int, updates: int, learns: int = 1) -> None:
         """`learn` has been called `learns` times, and made so many updates."""

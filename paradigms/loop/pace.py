@@ -96,6 +96,10 @@ class Pace:
     def resume(self) -> None:
         """Goes on from a ledger and a replay that have been loaded."""
 
+    def recover(self, rank: int) -> None:
+        """What a worker that is replaced has claimed and not made is due again."""
+        self.ledger.column("granted")[rank] = self.ledger.own("learns", rank)
+
     def _granted(self, n: int, rank: int) -> int:
         grant = max(0, n)
         self.ledger.count("granted", rank, grant)
@@ -164,3 +168,11 @@ class Once(Pace):
         column("arrived")[:-1] = self.replay.heads() - self.replay.taken
         column("fragments")[:-1] = self.replay.heads()
         column("rounds")[LEARNER] = self.replay.heads().max()
+
+    def recover(self, rank: int) -> None:
+        """What was claimed and not consumed is due again; what was consumed is gone."""
+        column, learns = self.ledger.column, self.ledger.own("learns", rank)
+        waiting = self.replay.heads() - self.replay.taken
+        arrived, samples = column("arrived")[: self.workers], self.replay.samples
+        column("granted")[rank] = learns
+        column("resumed")[rank] = learns - samples(arrived[[rank]]) + samples(waiting[[rank]])

@@ -21,7 +21,7 @@ from paradigms.errors import Stopped
 from paradigms.runtime import machine
 from paradigms.runtime.event import Event
 from paradigms.runtime.journal import JournalWriter
-from paradigms.runtime.link import Link, describe
+from paradigms.runtime.link import Link, Member, describe
 from paradigms.runtime.memory import Shared
 from paradigms.runtime.start import Pickled
 
@@ -67,19 +67,17 @@ class ProcessLink(Link):
 
     def __init__(
         self,
-        name: str,
-        rank: int,
-        index: int,
+        member: Member,
         beats: Heartbeats,
         pipe: Connection,
         writer: JournalWriter | None,
     ) -> None:
-        super().__init__(name, rank, writer)
+        super().__init__(member, writer)
         self.role: Any = None
-        self._beats, self._pipe, self._index = beats, pipe, index
+        self._beats, self._pipe, self._index = beats, pipe, member.index
         flat: Any = beats.numbers.array.reshape(-1)
         self._cells = cast("memoryview[float]", memoryview(flat))  # quicker than an array
-        row = index * COLUMNS
+        row = member.index * COLUMNS
         self._beat, self._mail, self._waiting = row + BEAT, row + MAIL, row + WAITING
         self._sequence = row + SEQUENCE
         self._stop = len(self._cells) - COLUMNS
@@ -201,7 +199,7 @@ def main(
         (member,) = arguments.load()
         if journal is not None:
             writer = JournalWriter(journal, member.index, member.rank)
-        link = ProcessLink(member.name, member.rank, member.index, beats, pipe, writer)
+        link = ProcessLink(member, beats, pipe, writer)
         link.role = member.build()
         begun = time.monotonic()
         try:

@@ -26,7 +26,8 @@ __all__ = ["Crew", "Deadlock", "Failed", "Link", "Report", "Role"]
 class Engine(Protocol):
     """What runs the roles of one kind of crew; the methods are those of Crew."""
 
-    restarts: int
+    @property
+    def restarts(self) -> int: ...
 
     def run(self, tick: float) -> Iterator[Report]: ...
 
@@ -42,9 +43,9 @@ class Crew:
     one runs at a time ("inline").
 
     order: who goes next (inline only; None is round robin, see order.py and recorded.py). restarts:
-    how many times roles are replaced, all together. heartbeat: seconds a role may go without go()
-    or wait() unless it says busy(). journal: the file to record events in. seconds_to_stop: until
-    roles that do not stop are killed.
+    how many times roles are replaced, all together, within a time that restarts.py says. heartbeat:
+    seconds a role may go without go() or wait() unless it says busy(). journal: the file to record
+    events in. seconds_to_stop: until roles that do not stop are killed.
 
     What a crew of processes guarantees while its owner iterates over `run`:
 

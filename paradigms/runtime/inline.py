@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from paradigms.errors import Deadlock, Diverged, Failed
@@ -17,6 +18,7 @@ from paradigms.runtime.inline_link import InlineLink
 from paradigms.runtime.journal import JournalWriter
 from paradigms.runtime.link import Member, Report, describe
 from paradigms.runtime.order import Order
+from paradigms.runtime.restarts import Restarts
 
 
 class InlineEngine:
@@ -34,11 +36,14 @@ class InlineEngine:
         seconds_to_stop: float,
     ) -> None:
         self._members = members
-        self._restarts, self._heartbeat = restarts, min(heartbeat, threading.TIMEOUT_MAX)
+        self._restarts, self._heartbeat = Restarts(restarts), min(heartbeat, threading.TIMEOUT_MAX)
         self._journal, self._seconds_to_stop = journal, seconds_to_stop
         self._baton = Baton(order or Order())
         self._links: dict[str, InlineLink] = {}
-        self.restarts = 0
+
+    @property
+    def restarts(self) -> int:
+        return self._restarts.made
 
     def run(self, tick: float) -> Iterator[Report]:
         baton = self._baton
@@ -108,12 +113,12 @@ class InlineEngine:
             return self._finished(link, data | what)
         if not getattr(error, "restart_helps", True):
             raise Failed(link.name, f"{cause} (a restart would not help)", trace) from error
-        if self.restarts == self._restarts:
-            cause += f" ({self.restarts} restarts are used up)"
+        if not self._restarts.left():
+            cause += f" ({self._restarts.limit} restarts are used up)"
             raise Failed(link.name, cause, trace) from error
-        self.restarts += 1
+        self._restarts.make(link.name, link.total)
         self._baton.reports.append(Report(link.name, "restarted", what))
-        self._start(link.member, first=link.events)
+        self._start(replace(link.member, life=link.member.life + 1), first=link.events)
 
     def _finished(self, link: InlineLink, data: dict[str, Any]) -> None:
         del self._links[link.name], self._baton.holders[link.name]

@@ -27,7 +27,7 @@ class InlineLink(Link):
         self, member: Member, baton: Baton, writer: JournalWriter | None, first: int = 0
     ) -> None:
         """first: the number of its first event."""
-        super().__init__(member.name, member.rank, writer)
+        super().__init__(member, writer)
         self.member, self._baton = member, baton
         self.gate = threading.Lock()
         self.gate.acquire()

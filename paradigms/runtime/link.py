@@ -49,14 +49,15 @@ class Role:
 class Link(abc.ABC):
     """A role's only way to the others; its methods are called by the role, on the thread of `run`.
 
-    name, rank: as Crew.add was given them. seconds: the seconds spent in `wait`, by `what`.
+    name, rank: as Crew.add was given them. life: how many roles this one replaces, one after
+    another: 0 for the first. seconds: the seconds spent in `wait`, by `what`.
     A role blocks in `wait` and, when a journal is re-executed, in `pick` and on entering an event;
     in an inline crew other roles also run during `go` and `give_way`. Those five may raise
     Stopped, which the role lets pass (a `finally` is the place to tidy up).
     """
 
-    def __init__(self, name: str, rank: int, writer: JournalWriter | None) -> None:
-        self.name, self.rank = name, rank
+    def __init__(self, member: Member, writer: JournalWriter | None) -> None:
+        self.name, self.rank, self.life = member.name, member.rank, member.life
         self.seconds: dict[str, float] = {}
         self._writer = writer
 
@@ -143,7 +144,7 @@ class Link(abc.ABC):
 
 @dataclass(frozen=True)
 class Member:
-    """What `Crew.add` was given for a role. index: its place in the order added."""
+    """What `Crew.add` was given for a role. index: its place in the order added. life: see Link."""
 
     name: str
     index: int
@@ -151,6 +152,7 @@ class Member:
     args: tuple[Any, ...]
     rank: int
     restartable: bool
+    life: int = 0
 
     def build(self) -> Any:
         return self.make(*self.args)

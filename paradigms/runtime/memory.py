@@ -25,7 +25,7 @@ class Shared:
     def __init__(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> None:
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.dtype = np.dtype(dtype)
-        self._fd = _anonymous(max(1, self.nbytes))
+        self._fd = anonymous_file(max(1, self.nbytes))
         self._map()
 
     @property
@@ -56,7 +56,8 @@ class Shared:
             os.close(fd)
 
 
-def _anonymous(size: int) -> int:
+def anonymous_file(size: int) -> int:
+    """The descriptor of a new file without a name, `size` zero bytes. OSError as it comes."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("paceline", os.MFD_CLOEXEC)
     else:

@@ -9,15 +9,17 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing import util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, NamedTuple
 
 from paradigms.errors import Deadlock, Failed, ForkServerDied
 from paradigms.runtime import child, start
 from paradigms.runtime.link import Member, Report
+from paradigms.runtime.restarts import Restarts
 
 SECONDS_TO_BUILD = 120.0  # imports and the role's constructor; no heartbeat yet
 LONGEST_MESSAGE = 1 << 16  # bytes; a pipe takes that much without a reader
@@ -32,7 +34,8 @@ class Child:
         self.name = member.name
         row = beats.numbers.array[member.index]
         row[[child.MAIL, child.WAITING]] = 0.0
-        row[child.BEAT] = time.monotonic() + SECONDS_TO_BUILD
+        self.begun = time.monotonic()
+        row[child.BEAT] = self.begun + SECONDS_TO_BUILD
         self._row = row
         self._heard, self._silent, self._looked = 0.0, 0.0, time.monotonic()
         self.faults = child.FaultLog()
@@ -144,6 +147,14 @@ class Child:
         self.faults.file.close()
 
 
+class Pending(NamedTuple):
+    """A role that is to be started at `at`, on the monotonic clock; why is in the report."""
+
+    at: float
+    member: Member
+    report: Report
+
+
 class ProcessEngine:
     """Starts, hears, restarts and ends the roles; it works while the owner iterates over `run`."""
 
@@ -157,20 +168,25 @@ class ProcessEngine:
         seconds_to_stop: float,
     ) -> None:
         self._members = members
-        self._restarts, self._heartbeat = restarts, heartbeat
+        self._restarts, self._heartbeat = Restarts(restarts), heartbeat
         self._journal, self._seconds_to_stop = journal, seconds_to_stop
         self._beats = child.Heartbeats(len(members))
         self._stop = self._beats.numbers.array[len(members)]
         self._live: dict[str, Child] = {}
+        self._pending: list[Pending] = []
         self._backlog: deque[Report] = deque()
         self._emergency = util.Finalize(None, self.close, exitpriority=10)
-        self.restarts = 0
+
+    @property
+    def restarts(self) -> int:
+        return self._restarts.made
 
     def run(self, tick: float) -> Iterator[Report]:
         for member in self._members:
             self._live[member.name] = Child(member, self._beats, self._journal)
         due = time.monotonic() + tick
-        while self._live:
+        while self._live or self._pending:
+            self._start_pending()
             self._hear(max(0.0, due - time.monotonic()))
             while self._backlog:
                 yield self._backlog.popleft()
@@ -196,6 +212,7 @@ class ProcessEngine:
         for role in self._live.values():
             role.close()
         self._live.clear()
+        self._pending.clear()
         self._emergency.cancel()
 
     def _hear(self, timeout: float) -> None:
@@ -217,7 +234,7 @@ class ProcessEngine:
                 cause = f"has not reached link.go() for {self._heartbeat:g} s, the crew's heartbeat"
                 self._ended(role, f"{cause} (announce long work by link.busy)", trace)
         waiting = [role for role in self._live.values() if role.waiting() > self._heartbeat]
-        if self._live and len(waiting) == len(self._live):
+        if self._live and not self._pending and len(waiting) == len(self._live):
             words = (f"{r.name} waits for {self._beats.word(r.member.index)}" for r in waiting)
             raise Deadlock(f"every role has waited for {self._heartbeat:g} s: " + ", ".join(words))
 
@@ -231,16 +248,36 @@ class ProcessEngine:
         if role.finished is not None:
             self._backlog.append(Report(role.name, "finished", role.finished))
         elif self._stop[0]:
-            data = {"seconds": {}, "total": 0.0, "cause": cause, "trace": trace}
-            self._backlog.append(Report(role.name, "finished", data))
+            self._never_again(Report(role.name, "restarted", {"cause": cause, "trace": trace}))
         elif not role.restart_helps:
             raise Failed(role.name, f"{cause} (a restart would not help)", trace)
-        elif self.restarts == self._restarts:
-            raise Failed(role.name, f"{cause} ({self.restarts} restarts are used up)", trace)
+        elif not self._restarts.left():
+            raise Failed(role.name, f"{cause} ({self._restarts.limit} restarts are used up)", trace)
         else:
-            self.restarts += 1
-            self._backlog.append(Report(role.name, "restarted", {"cause": cause, "trace": trace}))
-            self._live[role.name] = Child(role.member, self._beats, self._journal)
+            now, next_one = time.monotonic(), replace(role.member, life=role.member.life + 1)
+            pause = self._restarts.make(role.name, now - role.begun)
+            report = Report(role.name, "restarted", {"cause": cause, "trace": trace})
+            self._pending.append(Pending(now + pause, next_one, report))
+            self._start_pending()
+
+    def _start_pending(self) -> None:
+        """Starts the roles whose pause is over; none any more once the crew is asked to stop."""
+        now, left = time.monotonic(), list[Pending]()
+        for pending in self._pending:
+            if self._stop[0]:
+                self._never_again(pending.report)
+            elif pending.at <= now:
+                role = Child(pending.member, self._beats, self._journal)
+                self._live[role.name] = role
+                self._backlog.append(pending.report)
+            else:
+                left.append(pending)
+        self._pending = left
+
+    def _never_again(self, report: Report) -> None:
+        """A restartable role that failed when the crew had been asked to stop has finished."""
+        data = {"seconds": {}, "total": 0.0, **report.data}
+        self._backlog.append(Report(report.name, "finished", data))
 
     def _wait_for_ends(self, deadline: float) -> None:
         while (left := deadline - time.monotonic()) > 0:

@@ -8,6 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from agents.base import Agent, Group, Optim
+from paradigms.runtime.link import Link
 from paradigms.weights.bound import Bound
 from paradigms.weights.merge import exact, split
 
@@ -19,6 +20,9 @@ class Standing(Protocol):
     actor.collect(...)
     agent.learn(batch)          # its gradients leave through `optim`
     standing.give()             # after every `learn`
+
+    It is built from the agent, what is shared, the optim that steps, a factory of the agent's twins
+    and the role's link.
     """
 
     optim: Optim
@@ -35,7 +39,12 @@ class InPlace:
     the middle of a fragment or between two lines of `learn`."""
 
     def __init__(
-        self, agent: Agent, bound: Bound, optim: Optim, make_agent: Callable[[], Agent]
+        self,
+        agent: Agent,
+        bound: Bound,
+        optim: Optim,
+        make_agent: Callable[[], Agent],
+        link: Link | None = None,
     ) -> None:
         bound.bind(agent.vector)
         self.optim = optim
@@ -59,7 +68,12 @@ class Copied:
     """
 
     def __init__(
-        self, agent: Agent, bound: Bound, optim: Optim, make_agent: Callable[[], Agent]
+        self,
+        agent: Agent,
+        bound: Bound,
+        optim: Optim,
+        make_agent: Callable[[], Agent],
+        link: Link | None = None,
     ) -> None:
         self.agent, self.bound, self.inner = agent, bound, optim
         twin = make_agent()

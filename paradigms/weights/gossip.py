@@ -3,8 +3,8 @@ Asynchronous Decentralized Parallel Stochastic Gradient Descent, arXiv:1710.0695
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from agents.base import Agent, Optim
 from agents.parts.draws import key
 from agents.parts.vector import Vector
 from paradigms.base import Snapshot
+from paradigms.runtime.link import Link
+from paradigms.runtime.lock import Held, Lock
 from paradigms.runtime.memory import Shared
 from paradigms.weights.merge import exact, finite, split, sums
-
-Lock = AbstractContextManager[bool]
 
 
 class Vectors:
@@ -31,7 +31,7 @@ class Vectors:
         if vector.floats.device.type != "cpu":
             raise ValueError("paradigm=gossip averages in shared memory: set device=cpu")
         workers, size = len(locks), len(vector.floats)
-        self.locks = locks
+        self.locks, self.held = locks, list[Held]()
         self._floats = Shared((workers, size), np.float32)
         self._counts = Shared((workers, len(vector.counts)), np.int64)
         self._begun = vector.counts.clone()
@@ -46,11 +46,17 @@ class Vectors:
         """Bytes that all averages have written."""
         return int(self._moved.array.sum()) * 2 * 4 * self.floats.shape[1]
 
+    def by(self, link: Link) -> Vectors:
+        """The same vectors, as the role of this link averages them."""
+        own = copy.copy(self)
+        own.held = [lock.by(link) for lock in self.locks]
+        return own
+
     def average(self, rank: int, other: int) -> bool:
         """Both vectors become the mean of the two. False, and nothing is done, if one of them is
-        not finite. For worker `rank` alone."""
+        not finite. For worker `rank` alone. May wait; raises Stopped as Held does."""
         first, second = sorted((rank, other))
-        with self.locks[first], self.locks[second]:
+        with self.held[first], self.held[second]:
             one, two = self.floats[first], self.floats[second]
             if not (finite(one) and finite(two)):
                 return False
@@ -85,6 +91,7 @@ class Gossip:
         vectors: Vectors,
         optim: Optim,
         make_agent: Callable[[], Agent],
+        link: Link,
         *,
         rank: int,
         every: int,
@@ -92,7 +99,7 @@ class Gossip:
         met: Callable[[bool], None],
     ) -> None:
         agent.vector.bind(vectors.floats[rank], vectors.counts[rank])
-        self.vectors, self.optim, self.rank, self.every = vectors, optim, rank, every
+        self.vectors, self.optim, self.rank, self.every = vectors.by(link), optim, rank, every
         self.seed, self.met, self.learns = seed, met, 0
 
     def fetch(self) -> None:

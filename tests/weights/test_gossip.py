@@ -3,21 +3,32 @@ spreads."""
 
 from __future__ import annotations
 
-import threading
+from typing import Any
 
 import torch
 
 from agents.parts.vector import Vector
 from paradigms.gossip import Gossiping
+from paradigms.runtime.lock import Lock
 from paradigms.weights.gossip import Gossip, Vectors
 from paradigms.weights.merge import exact
 from tests.jobs import AGENTS, job, laid, run, sac
 
 
+class Alone:
+    """A link of a role that nobody keeps waiting."""
+
+    def wait(self, what: str, ready: Any, *, brief: bool) -> bool:
+        return bool(ready())
+
+
+ALONE: Any = Alone()
+
+
 def vectors(workers: int, name: str = "sac", **options: bool) -> tuple[Vectors, Vector]:
     pupil = AGENTS[name]
     agent = laid(pupil.make(pupil.job().spec, seed=0, **options))
-    made = Vectors(agent.vector, [threading.Lock() for _ in range(workers)])
+    made = Vectors(agent.vector, [Lock() for _ in range(workers)]).by(ALONE)
     noise = torch.randn(made.floats.shape, generator=torch.Generator().manual_seed(0))
     made.floats += noise
     return made, agent.vector
@@ -64,6 +75,7 @@ def test_every_other_worker_is_met_and_never_oneself() -> None:
         made,
         None,
         None,
+        ALONE,
         rank=1,
         every=3,
         seed=0,
