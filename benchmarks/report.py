@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import cells, page, store, tables
+from benchmarks import cells, lineage, page, store, tables
 from benchmarks.rows import Runs, footnote
 from benchmarks.studies import STUDIES
 from paradigms.report import curves
@@ -35,6 +35,7 @@ DRAWN: Mapping[str, Mapping[str, float]] = {  # studies with a figure, and what 
     "anglesey_sac": {},
     "unseen": {},
 }
+LINEAGE = "pbt"  # the study whose first runs of each variant are drawn as lineages
 COMPARED = ("mcar", "lander")  # studies with a page, as compare.py writes them
 COMPARISONS = cells.ROOT / "docs" / "compared"
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
@@ -84,6 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file = FIGURES / f"{name}.png"
         draw(store.load(name), file, shown)
         print(f"{file.relative_to(cells.ROOT)}: {file.stat().st_size // 1000} kB")
+    if selected := [record for record in store.load(LINEAGE) if record.get("selections")]:
+        first = {record["variant"]: record for record in reversed(selected)}
+        lineage.draw([first[v] for v in STUDIES[LINEAGE].variants], FIGURES / f"{LINEAGE}.png")
     for name in COMPARED:
         print(f"{name}: {page.write(STUDIES[name], store.load(name), COMPARISONS / name)}")
     return 0
