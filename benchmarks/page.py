@@ -129,7 +129,7 @@ def busy(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
                     found.setdefault(role, {}).setdefault(what, []).append(share)
     return {
         role: {what: float(np.mean(shares)) for what, shares in parts.items()}
-        for role, parts in found.items()
+        for role, parts in sorted(found.items())
     }
 
 

@@ -36,7 +36,7 @@ DRAWN: Mapping[str, Mapping[str, float]] = {  # studies with a figure, and what 
     "unseen": {},
 }
 LINEAGE = "pbt"  # the study whose first runs of each variant are drawn as lineages
-COMPARED = ("mcar", "lander")  # studies with a page, as compare.py writes them
+COMPARED = ("lander",)  # studies with a page, as compare.py writes them
 COMPARISONS = cells.ROOT / "docs" / "compared"
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
