@@ -147,7 +147,7 @@ DISTRIBUTED: dict[str, Study] = {
         variants={
             "healthy": ("paradigm=gorila",),
             "faulty": FAULTY,
-            "faulty, rejected": (*FAULTY, *REJECTING),
+            "rejected": (*FAULTY, *REJECTING),
         },
         common=("agent=dqn", "env=cartpole", "workers=2", *budget(60, 100_000, stop=True)),
         seeds=span(100, 102),
@@ -158,7 +158,7 @@ DISTRIBUTED: dict[str, Study] = {
         question="Does a population find a learning rate that a random search of its size misses?",
         variants={
             "pbt": (),
-            "random search": ("paradigm.exploit=false",),
+            "random_search": ("paradigm.exploit=false",),
         },
         common=(
             "paradigm=pbt",
