@@ -21,17 +21,17 @@ from agents.base import (
     at_least,
     within,
 )
+from agents.encoders.make import make_encoder
 from agents.parts.bounds import (
     Count,
     EncoderName,
+    Features,
     NonNegative,
     Positive,
     Unit,
-    Width,
     Widths,
 )
 from agents.parts.draws import reseed
-from agents.parts.encoders import make_encoder
 from agents.parts.normal import Normal, ReturnScale, standardised
 from agents.parts.optim import Local
 from agents.parts.policies import LOG_STD_MAX, LOG_STD_MIN, Net, make_head
@@ -47,8 +47,8 @@ class PPO(Agent):
     where it is None: then the most likely action. One batch is `epochs` x `minibatches` updates.
 
     Deviations from the paper:
-    - actor and critic are two networks, each with an encoder of its own where `encoder="conv"`
-    reads images (see parts/encoders.py), with a loss and a gradient norm each, so that the critic's
+    - actor and critic are two networks, each with an encoder of its own where `encoder`
+    reads images (see encoders/), with a loss and a gradient norm each, so that the critic's
     coefficient c_1 is its learning rate;
     - advantages are normalised in each minibatch by the population's standard deviation (that of
       openai/baselines; stable-baselines3 takes the sample's, so gradients differ by (n - 1) / n);
@@ -83,7 +83,7 @@ class PPO(Agent):
         device: str | torch.device = "cpu",
         *,
         encoder: EncoderName | None = None,
-        features: Width = 50,
+        features: Features | None = None,
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 3e-4,
         critic_lr: NonNegative | None = None,

@@ -188,6 +188,11 @@ AGENTS: Mapping[str, Pupil] = {
         world("Drift", kwargs={"size": 8}, stack=3),
         functools.partial(Uniform, capacity=10_000, shift=2),
     ),
+    "rainbow with frames": Pupil(
+        functools.partial(DQN, **{**SEEING, "encoder": "impala"}, **RAINBOW),
+        world("Drift", kwargs={"size": 8}, stack=2),
+        PRIORITIZED,
+    ),
     "ppo with images": Pupil(
         functools.partial(PPO, epochs=2, minibatches=2, **SEEING),
         world("SpotDiscrete", kwargs={"size": 8}),

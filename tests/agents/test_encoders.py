@@ -15,7 +15,9 @@ from numpy.testing import assert_allclose
 
 from agents.base import Agent, Batch, Spec
 from agents.dqn import DQN
-from agents.parts.encoders import LAYERS, Conv, make_encoder
+from agents.encoders.convolutions import Conv, Nature
+from agents.encoders.make import make_encoder
+from agents.encoders.residual import Residual
 from agents.parts.explore import Epsilon
 from agents.ppo import PPO
 from agents.sac import SAC
@@ -54,27 +56,41 @@ def built(kind: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("shape", [(42, 144, 3), (84, 84, 4), (24, 24, 3), (8, 8, 1), (9, 15, 2)])
-def test_images_of_many_sizes_become_features(shape: tuple[int, int, int]) -> None:
-    conv = Conv(shape, 50, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("kind", [Conv, Nature, Residual])
+def test_images_of_many_sizes_become_features(kind: Any, shape: tuple[int, int, int]) -> None:
+    if min(shape[:2]) < kind.least:
+        shape = (36, 37, shape[-1])
+    conv = kind(shape, 50, generator=torch.Generator().manual_seed(0))
     obs = images(2, 3, *shape)
     seen = conv(obs)
     assert seen.shape == (2, 3, 50) and seen.dtype == torch.float32
-    assert bool((seen.abs() < 1).all()) and float(seen.detach().std()) > 0.3
+    if kind is Conv:
+        assert bool((seen.abs() < 1).all()) and float(seen.detach().std()) > 0.3
+    elif shape != (8, 8, 1):
+        assert bool((seen >= 0).all()) and float(seen.detach().std()) > 0.05
     assert_allclose(seen[1, 2].detach(), conv(obs[1, 2]).detach(), atol=1e-4)
-    assert_allclose(conv.forward_numpy(obs.numpy()), seen.detach(), atol=1e-6)
-    assert not torch.allclose(seen[0, 0], seen[0, 1], atol=0.1)
+    assert_allclose(conv.forward_numpy(obs.numpy()), seen.detach(), atol=1e-5)
+    assert not torch.allclose(seen[0, 0], seen[0, 1], atol=1e-2)
 
 
-def test_the_layers_are_those_of_the_papers() -> None:
-    """Against loops over places, in float64."""
-    conv = Conv((9, 11, 2), 6, generator=torch.Generator().manual_seed(0))
+def biased(kind: Any, shape: tuple[int, int, int], features: int) -> Any:
+    """An encoder whose biases are not 0."""
+    made = kind(shape, features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for bias in conv.tensors[1::2]:
+        for bias in made.tensors[1::2]:
             bias.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
-    obs = images(9, 11, 2)
+    return made
+
+
+@pytest.mark.parametrize("kind", [Conv, Nature])
+def test_the_layers_are_those_of_the_papers(kind: Any) -> None:
+    """Against loops over places, in float64."""
+    shape = (9, 11, 2) if kind is Conv else (36, 41, 2)
+    conv, flat = biased(kind, shape, 6), biased(kind, shape, 0)
+    obs = images(*shape)
     tensors = [t.detach().double().numpy() for t in conv.tensors]
     x = obs.double().numpy().transpose(2, 0, 1) / 255
-    for i, (channels, kernel, stride, pad) in enumerate(LAYERS):
+    for i, (channels, kernel, stride, pad) in enumerate(kind.layers):
         x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
         rows, columns = ((n - kernel) // stride + 1 for n in x.shape[1:])
         out = np.zeros((channels, rows, columns))
@@ -84,8 +100,54 @@ def test_the_layers_are_those_of_the_papers() -> None:
                 out[:, r, c] = (tensors[2 * i] * patch).sum((1, 2, 3)) + tensors[2 * i + 1]
         x = np.maximum(out, 0)
     y = tensors[-2] @ x.ravel() + tensors[-1]
-    expected = np.tanh((y - y.mean()) / np.sqrt(y.var() + 1e-5))
+    expected = np.maximum(y, 0)
+    if kind is Conv:
+        expected = np.tanh((y - y.mean()) / np.sqrt(y.var() + 1e-5))
     assert_allclose(conv(obs).detach(), expected, atol=1e-4)
+    assert flat.size == x.size and len(flat.tensors) == 6
+    assert_allclose(flat(obs).detach(), x.ravel(), atol=1e-4)
+
+
+def test_the_residual_blocks_are_those_of_the_paper() -> None:
+    """Against torch's modules, put together as figure 3 of arXiv:1802.01561 shows them."""
+    nn = torch.nn
+    made = biased(Residual, (13, 10, 2), 7)
+    held = iter(made.tensors)
+
+    def filled(module: Any) -> Any:
+        with torch.no_grad():
+            module.weight.copy_(next(held))
+            module.bias.copy_(next(held))
+        return module
+
+    class Block(nn.Module):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+            convs = [filled(nn.Conv2d(channels, channels, 3, padding=1)) for _ in range(2)]
+            self.inner = nn.Sequential(nn.ReLU(), convs[0], nn.ReLU(), convs[1])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.inner(x)
+
+    modules: list[Any] = []
+    for before, after in ((2, 16), (16, 32), (32, 32)):
+        first = filled(nn.Conv2d(before, after, 3, padding=1))
+        modules += [first, nn.MaxPool2d(3, 2, 1), Block(after), Block(after)]
+    modules += [nn.ReLU(), nn.Flatten(), filled(nn.Linear(32 * 2 * 2, 7)), nn.ReLU()]
+    obs = images(4, 13, 10, 2)
+    expected = nn.Sequential(*modules)(obs.permute(0, 3, 1, 2) / 255)
+    assert next(held, None) is None
+    assert_allclose(made(obs).detach(), expected.detach(), atol=1e-5)
+    assert biased(Residual, (13, 10, 2), 0).size == 32 * 2 * 2
+
+
+def test_without_a_number_of_features_an_encoder_has_that_of_its_paper() -> None:
+    dqn = functools.partial(DQN, hidden_sizes=(4,))
+    for name, size in {"conv": 50, "nature": 512, "impala": 256}.items():
+        agent = dqn(spec(Box(0, 255, (36, 36, 1), np.uint8), DQN), 0, encoder=name)
+        assert agent.online.encoder.size == size
+    flat = dqn(spec(Box(0, 255, (84, 84, 4), np.uint8), DQN), 0, encoder="nature", features=0)
+    assert flat.online.encoder.size == 7 * 7 * 64
 
 
 @pytest.mark.parametrize("kind", [SAC, TD3])
@@ -152,14 +214,15 @@ def spec(obs: Any, kind: Any) -> Spec:
 REFUSED: list[tuple[dict[str, Any], Any, str]] = [
     ({"encoder": "conv"}, Box(-1.0, 1.0, (3,), np.float32), "set agent.encoder=null for vectors"),
     ({"encoder": "conv"}, Box(0, 255, (7, 9, 3), np.uint8), "of 8 x 8 pixels or more, but"),
+    ({"encoder": "nature"}, Box(0, 255, (84, 35, 3), np.uint8), "of 36 x 36 pixels or more, but"),
     ({"encoder": "conv"}, Box(0, 255, (8, 8), np.uint8), "[height, width, channels]"),
     ({"encoder": "conv"}, Box(0.0, 1.0, (8, 8, 3), np.float32), "needs uint8 images"),
     ({"encoder": None}, Box(0, 255, (8, 8, 3), np.uint8), "set agent.encoder=conv for images"),
     ({"encoder": "cnn"}, Box(0, 255, (8, 8, 3), np.uint8), "agent.encoder=cnn is unknown; choose"),
     (
-        {"encoder": "conv", "features": 0},
+        {"encoder": "conv", "features": -1},
         Box(0, 255, (8, 8, 3), np.uint8),
-        "agent.features=0 must be 1 or more",
+        "agent.features=-1 must be 0 or more",
     ),
 ]
 
