@@ -22,10 +22,12 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.parts import spaces
+from agents.encoders.make import make_encoder
 from agents.parts.bounds import (
     Betas,
     Count,
+    EncoderName,
+    Features,
     NonNegative,
     Positive,
     Unit,
@@ -50,6 +52,10 @@ class ActorCritic(Agent):
     see [obs, h]; the state from before a fragment comes with it and is zero at an episode's start.
     `explore` matters only where it is None: then the most likely action.
 
+    `encoder` reads images (see encoders/). Encoder and memory are the actor's, and the critic reads
+    them without shaping them; with `critic_weight`, as in the papers, they move down the actor's
+    loss and so much of the critic's together.
+
     critic=False is REINFORCE: it needs `monte_carlo` and has no baseline except the batch's mean,
     with `normalise_advantage`. It learns only from transitions whose episode ends within their
     fragment and drops the others: `policy/dropped_share` is their share in a batch,
@@ -57,8 +63,7 @@ class ActorCritic(Agent):
     has dropped so far. If there are many, raise `rollout_length`.
 
     Deviations from the papers:
-    - the critic is a network of its own with its own learning rate; it reads the actor's memory
-    without shaping it;
+    - the critic is a network of its own with its own learning rate;
     - Adam, not RMSprop; losses are means over the valid transitions, not sums;
     - A3C's n-step return begins anew at each fragment; here `n_step` slides;
     - A3C's workers act and differentiate on one snapshot; under hogwild the weights move meanwhile.
@@ -83,10 +88,13 @@ class ActorCritic(Agent):
         *,
         returns: Literal["monte_carlo", "n_step", "gae", "vtrace"] = "gae",
         critic: bool = True,
+        encoder: EncoderName | None = None,
+        features: Features | None = None,
         hidden_sizes: Widths = (64, 64),
         lstm: WholeNumber = 0,
         lr: NonNegative = 7e-4,
         critic_lr: NonNegative | None = None,
+        critic_weight: NonNegative | None = None,
         betas: Betas = (0.9, 0.999),
         eps: Positive = 1e-5,
         clip: Positive | None = 0.5,
@@ -108,20 +116,28 @@ class ActorCritic(Agent):
             raise ValueError(
                 f"agent.returns={returns} needs agent.critic=true; choose agent.returns=monte_carlo"
             )
-        at_least(0, critic_lr=critic_lr, lstm=lstm)
+        if encoder and normalise:
+            raise ValueError(
+                f"agent.normalise=true is for vectors: with agent.encoder={encoder} set it to false"
+            )
+        if critic_weight is not None and not (critic and (encoder or lstm)):
+            raise ValueError(
+                f"agent.critic_weight={critic_weight} is of the critic's loss in an encoder or a"
+                " memory: set agent.encoder or agent.lstm, and agent.critic=true"
+            )
+        at_least(0, critic_lr=critic_lr, critic_weight=critic_weight, lstm=lstm)
         at_least(1, n=n)
         above(0, rho_bar=rho_bar, c_bar=c_bar)
         within(0, 1, lam=lam)
-        obs_size = spaces.obs_size(self)
+        init = reseed(torch.Generator(), seed, "init")
+        self.encoder = make_encoder(encoder, self, features, init)
+        obs_size, self.critic_weight = self.encoder.size, critic_weight
         self.returns, self.gamma, self.lam, self.n = returns, gamma, lam, n
         self.rho_bar, self.c_bar, self.entropy = rho_bar, c_bar, entropy
         self.normalise_advantage = normalise_advantage
         self.dropped = 0  # fragments of a slot, by this copy
 
-        net: dict[str, Any] = {
-            "generator": reseed(torch.Generator(), seed, "init"),
-            "device": self.device,
-        }
+        net: dict[str, Any] = {"generator": init, "device": self.device}
         seen = obs_size + lstm
         self.head = make_head(spec, log_std=log_std, state_std=state_std, device=self.device)
         self.actor = Net([seen, *hidden_sizes, self.head.size], gain=0.01, **net)
@@ -130,7 +146,7 @@ class ActorCritic(Agent):
         self.normal = Normal(obs_size, device=self.device) if normalise else None
 
         adam: dict[str, Any] = {"betas": betas, "eps": eps, "clip": clip}
-        acting = [*self.actor.tensors, *self.head.tensors]
+        acting = [*self.encoder.tensors, *self.actor.tensors, *self.head.tensors]
         self.extras = dict(self.head.extras)
         if self.memory is not None:
             acting += self.memory.tensors
@@ -152,7 +168,8 @@ class ActorCritic(Agent):
         return {"memory": np.zeros((n, 2 * self.memory.units), np.float32)}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        x = obs if self.normal is None else self.normal.normalise_numpy(obs)
+        x = self.encoder.forward_numpy(obs)
+        x = x if self.normal is None else self.normal.normalise_numpy(x)
         if self.memory is not None:
             state = {"memory": self.memory.step_numpy(x, state["memory"])}
             x = np.concatenate((x, state["memory"][:, : self.memory.units]), -1)
@@ -169,7 +186,8 @@ class ActorCritic(Agent):
     def policy(self, obs: Tensor) -> Tensor:
         if self.memory is not None:
             raise NotImplementedError("an agent with agent.lstm acts by what it remembers, too")
-        return self.head.mode(self.actor(obs if self.normal is None else self.normal(obs)))
+        seen = self.encoder(obs)
+        return self.head.mode(self.actor(seen if self.normal is None else self.normal(seen)))
 
     def learn(self, batch: Batch) -> Learned:
         """One update each of "actor" and "critic", then of the statistics, from whole fragments
@@ -184,7 +202,8 @@ class ActorCritic(Agent):
         value = next_value = torch.zeros_like(batch.reward)
         rows, metrics = valid, dict[str, Tensor]()
         if self.critic is not None:
-            value = self.critic(seen.detach()).squeeze(-1)
+            shown = seen if self.critic_weight is not None else seen.detach()
+            value = self.critic(shown).squeeze(-1)
             with torch.no_grad():
                 next_value = self.critic(next_seen).squeeze(-1)
         else:
@@ -203,13 +222,17 @@ class ActorCritic(Agent):
 
         # Actor: supplementary algorithm S3 of arXiv:1602.01783, with the entropy of section 4
         gain, entropy = (logp[rows] * advantage).mean(), self.head.entropy(x)[rows].mean()
-        self.descend("actor", -gain - self.entropy * entropy)
+        actor_loss = -gain - self.entropy * entropy
         metrics |= {"loss/actor": -gain, "policy/entropy": entropy}
-
         if self.critic is not None:
-            critic_loss = 0.5 * (value - target)[rows].square().mean()
-            self.descend("critic", critic_loss)
-            metrics["loss/critic"] = critic_loss
+            metrics["loss/critic"] = 0.5 * (value - target)[rows].square().mean()
+        if self.critic_weight is not None:
+            both = actor_loss + self.critic_weight * metrics["loss/critic"]
+            self.descend("actor", both, "critic")
+        else:
+            self.descend("actor", actor_loss)
+            if self.critic is not None:
+                self.descend("critic", metrics["loss/critic"])
         if self.normal is not None:  # after the last use of what the actors normalised with
             self.normal.update(batch.obs[valid], self.optim.lr_factor)
         metrics |= {"policy/log_ratio": log_ratio[rows].abs(), "policy/learned_share": rows.float()}
@@ -224,7 +247,9 @@ class ActorCritic(Agent):
 
     def seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The networks' inputs at each step, and at its successor without gradient, [T, B, I]."""
-        obs, next_obs = batch.obs, batch.next_obs
+        obs = self.encoder(batch.obs)
+        with torch.no_grad():
+            next_obs = self.encoder(batch.next_obs)
         if self.normal is not None:
             obs, next_obs = self.normal(obs), self.normal(next_obs)
         if self.memory is None:

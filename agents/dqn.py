@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
+from agents.encoders.make import Encoder, make_encoder
 from agents.parts import spaces
 from agents.parts.bounds import (
     Atoms,
     Betas,
     Count,
     EncoderName,
+    Features,
     NonNegative,
     Positive,
     Unit,
-    Width,
     Widths,
 )
 from agents.parts.draws import reseed
-from agents.parts.encoders import Encoder, make_encoder
 from agents.parts.heads import Head, make_head
 from agents.parts.networks import MLP
 from agents.parts.noisy import NoisyMLP, factorised
@@ -53,8 +53,8 @@ class DQN(Agent):
     Deviations from the papers:
     - Adam, and soft targets by default, instead of RMSProp and hard ones;
     - there is no action repeat, no reward clipping and no stack of frames here: they are the env's;
-    - `encoder="conv"` has padded convolutions and a normalised layer of `features` units behind
-      them (see parts/encoders.py);
+    - `encoder="nature"` with `features=0` and `hidden_sizes=[512]` is the paper's network; other
+      encoders have other convolutions, with a layer of `features` units behind them (encoders/);
     - the gradient's norm is clipped only with `clip` (10 in the dueling paper and in Rainbow);
     - the layers before the last hidden one, which for vectors stand for the convolutions, are
       shared by both streams of `dueling` and have no noise; their gradient is not scaled by
@@ -79,7 +79,7 @@ class DQN(Agent):
         device: str | torch.device = "cpu",
         *,
         encoder: EncoderName | None = None,
-        features: Width = 50,
+        features: Features | None = None,
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 1e-3,
         betas: Betas = (0.9, 0.999),

@@ -21,17 +21,17 @@ from agents.base import (
     at_least,
     within,
 )
+from agents.encoders.make import make_encoder
 from agents.parts.bounds import (
     Count,
     EncoderName,
+    Features,
     NonNegative,
     Positive,
     Unit,
-    Width,
     Widths,
 )
 from agents.parts.draws import reseed
-from agents.parts.encoders import make_encoder
 from agents.parts.normal import Normal, ReturnScale, standardised
 from agents.parts.optim import Local
 from agents.parts.policies import LOG_STD_MAX, LOG_STD_MIN, Net, make_head
@@ -47,9 +47,9 @@ class PPO(Agent):
     where it is None: then the most likely action. One batch is `epochs` x `minibatches` updates.
 
     Deviations from the paper:
-    - actor and critic are two networks, each with an encoder of its own where `encoder="conv"`
-    reads images (see parts/encoders.py), with a loss and a gradient norm each, so that the critic's
-    coefficient c_1 is its learning rate;
+    - actor and critic are two networks, each with an encoder of its own where `encoder` reads
+    images (see encoders/), with a loss and a gradient norm each, so that the critic's coefficient
+    c_1 is its learning rate; with `critic_weight` they share the encoder, and c_1 is that;
     - advantages are normalised in each minibatch by the population's standard deviation (that of
       openai/baselines; stable-baselines3 takes the sample's, so gradients differ by (n - 1) / n);
       weights begin orthogonal, the norm of a gradient is clipped and Adam's eps is 1e-5;
@@ -83,10 +83,11 @@ class PPO(Agent):
         device: str | torch.device = "cpu",
         *,
         encoder: EncoderName | None = None,
-        features: Width = 50,
+        features: Features | None = None,
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 3e-4,
         critic_lr: NonNegative | None = None,
+        critic_weight: NonNegative | None = None,
         eps: Positive = 1e-5,
         clip: Positive | None = 0.5,
         gamma: Unit | Schedule = 0.99,
@@ -105,7 +106,7 @@ class PPO(Agent):
         state_std: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
-        at_least(0, critic_lr=critic_lr)
+        at_least(0, critic_lr=critic_lr, critic_weight=critic_weight)
         at_least(1, epochs=epochs, minibatches=minibatches)
         above(0, clip_ratio=clip_ratio, clip_value=clip_value, target_kl=target_kl)
         above(0, **ends(clip_reward=clip_reward))
@@ -116,6 +117,12 @@ class PPO(Agent):
             raise ValueError(
                 f"agent.normalise=true is for vectors: with agent.encoder={encoder} set it to false"
             )
+        if critic_weight is not None and not encoder:
+            raise ValueError(
+                f"agent.critic_weight={critic_weight} is of the critic's loss in an encoder that it"
+                " shares: set agent.encoder, or agent.critic_weight=null"
+            )
+        self.critic_weight = critic_weight
         self.gamma, self.discount, self.lam = at(gamma, 0.0), gamma, lam
         self.epochs, self.minibatches = epochs, minibatches
         self.clip_ratio, self.clip_value, self.entropy = clip_ratio, clip_value, entropy
@@ -124,8 +131,10 @@ class PPO(Agent):
 
         init = reseed(torch.Generator(), seed, "init")
         net: dict[str, Any] = {"generator": init, "device": self.device}
-        self.actor_encoder, self.critic_encoder = (
-            make_encoder(encoder, self, features, init) for _ in range(2)
+        self.actor_encoder = make_encoder(encoder, self, features, init)
+        own = critic_weight is None
+        self.critic_encoder = (
+            make_encoder(encoder, self, features, init) if own else self.actor_encoder
         )
         obs_size = self.actor_encoder.size
         self.head = make_head(spec, log_std=log_std, state_std=state_std, device=self.device)
@@ -145,7 +154,9 @@ class PPO(Agent):
         )
         critic_lr = lr if critic_lr is None else critic_lr
         self.groups["critic"] = Group(
-            [*self.critic_encoder.tensors, *self.critic.tensors], lr=critic_lr, **adam
+            [*(self.critic_encoder.tensors if own else ()), *self.critic.tensors],
+            lr=critic_lr,
+            **adam,
         )
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
         if self.normal is not None:
@@ -235,7 +246,8 @@ class PPO(Agent):
     def improve(self, rows: Batch) -> dict[str, Tensor]:
         """One update each of actor and critic on a minibatch of `prepare`'s transitions."""
         # Actor: equations 6 and 7, and the entropy of equation 9
-        x = self.actor(self.actor_encoder(rows.obs))
+        seen = self.actor_encoder(rows.obs)
+        x = self.actor(seen)
         log_ratio = self.head.logp(x, rows) - rows.logp
         assert log_ratio.shape == rows.advantage.shape, f"log ratio {tuple(log_ratio.shape)}"
         ratio = log_ratio.exp()
@@ -243,16 +255,22 @@ class PPO(Agent):
         limited = ratio.clamp(1 - self.clip_ratio, 1 + self.clip_ratio)
         surrogate = torch.minimum(ratio * advantage, limited * advantage).mean()
         entropy = self.head.entropy(x).mean()
-        self.descend("actor", -surrogate - at(self.entropy, self.progress) * entropy)
+        actor_loss = -surrogate - at(self.entropy, self.progress) * entropy
+        if self.critic_weight is None:
+            self.descend("actor", actor_loss)
+            seen = self.critic_encoder(rows.obs)
 
         # Critic: the squared error of equation 9
-        value = self.value(rows.obs)
+        value = self.critic(seen).squeeze(-1)
         error = (value - rows.target).square()
         if self.clip_value is not None:
             near = rows.value + (value - rows.value).clamp(-self.clip_value, self.clip_value)
             error = torch.maximum(error, (near - rows.target).square())
         critic_loss = 0.5 * error.mean()
-        self.descend("critic", critic_loss)
+        if self.critic_weight is None:
+            self.descend("critic", critic_loss)
+        else:
+            self.descend("actor", actor_loss + self.critic_weight * critic_loss, "critic")
 
         outside = (ratio - 1).abs() > self.clip_ratio
         metrics = {"loss/actor": -surrogate, "loss/critic": critic_loss, "policy/entropy": entropy}

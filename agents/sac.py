@@ -23,11 +23,13 @@ from agents.base import (
     at_least,
     within,
 )
+from agents.encoders.make import make_encoder
 from agents.parts import spaces
 from agents.parts.bounds import (
     Betas,
     Count,
     EncoderName,
+    Features,
     Members,
     NoiseName,
     NonNegative,
@@ -36,12 +38,10 @@ from agents.parts.bounds import (
     Temperature,
     Unit,
     WholeNumber,
-    Width,
     Widths,
 )
 from agents.parts.critics import Truncated, Values
 from agents.parts.draws import reseed
-from agents.parts.encoders import make_encoder
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
@@ -58,9 +58,10 @@ class SAC(Agent):
     random action begins, which is then held for `action_hold` steps: 1 in the warm-up, 0 afterwards
     (the policy's own noise); None is greedy: tanh of the mean.
 
-    `encoder="conv"` reads images: it is trained by the critics' loss alone, the actor gets its
-    features without gradient, and the targets have a copy of it that lags behind as they do (Yarats
-    et al. 2021, arXiv:1910.01741). The actor learns from the features of before the critics' step.
+    `encoder` reads images (see encoders/): it is trained by the critics' loss alone, the actor gets
+    its features without gradient, and the targets have a copy of it that lags behind as they do
+    (Yarats et al. 2021, arXiv:1910.01741). The actor learns from the features of before the
+    critics' step.
 
     Deviations from the paper:
     - the random actions of the warm-up are held for `action_hold` steps (1: as in the paper),
@@ -94,7 +95,7 @@ class SAC(Agent):
         device: str | torch.device = "cpu",
         *,
         encoder: EncoderName | None = None,
-        features: Width = 50,
+        features: Features | None = None,
         hidden_sizes: Widths = (256, 256),
         critic_hidden_sizes: Widths | None = None,
         lr: NonNegative = 3e-4,

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, within
+from agents.encoders.make import make_encoder
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
+    EncoderName,
+    Features,
     NonNegative,
     Positive,
     Temperature,
@@ -31,6 +34,9 @@ class DiscreteSAC(Agent):
 
     `explore` is the probability that an action is drawn uniformly instead of from the policy; None
     is greedy: the most probable action.
+
+    `encoder` reads images (see encoders/) as in SAC: the critics' loss alone trains it, and the
+    targets have a copy that lags behind.
 
     Deviations from the paper:
     - the target entropy is `entropy_share` of the largest, log |A|: the paper's 0.98 asks two
@@ -52,6 +58,8 @@ class DiscreteSAC(Agent):
         seed: int,
         device: str | torch.device = "cpu",
         *,
+        encoder: EncoderName | None = None,
+        features: Features | None = None,
         hidden_sizes: Widths = (256, 256),
         lr: NonNegative = 3e-4,
         gamma: Unit = 0.99,
@@ -64,17 +72,18 @@ class DiscreteSAC(Agent):
     ) -> None:
         super().__init__(spec, seed, device)
         within(0, 1, tau=tau, entropy_share=entropy_share)
-        obs_size, actions = spaces.obs_size(self), spaces.choices(self)
+        init = reseed(torch.Generator(), seed, "init")
+        self.encoder = make_encoder(encoder, self, features, init)
+        actions = spaces.choices(self)
         self.gamma, self.n_step = gamma, n_step
         self.automatic = temperature == "auto"
         self.target_entropy = entropy_share * math.log(actions)
 
-        net: dict[str, Any] = {"generator": reseed(torch.Generator(), seed, "init")}
-        net["device"] = self.device
-        sizes = [obs_size, *hidden_sizes, actions]
+        net: dict[str, Any] = {"generator": init, "device": self.device}
+        sizes = [self.encoder.size, *hidden_sizes, actions]
         self.actor = MLP(sizes, **net)
         self.critic = MLP(sizes, members=2, layer_norm=layer_norm, **net)
-        self.target = self.critic.copy()
+        self.target, self.target_encoder = self.critic.copy(), self.encoder.copy()
         start = log_temperature(temperature, initial_temperature)
         self.log_alpha = torch.full((1,), start, device=self.device, requires_grad=True)
 
@@ -85,13 +94,19 @@ class DiscreteSAC(Agent):
         self.slow["target"] = self.target.tensors
         self.follows["target"] = ("critic", tau)
         self.parts = {"act": ["actor"], "evaluate": ["actor"]}
+        self.seeing = ["encoder"] if self.encoder.tensors else []  # groups that move with "critic"
+        if self.seeing:
+            self.groups["encoder"] = Group(self.encoder.tensors, lr=lr)
+            self.slow["target_encoder"] = self.target_encoder.tensors
+            self.follows["target_encoder"] = ("encoder", tau)
+            self.parts = {"act": ["actor", "encoder"], "evaluate": ["actor", "encoder"]}
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
         return {}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
-        logits = self.actor.forward_numpy(obs)
+        logits = self.actor.forward_numpy(self.encoder.forward_numpy(obs))
         if explore is None:
             return Acted(logits.argmax(-1), state, {})
         probs = np.exp(logits - logits.max(-1, keepdims=True))
@@ -102,32 +117,34 @@ class DiscreteSAC(Agent):
         return Acted((drawn >= below[:, :-1]).sum(-1), state, {})
 
     def policy(self, obs: Tensor) -> Tensor:
-        return self.actor(obs).argmax(-1)
+        return self.actor(self.encoder(obs)).argmax(-1)
 
     def learn(self, batch: Batch) -> Learned:
-        """One update each of "critic", "actor" and "temperature" (unless it is fixed), then of the
-        target, from N drawn transitions: action [N] int64. Priorities are the critics' mean
-        |TD error|. Raises AssertionError if reward, discount or weight is not [N]."""
+        """One update each of "critic" with the encoder, "actor" and "temperature" (unless it is
+        fixed), then of the targets, from N drawn transitions: action [N] int64. Priorities are the
+        critics' mean |TD error|. Raises AssertionError if reward, discount or weight is not [N]."""
         alpha = self.log_alpha.detach().exp()
 
         # Critics: the soft value of equation 10 in equation 3 of arXiv:1812.05905
         with torch.no_grad():
-            next_logp = self.actor(batch.next_obs).log_softmax(-1)
-            next_q = self.target(batch.next_obs).amin(0)
+            next_logp = self.actor(self.encoder(batch.next_obs)).log_softmax(-1)
+            next_q = self.target(self.target_encoder(batch.next_obs)).amin(0)
             y = batch.reward + batch.discount * expected(next_logp, next_q - alpha * next_logp)
         taken = batch.action.view(1, -1, 1).expand(2, -1, 1)
-        q = self.critic(batch.obs).gather(-1, taken).squeeze(-1)
+        obs = self.encoder(batch.obs)
+        q = self.critic(obs).gather(-1, taken).squeeze(-1)
         assert q.shape[1:] == y.shape == batch.weight.shape, (
             f"q {tuple(q.shape)}, y {tuple(y.shape)}"
         )
         td = q - y
         critic_loss = (0.5 * batch.weight * td.square()).mean(1).sum()
-        self.descend("critic", critic_loss)
+        self.descend("critic", critic_loss, *self.seeing)
 
         # Actor: equation 12
+        obs = obs.detach()
         with torch.no_grad():
-            trusted = self.critic(batch.obs).amin(0)
-        logp = self.actor(batch.obs).log_softmax(-1)
+            trusted = self.critic(obs).amin(0)
+        logp = self.actor(obs).log_softmax(-1)
         actor_loss = expected(logp, alpha * logp - trusted).mean()
         self.descend("actor", actor_loss)
 
@@ -137,7 +154,8 @@ class DiscreteSAC(Agent):
             gap = (self.target_entropy - entropy).mean()
             self.descend("temperature", -(self.log_alpha * gap).sum())
 
-        self.follow("target")
+        for lagging in self.follows:
+            self.follow(lagging)
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": entropy, "policy/temperature": alpha}
         logged = {name: tensor.detach() for name, tensor in metrics.items()}

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
+from agents.encoders.make import make_encoder
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
     EncoderName,
+    Features,
     Members,
     NoiseName,
     NonNegative,
     Unit,
-    Width,
     Widths,
 )
 from agents.parts.draws import reseed
-from agents.parts.encoders import make_encoder
 from agents.parts.explore import HeldActions, Noise, make_noise
 from agents.parts.networks import MLP
 from agents.parts.optim import Local
@@ -40,8 +40,8 @@ class TD3(Agent):
     begins, which is then held for `action_hold` steps: 1 in the warm-up, 0 afterwards, where
     Gaussian noise is added to the actor's action; None is greedy.
 
-    `encoder="conv"` reads images: it is trained by the critics' loss alone, the actor gets its
-    features without gradient, and the targets share a copy of it that lags behind as they do
+    `encoder` reads images (see encoders/): it is trained by the critics' loss alone, the actor gets
+    its features without gradient, and the targets share a copy of it that lags behind as they do
     (Yarats et al. 2021, arXiv:1910.01741). The actor learns from the features of before the
     critics' step.
 
@@ -70,7 +70,7 @@ class TD3(Agent):
         device: str | torch.device = "cpu",
         *,
         encoder: EncoderName | None = None,
-        features: Width = 50,
+        features: Features | None = None,
         hidden_sizes: Widths = (256, 256),
         lr: NonNegative = 3e-4,
         actor_lr: NonNegative | None = None,

@@ -157,6 +157,9 @@ SMALL = {"hidden_sizes": (16, 16)}
 SEEING: Mapping[str, Any] = {**SMALL, "encoder": "conv", "features": 8}
 ONCE = {"updates_per_env_step": None, "warmup": 0, "batch_size": None, "rollout_length": 4}
 DISCRETE = world("IdentityDiscrete")
+SPOT, SPOTS = (world(name, kwargs={"size": 8}) for name in ("Spot", "SpotDiscrete"))
+DRIFT = world("Drift", kwargs={"size": 8}, stack=3)
+SHIFTED = functools.partial(Uniform, capacity=10_000, shift=2)
 PRIORITIZED = functools.partial(Prioritized, capacity=10_000, beta_samples=500)
 RAINBOW: Mapping[str, Any] = {  # conf/agent/rainbow.yaml
     "eps": 1.5e-4,
@@ -178,21 +181,28 @@ AGENTS: Mapping[str, Pupil] = {
     "dqn": Pupil(functools.partial(DQN, **SMALL), DISCRETE),
     "rainbow": Pupil(functools.partial(DQN, **SMALL, **RAINBOW), DISCRETE, PRIORITIZED),
     "sac_discrete": Pupil(functools.partial(DiscreteSAC, **SMALL), DISCRETE),
-    "sac with images": Pupil(functools.partial(sac, **SEEING), world("Spot", kwargs={"size": 8})),
-    "td3 with images": Pupil(functools.partial(TD3, **SEEING), world("Spot", kwargs={"size": 8})),
-    "dqn with images": Pupil(
-        functools.partial(DQN, **SEEING), world("SpotDiscrete", kwargs={"size": 8})
-    ),
-    "dqn with frames": Pupil(
-        functools.partial(DQN, **SEEING, n_step=2),
-        world("Drift", kwargs={"size": 8}, stack=3),
-        functools.partial(Uniform, capacity=10_000, shift=2),
+    "sac with images": Pupil(functools.partial(sac, **SEEING), SPOT),
+    "td3 with images": Pupil(functools.partial(TD3, **SEEING), SPOT),
+    "sac_discrete with images": Pupil(functools.partial(DiscreteSAC, **SEEING), SPOTS),
+    "dqn with images": Pupil(functools.partial(DQN, **SEEING), SPOTS),
+    "dqn with frames": Pupil(functools.partial(DQN, **SEEING, n_step=2), DRIFT, SHIFTED),
+    "rainbow with frames": Pupil(
+        functools.partial(DQN, **{**SEEING, "encoder": "impala"}, **RAINBOW), DRIFT, PRIORITIZED
     ),
     "ppo with images": Pupil(
-        functools.partial(PPO, epochs=2, minibatches=2, **SEEING),
-        world("SpotDiscrete", kwargs={"size": 8}),
+        functools.partial(PPO, epochs=2, minibatches=2, **SEEING), SPOTS, Rollout, ONCE
+    ),
+    "ppo with frames": Pupil(
+        functools.partial(PPO, epochs=2, minibatches=2, critic_weight=0.5, **SEEING),
+        DRIFT,
         Rollout,
         ONCE,
+    ),
+    "actor_critic with images": Pupil(
+        functools.partial(ActorCritic, lstm=4, critic_weight=0.5, **SEEING),
+        SPOTS,
+        Rollout,
+        {**ONCE, "rollout_length": 2},
     ),
     "reinforce": Pupil(functools.partial(Reinforce, passes=3), replay=Rollout, changes=ONCE),
     "reinforce, fifo": Pupil(

@@ -71,4 +71,40 @@ class Frames(Ring):
             first = begins[rows[:, k]]
         frames = self.packed.array[:, self._bytes][rows].view(frame.base)
         frames = frames.reshape(*rows.shape, *frame.shape)
-        return np.moveaxis(frames, 1, -2).reshape(len(rows), *frame.shape[:-1], -1)
+        return np.moveaxis(frames, 1, -2).reshape(len(rows), *self.layout.obs.shape)
+
+
+def observations(layout: Layout, fragments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The whole observations of fragments [M] and those after them within their episodes, copies
+    [M, T, B, ...] each; after a step with valid=False, arbitrary ones."""
+    transitions = fragments["transitions"]
+    obs = np.concatenate((transitions["obs"], fragments["next_obs"][:, None]), 1)
+    if layout.stack > 1:
+        begins = np.concatenate((transitions["is_first"], ~transitions["valid"][:, -1:]), 1)
+        obs = stacked(layout, obs, fragments["before"], begins)
+    obs, next_obs = obs[:, :-1], obs[:, 1:].copy()
+    ended = transitions["terminated"] | transitions["truncated"]
+    final = fragments["final_obs"][ended]
+    if layout.stack > 1:
+        final = np.concatenate((obs[ended][..., layout.frame.shape[-1] :], final), -1)
+    next_obs[ended] = final
+    return obs, next_obs
+
+
+def stacked(
+    layout: Layout, newest: np.ndarray, before: np.ndarray, begins: np.ndarray
+) -> np.ndarray:
+    """Stacks [M, T, B, H, W, S x C] of their newest frames [M, T, B, H, W, C]; before: the older
+    ones of the first of them, [M, B, H, W, (S - 1) x C]; begins: bool [M, T, B], where episodes
+    do."""
+    (many, length, slots), older = begins.shape, layout.stack - 1
+    sides, depth = layout.frame.shape[:-1], layout.frame.shape[-1]
+    split = before.reshape(many, slots, *sides, older, depth)
+    frames = np.concatenate((np.moveaxis(split, -2, 1), newest), 1)
+    place = np.arange(older, older + length)[:, None]
+    first = np.maximum.accumulate(np.where(begins, place, 0), 1)
+    shown = np.maximum(place[..., None] + np.arange(-older, 1), first[..., None])  # [M, T, B, S]
+    slot = np.arange(slots)[:, None]
+    chosen = np.moveaxis(frames[np.arange(many)[:, None, None, None], shown, slot], 3, -2)
+    whole: np.ndarray = chosen.reshape(many, length, slots, *layout.obs.shape)
+    return whole

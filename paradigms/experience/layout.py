@@ -26,17 +26,27 @@ class Layout:
 
     frames: of an observation that is a stack of frames (`Spec.stack`), transitions and fragments
     have the newest one only; batches have the whole. frame: what is kept of one observation.
+    alone: fragments are stacked by themselves, and so have `before` [B, ...], the older frames of
+    their first observations.
     """
 
     def __init__(
-        self, spec: Spec, rollout_length: int, num_envs: int, *, frames: bool = False
+        self,
+        spec: Spec,
+        rollout_length: int,
+        num_envs: int,
+        *,
+        frames: bool = False,
+        alone: bool = False,
     ) -> None:
         self.rollout_length, self.num_envs = rollout_length, num_envs
         self.stack = spec.stack if frames else 1
         obs = spec.keys["obs"]
         *sides, depth = obs.shape or (1,)
         assert depth % self.stack == 0, f"{obs.shape} is no stack of {self.stack} frames"
-        frame = replace(obs, shape=(*sides, depth // self.stack)) if self.stack > 1 else obs
+        width = depth // self.stack
+        frame = replace(obs, shape=(*sides, width)) if self.stack > 1 else obs
+        self.older = alone and self.stack > 1
         keys = sorted(
             {**spec.keys, "obs": frame}.items(),
             key=lambda item: -np.dtype(item[1].dtype).itemsize,
@@ -69,6 +79,7 @@ class Layout:
                 ("number", "int64"),
                 ("n_valid", "int64"),
                 *once,
+                *([("before", obs.dtype, (num_envs, *sides, depth - width))] if self.older else []),
             ],
             align=True,
         )

@@ -12,6 +12,7 @@ from annotated_types import Ge
 from agents.base import Batch, Spec
 from paradigms.errors import Empty
 from paradigms.experience.channel import Channel
+from paradigms.experience.frames import observations
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.runtime.memory import Shared
 
@@ -37,6 +38,7 @@ class Rollout:
     kind = "rollout"
     once = True
     shared = False
+    frames = True
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class Rollout:
                 f"replay.fragments={fragments} must lie in [1, replay.capacity={capacity}], because"
                 " so many fragments of one worker must be able to wait"
             )
-        self.layout = Layout(spec, rollout_length, num_envs)
+        self.layout = Layout(spec, rollout_length, num_envs, frames=self.frames, alone=True)
         self.capacity, self.streams, self.fragments = capacity, writers, fragments
         self.gamma, self.device, self.torn, self.late = gamma, device, 0, 0
         self._ring = Channel(self.layout, writers, capacity)
@@ -204,11 +206,7 @@ class Rollout:
     def _batch(self, fragments: np.ndarray) -> Batch:
         transitions = fragments["transitions"]  # [N, T, B]
         columns = {name: transitions[name] for name in self.layout.transition.names or ()}
-        next_obs = np.empty_like(columns["obs"])
-        next_obs[:, :-1], next_obs[:, -1] = columns["obs"][:, 1:], fragments["next_obs"]
-        ended = columns["terminated"] | columns["truncated"]
-        next_obs[ended] = fragments["final_obs"][ended]
-        columns["next_obs"] = next_obs
+        columns["obs"], columns["next_obs"] = observations(self.layout, fragments)
         columns["discount"] = np.float32(self.gamma) * ~columns["terminated"]
         columns["weight"] = columns["valid"].astype(np.float32)
         arrays = {name: _side_by_side(column) for name, column in columns.items()}

@@ -89,6 +89,8 @@ class Actor:
         fragment, transitions, kept = self.fragment, self.fragment.transitions, self.layout.kept
         reseed(self.agent.rng.act, self.seed, "act", self.rank, self.number)
         explore = self._explore()
+        if self.layout.older:
+            fragment.data["before"][...] = self.obs[..., : -kept(self.obs).shape[-1]]
         for name in self.layout.states:
             fragment.data[name] = self.state[name]
         for t in range(self.layout.rollout_length):

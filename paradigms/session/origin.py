@@ -85,7 +85,7 @@ def replay_bytes(job: Job, agent: Agent) -> int | None:
         return None
     layout = Layout(
         job.spec.with_extras(agent.extras), job.rollout_length, job.num_envs,
-        frames=getattr(make.func, "frames", False),
+        frames=getattr(make.func, "frames", False), alone=getattr(make.func, "once", False),
     )  # fmt: skip
     if getattr(make.func, "once", False):  # fragments of every worker; otherwise transitions of all
         return int(job.workers * capacity * layout.fragment.itemsize)

@@ -1,5 +1,4 @@
-"""Images: what the convolutions compute, whose loss trains them, who gets them, and what is
-refused."""
+"""Agents that see images: whose loss trains the encoder, who gets it, and what is refused."""
 
 from __future__ import annotations
 
@@ -13,37 +12,43 @@ import torch
 from gymnasium.spaces import Box, Discrete
 from numpy.testing import assert_allclose
 
-from agents.base import Agent, Batch, Spec
+from agents.actor_critic import ActorCritic
+from agents.base import Agent, Batch, Group, Spec
 from agents.dqn import DQN
-from agents.parts.encoders import LAYERS, Conv, make_encoder
+from agents.encoders.make import make_encoder
 from agents.parts.explore import Epsilon
 from agents.ppo import PPO
 from agents.sac import SAC
+from agents.sac_discrete import DiscreteSAC
 from agents.td3 import TD3
 from envs.make import describe
+from tests.agents.encoders.test_images import images
 from tests.jobs import AGENTS, PARADIGMS, SEEING, job, laid, run, world
 
 SIZE, TAU = 12, 0.1
 BOX = describe(world("Spot", kwargs={"size": 8}))
 CHOICES = describe(world("SpotDiscrete", kwargs={"size": 8}))
-SPECS: dict[Any, Spec] = {SAC: BOX, TD3: BOX, DQN: CHOICES, PPO: BOX}
+SPECS: dict[Any, Spec] = {
+    SAC: BOX,
+    TD3: BOX,
+    DQN: CHOICES,
+    PPO: BOX,
+    DiscreteSAC: CHOICES,
+    ActorCritic: CHOICES,
+}
 LAGGING = {
+    DiscreteSAC: ("encoder", "target_encoder"),
     SAC: ("encoder", "target_encoder"),
     TD3: ("encoder", "target_encoder"),
     DQN: ("q", "target"),
 }
 
 
-def images(*shape: int, seed: int = 0) -> torch.Tensor:
-    draws = torch.Generator().manual_seed(seed)
-    return torch.randint(256, shape, generator=draws, dtype=torch.uint8)
-
-
 def drawn(kind: Any) -> Batch:
     draws = torch.Generator().manual_seed(1)
     columns = {"obs": images(SIZE, 8, 8, 3), "next_obs": images(SIZE, 8, 8, 3, seed=1)}
     columns["action"] = 2 * torch.rand((SIZE, 2), generator=draws) - 1
-    if kind is DQN:
+    if SPECS[kind] is CHOICES:
         columns["action"] = torch.randint(5, (SIZE,), generator=draws)
     columns["reward"] = torch.randn(SIZE, generator=draws)
     return Batch(columns, discount=torch.full((SIZE,), 0.9), weight=torch.ones(SIZE))
@@ -51,41 +56,6 @@ def drawn(kind: Any) -> Batch:
 
 def built(kind: Any, **options: Any) -> Any:
     return laid(kind(SPECS[kind], 0, **{**SEEING, "lr": 1e-3, **options}))
-
-
-@pytest.mark.parametrize("shape", [(42, 144, 3), (84, 84, 4), (24, 24, 3), (8, 8, 1), (9, 15, 2)])
-def test_images_of_many_sizes_become_features(shape: tuple[int, int, int]) -> None:
-    conv = Conv(shape, 50, generator=torch.Generator().manual_seed(0))
-    obs = images(2, 3, *shape)
-    seen = conv(obs)
-    assert seen.shape == (2, 3, 50) and seen.dtype == torch.float32
-    assert bool((seen.abs() < 1).all()) and float(seen.detach().std()) > 0.3
-    assert_allclose(seen[1, 2].detach(), conv(obs[1, 2]).detach(), atol=1e-4)
-    assert_allclose(conv.forward_numpy(obs.numpy()), seen.detach(), atol=1e-6)
-    assert not torch.allclose(seen[0, 0], seen[0, 1], atol=0.1)
-
-
-def test_the_layers_are_those_of_the_papers() -> None:
-    """Against loops over places, in float64."""
-    conv = Conv((9, 11, 2), 6, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for bias in conv.tensors[1::2]:
-            bias.uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(1))
-    obs = images(9, 11, 2)
-    tensors = [t.detach().double().numpy() for t in conv.tensors]
-    x = obs.double().numpy().transpose(2, 0, 1) / 255
-    for i, (channels, kernel, stride, pad) in enumerate(LAYERS):
-        x = np.pad(x, ((0, 0), (pad, pad), (pad, pad)))
-        rows, columns = ((n - kernel) // stride + 1 for n in x.shape[1:])
-        out = np.zeros((channels, rows, columns))
-        for r in range(rows):
-            for c in range(columns):
-                patch = x[:, r * stride : r * stride + kernel, c * stride : c * stride + kernel]
-                out[:, r, c] = (tensors[2 * i] * patch).sum((1, 2, 3)) + tensors[2 * i + 1]
-        x = np.maximum(out, 0)
-    y = tensors[-2] @ x.ravel() + tensors[-1]
-    expected = np.tanh((y - y.mean()) / np.sqrt(y.var() + 1e-5))
-    assert_allclose(conv(obs).detach(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [SAC, TD3])
@@ -110,6 +80,63 @@ def test_the_targets_have_an_encoder_that_lags_behind(kind: Any) -> None:
     moved = agent.vector.flat(online) - start
     assert float(moved.abs().max()) > 1e-4
     assert_allclose(agent.vector.flat(target) - start, TAU * moved, atol=1e-6)
+
+
+def test_the_critics_of_discrete_sac_train_the_encoder_and_the_actor_does_not() -> None:
+    agent, still = built(DiscreteSAC), built(DiscreteSAC)
+    for each in (agent, still):
+        for name in ("encoder", "critic") if each is still else ("actor",):
+            each.groups[name].lr = 0.0
+        before = {name: each.vector.flat(name).clone() for name in ("actor", "encoder")}
+        for _ in range(4):
+            each.learn(drawn(DiscreteSAC))
+        assert torch.equal(each.vector.flat("encoder"), before["encoder"]) == (each is still)
+        assert torch.equal(each.vector.flat("actor"), before["actor"]) != (each is still)
+
+
+class Noted:
+    """Notes the gradient of each group's first step, and moves nothing."""
+
+    lr_factor = 1.0
+
+    def __init__(self) -> None:
+        self.grads: dict[int, torch.Tensor] = {}
+
+    def apply(self, group: Group) -> None:
+        self.grads.setdefault(id(group), group.grad.clone())
+
+    def follow(self, target: torch.Tensor, source: torch.Tensor, tau: float) -> None:
+        """Nothing lags behind."""
+
+
+def fragments() -> Batch:
+    """Four steps of two slots, of a random policy."""
+    draws = torch.Generator().manual_seed(2)
+    never = torch.zeros(4, 2, dtype=torch.bool)
+    columns = {"obs": images(4, 2, 8, 8, 3), "next_obs": images(4, 2, 8, 8, 3, seed=1)}
+    columns |= {"action": torch.randint(5, (4, 2), generator=draws), "is_first": never}
+    columns |= {name: never for name in ("terminated", "truncated")}
+    columns["reward"] = torch.randn(4, 2, generator=draws)
+    columns |= {"logp": torch.full((4, 2), -1.6), "discount": torch.full((4, 2), 0.9)}
+    return Batch(columns, weight=torch.ones(4, 2), memory=torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("kind", [PPO, ActorCritic])
+def test_a_shared_encoder_moves_down_the_losses_of_actor_and_critic(kind: Any) -> None:
+    options = {"epochs": 1, "minibatches": 1} if kind is PPO else {"lstm": 2}
+    grads = {}
+    for weight in (None, 0.0, 0.5, 1.0):
+        agent = laid(kind(CHOICES, 0, critic_weight=weight, **{**SEEING, **options}))
+        agent.optim = noted = Noted()
+        assert agent.learn(fragments()).updates == 1
+        grads[weight] = {name: noted.grads[id(group)] for name, group in agent.groups.items()}
+    alone, by_critic = grads[0.0]["actor"], grads[1.0]["actor"] - grads[0.0]["actor"]
+    assert float(by_critic.abs().max()) > 1e-4 and float(alone.abs().max()) > 1e-4
+    assert_allclose(grads[0.5]["actor"], alone + 0.5 * by_critic, atol=1e-5)
+    assert_allclose(grads[0.5]["critic"], 0.5 * grads[1.0]["critic"], atol=1e-6)
+    if kind is ActorCritic:  # the critic without a weight reads what the actor sees
+        assert_allclose(grads[None]["actor"], alone, atol=1e-6)
+        assert_allclose(grads[None]["critic"], grads[1.0]["critic"], atol=1e-6)
 
 
 def test_both_encoders_of_ppo_learn() -> None:
@@ -140,28 +167,38 @@ def test_stored_images_keep_their_dtype(name: str) -> None:
     ended = run(PARADIGMS["dcollect"], AGENTS[name].job(env_steps=32))
     assert ended.job.spec.keys["obs"].dtype == "uint8"
     assert ended.totals["updates"] == 0 or ended.floats.isfinite().all()
-    if not name.startswith("ppo"):
+    if ended.job.updates_per_env_step is not None:
         (stream, *_) = ended.stored()
         assert stream["obs"].dtype == np.uint8 and int(stream["obs"].max()) > 200
 
 
 def spec(obs: Any, kind: Any) -> Spec:
-    return Spec(obs, Discrete(3) if kind is DQN else Box(-1.0, 1.0, (2,), np.float32))
+    return Spec(obs, Discrete(3) if SPECS[kind] is CHOICES else Box(-1.0, 1.0, (2,), np.float32))
 
 
 REFUSED: list[tuple[dict[str, Any], Any, str]] = [
     ({"encoder": "conv"}, Box(-1.0, 1.0, (3,), np.float32), "set agent.encoder=null for vectors"),
     ({"encoder": "conv"}, Box(0, 255, (7, 9, 3), np.uint8), "of 8 x 8 pixels or more, but"),
+    ({"encoder": "nature"}, Box(0, 255, (84, 35, 3), np.uint8), "of 36 x 36 pixels or more, but"),
     ({"encoder": "conv"}, Box(0, 255, (8, 8), np.uint8), "[height, width, channels]"),
     ({"encoder": "conv"}, Box(0.0, 1.0, (8, 8, 3), np.float32), "needs uint8 images"),
     ({"encoder": None}, Box(0, 255, (8, 8, 3), np.uint8), "set agent.encoder=conv for images"),
     ({"encoder": "cnn"}, Box(0, 255, (8, 8, 3), np.uint8), "agent.encoder=cnn is unknown; choose"),
     (
-        {"encoder": "conv", "features": 0},
+        {"encoder": "conv", "features": -1},
         Box(0, 255, (8, 8, 3), np.uint8),
-        "agent.features=0 must be 1 or more",
+        "agent.features=-1 must be 0 or more",
     ),
 ]
+
+
+def test_without_a_number_of_features_an_encoder_has_that_of_its_paper() -> None:
+    dqn = functools.partial(DQN, hidden_sizes=(4,))
+    for name, size in {"conv": 50, "nature": 512, "impala": 256}.items():
+        agent = dqn(spec(Box(0, 255, (36, 36, 1), np.uint8), DQN), 0, encoder=name)
+        assert agent.online.encoder.size == size
+    flat = dqn(spec(Box(0, 255, (84, 84, 4), np.uint8), DQN), 0, encoder="nature", features=0)
+    assert flat.online.encoder.size == 7 * 7 * 64
 
 
 @pytest.mark.parametrize("kind", SPECS, ids=lambda kind: kind.__name__)

@@ -15,17 +15,18 @@ from agents.dqn import DQN
 from envs.drift import Drift
 from envs.make import describe
 from paradigms.experience.layout import Fragment, Layout
+from paradigms.experience.rollout import Rollout
 from paradigms.experience.uniform import Uniform
 from paradigms.loop.actor import Actor
 from tests.experience.test_frames import WholeUniform, same
 from tests.jobs import SEEING, laid, world
 
 
-def actor(mode: str, *, frames: bool, stack: int = 3, envs: int = 2) -> Actor:
+def actor(mode: str, *, frames: bool, stack: int = 3, envs: int = 2, alone: bool = False) -> Actor:
     """Acts at random."""
     drift = world("Drift", autoreset=mode, stack=stack, kwargs={"size": 8, "length": 5})
     agent = laid(DQN(describe(drift), 0, **SEEING))
-    layout = Layout(agent.spec, 4, envs, frames=frames)
+    layout = Layout(agent.spec, 4, envs, frames=frames, alone=alone)
     return Actor(drift(num_envs=envs, seed=3), agent, layout, explore=lambda *_: 1.0, seed=0)
 
 
@@ -53,6 +54,36 @@ def test_fragments_have_the_newest_frames_alone() -> None:
         assert_array_equal(one.next_obs, other.next_obs[..., -1:])
         assert_array_equal(one.final_obs, other.final_obs[..., -1:])
     assert isinstance(one, Fragment) and one.data.nbytes < 0.4 * other.data.nbytes
+
+
+class WholeRollout(Rollout):
+    """Its fragments have every observation whole."""
+
+    frames = False
+
+
+@pytest.mark.parametrize("mode", ["next_step", "same_step", "disabled"])
+@pytest.mark.parametrize("stack", [2, 5])
+def test_fragments_of_single_frames_are_stacked_to_what_whole_ones_have(
+    mode: str, stack: int
+) -> None:
+    batches = []
+    for kind in (Rollout, WholeRollout):
+        each = actor(mode, frames=kind.frames, stack=stack, alone=True)
+        shape = {"writers": 1, "num_envs": 2, "rollout_length": 4}
+        replay = kind(each.agent.spec, capacity=2, fragments=2, **shape)
+        found = []
+        for number in range(20):
+            replay.add(each.collect(version=number))
+            if number % 2:
+                found.append(replay.sample(0, torch.Generator()))
+        batches.append(found)
+        assert replay.nothing().obs.shape == (4, 0, 8, 8, stack)
+    for one, other in zip(*batches, strict=True):
+        valid = one["valid"]
+        one["next_obs"][~valid] = other["next_obs"][~valid]  # arbitrary there
+        same(one, other)
+        assert one.obs.shape == (4, 4, 8, 8, stack)
 
 
 class Shifted(Drift):

@@ -1,0 +1,75 @@
+"""What an agent makes of an observation before its networks see it: features of images, or the
+vector itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.base import Agent, at_least
+from agents.encoders.convolutions import Conv, Nature
+from agents.encoders.residual import Residual
+from agents.parts import spaces
+
+ENCODERS: Mapping[str, Callable[..., Encoder]]
+
+
+class Encoder(Protocol):
+    """Observations [..., *obs shape] -> features [..., size] float32. `tensors`: its parameters,
+    none where observations pass through."""
+
+    size: int
+    tensors: list[Tensor]
+
+    def __call__(self, obs: Tensor) -> Tensor: ...
+
+    def forward_numpy(self, obs: np.ndarray) -> np.ndarray:
+        """The same for acting, without autograd."""
+        ...
+
+    def copy(self) -> Encoder:
+        """The same encoder on tensors of its own, without gradients."""
+        ...
+
+
+def make_encoder(
+    name: str | None, agent: Agent, features: int | None, generator: torch.Generator
+) -> Encoder:
+    """The encoder of that name for an agent's observations; None is for vectors and draws nothing.
+    features: units of its last layer; 0: there is none, None: as many as its paper has.
+
+    Raises ValueError for an unknown name and for observations that it cannot read."""
+    if name is None:
+        return Vectors(spaces.obs_size(agent, "set agent.encoder=conv for images"))
+    if name not in ENCODERS:
+        raise ValueError(f"agent.encoder={name} is unknown; choose null, {', '.join(ENCODERS)}")
+    at_least(0, features=features)
+    kind: Any = ENCODERS[name]
+    shape = spaces.image_shape(agent, kind.least)
+    units = kind.features if features is None else features
+    encoder: Encoder = kind(shape, units, generator=generator, device=agent.device)
+    return encoder
+
+
+class Vectors:
+    """Observations that are vectors [..., size]: they pass through."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.tensors: list[Tensor] = []
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        return obs
+
+    def forward_numpy(self, obs: np.ndarray) -> np.ndarray:
+        return obs
+
+    def copy(self) -> Vectors:
+        return self
+
+
+ENCODERS = {"conv": Conv, "nature": Nature, "impala": Residual}
