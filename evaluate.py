@@ -132,6 +132,8 @@ def played(v: schema.Play) -> Played:
     except (Damaged, Wrong, ValueError, RuntimeError) as error:
         text = line(error)
         raise Wrong(text if str(path) in text else f"{path}: {text}") from error
+    except Exception as error:  # of an env that is given keywords which it did not look at
+        raise Wrong(f"{path}: its env failed: {type(error).__name__}: {line(error)}") from error
     return Played(path, about, plan, snapshot, returns)
 
 

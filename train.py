@@ -34,10 +34,12 @@ def main() -> None:
         if typed.setup is None:
             sys.argv[1:] = typed.arguments
             app()
-        elif typed.folder is not None:
-            run(typed.setup, typed.folder, time.time(), first=True)
+            return
+        setup = typed.setup
+        fits(setup)
+        if typed.folder is not None:
+            run(setup, typed.folder, time.time(), first=True)
         else:
-            setup = typed.setup
             compose.run(setup, lambda folder: run(setup, folder, time.time(), first=True))
     except Wrong as error:
         refuse(error)
@@ -54,6 +56,7 @@ def app(config: DictConfig) -> float:
         check.settings(setup)
         warm(setup)
         check.constructors(setup)
+        fits(setup)
         return run(setup, Path(own.runtime.output_dir), began, first=first)
     except Wrong as error:
         refuse(error)
@@ -69,6 +72,13 @@ def warm(setup: Setup) -> None:
     if setup.values["crew"] == "process":
         start.warm()
     machine.prepare()
+
+
+def fits(setup: Setup) -> None:
+    """Raises Wrong where this machine has no room for the run, before a folder is made."""
+    from conf import build
+
+    build.fits(setup.values)
 
 
 def run(setup: Setup, folder: Path, began: float, *, first: bool) -> float:
@@ -97,6 +107,7 @@ def learn(
     if typed.setup is None or typed.folder is not None:
         raise Wrong("learn trains one new run: leave out -m, resume and Hydra's own flags")
     setup = typed.setup
+    fits(setup)
 
     def one(folder: Path) -> float:
         with build(setup, folder.absolute(), time.time(), first=False) as session:

@@ -15,6 +15,7 @@ Dimensions: N transitions, T steps, B env slots side by side.
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
@@ -73,9 +74,8 @@ ROW: Mapping[str, Key] = {
 
 
 class Acted(NamedTuple):
-    """What `act` returns: `action` [B, *shape] in the agent's action space, float32, or int64 where
-    it is Discrete; the `state` for the next call; the `extras` [B, *shape] to store with the
-    transition, as `Agent.extras` declares them."""
+    """What `act` returns: `action` [B, *shape] in the agent's action space, float32, or int64 if it
+    is Discrete; the `state` for the next call; the `extras` [B, *shape] to store, as declared."""
 
     action: np.ndarray
     state: State
@@ -127,7 +127,8 @@ class Group:
 
     `Vector` fills `flat`, `grad`, `m`, `v`: the group's values, gradient and Adam's moments,
     float32 vectors of one length; `step`: Adam's step count, a float32 scalar; `grads`: views of
-    `grad` shaped as `tensors`; `count` [1] int64: optimiser steps made.
+    `grad` shaped as `tensors`; `count` [1] int64: optimiser steps made. skipped, in_a_row: steps
+    that this process has left out for a gradient that is not finite, in all and since a whole one.
     """
 
     def __init__(
@@ -148,6 +149,7 @@ class Group:
         self.flat = self.grad = self.m = self.v = self.step = torch.empty(0)
         self.grads: list[Tensor] = []
         self.count = np.zeros(1, dtype=np.int64)
+        self.skipped = self.in_a_row = 0
 
 
 class Optim(Protocol):
@@ -159,9 +161,9 @@ class Optim(Protocol):
 
     def apply(self, group: Group) -> None:
         """One optimiser step of a group, from the gradient in `group.grad`, which may be changed
-        (clipped). Adds 1 to `group.count`. When it returns, the group's tensors hold the values
-        that the next line of `learn` is to see, and no graph of before may be differentiated with
-        respect to them. It may wait for other processes."""
+        (clipped); none from one that is not finite. Adds 1 to `group.count`. Then the tensors hold
+        the values that the next line of `learn` is to see, and no graph of before may be
+        differentiated with respect to them. It may wait for other processes."""
         ...
 
     def follow(self, target: Tensor, source: Tensor, tau: float) -> None:
@@ -171,10 +173,8 @@ class Optim(Protocol):
 
 
 class Rng:
-    """The two generators an agent draws from: `act` on the CPU, seeded by the actor before every
-    fragment, and `learn` on the agent's device, seeded by the learner before every `learn`. Both
-    seeds depend on names and numbers only (see parts/draws.py), so an agent must draw from nothing
-    else."""
+    """All an agent draws from: `act` on the CPU, seeded by the actor before every fragment, and
+    `learn` on the agent's device, seeded before every `learn` (see parts/draws.py)."""
 
     def __init__(self, device: torch.device) -> None:
         self.act = torch.Generator()
@@ -219,9 +219,8 @@ class Agent(abc.ABC):
 
     @abc.abstractmethod
     def initial_state(self, n: int) -> State:
-        """What the agent carries between steps of `n` env slots, as at the start of an episode:
-        arrays [n, ...] by name, maybe none. Where an episode begins, the actor puts its slot back
-        to this."""
+        """What the agent carries between steps of `n` env slots, as at the start of an episode, to
+        which the actor puts a slot back: arrays [n, ...] by name, maybe none."""
 
     @abc.abstractmethod
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
@@ -246,12 +245,15 @@ class Agent(abc.ABC):
 
     def descend(self, group: str, loss: Tensor, *others: str) -> None:
         """Moves one group, and the others that are named, down the gradient of `loss`, a scalar,
-        with respect to these groups only; the graph is freed. Raises RuntimeError if a tensor of
-        them has no part in the loss."""
+        with respect to these groups only; the graph is freed. A loss that is not finite moves
+        nothing. Raises RuntimeError if a tensor of them has no part in the loss."""
         moved = [self.groups[name] for name in (group, *others)]
         grads = torch.autograd.grad(loss, [t for g in moved for t in g.tensors])
         torch._foreach_copy_([view for g in moved for view in g.grads], grads)
+        bad = not math.isfinite(loss.detach().item())
         for g in moved:
+            if bad:
+                g.grads[0].fill_(math.nan)  # which nobody steps from
             self.optim.apply(g)
 
     def follow(self, target: str) -> None:
@@ -261,9 +263,8 @@ class Agent(abc.ABC):
         self.optim.follow(self.vector.flat(target), self.vector.flat(group), tau)
 
     def policy(self, obs: Tensor) -> Tensor:
-        """The greedy actions of observations [B, *obs shape], as `act` gives them without
-        exploration, in torch and of nothing but `obs`, so that they can be exported. Raises
-        NotImplementedError where an agent has no such function."""
+        """The greedy actions of observations [B, *obs shape], as `act` gives them, in torch and of
+        nothing but `obs`, for export. Raises NotImplementedError where an agent has none."""
         raise NotImplementedError(f"{type(self).__name__} has no policy(obs)")
 
     def observe(self, obs: Tensor) -> None:  # noqa: B027
@@ -279,8 +280,7 @@ class Agent(abc.ABC):
 
 
 def at_least(least: float, group: str = "agent", /, **settings: float | None) -> None:
-    """Raises ValueError, in a sentence that names the key, for a setting below `least`. As with the
-    next two, None is no number and passes, and NaN does not."""
+    """Raises ValueError, naming the key, for a setting below `least`. None passes, NaN does not."""
     for name, value in settings.items():
         if value is not None and not value >= least:
             raise ValueError(f"{group}.{name}={value} must be {least:g} or more")

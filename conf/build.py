@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from conf import check, schema, trust
+from conf import check, limits, schema, trust
 from conf.compose import flatten
 from conf.nodes import made
 from conf.sentences import Wrong, line
@@ -44,6 +45,20 @@ def assemble(v: Mapping[str, Any], **others: Any) -> tuple[Job, Paradigm]:
     return Job(**{**{name: getattr(config, name) for name in same}, **fields, **others}), paradigm
 
 
+def fits(v: Mapping[str, Any]) -> None:
+    """Raises Wrong where this machine has no room for a run of these values."""
+    from agents.parts.vector import Vector
+    from paradigms.session import room
+
+    job, paradigm = assemble(v)
+    agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
+    Vector(agent)
+    try:
+        room.check(job, paradigm, agent)
+    except ValueError as error:
+        raise Wrong(line(error)) from error
+
+
 def settings(v: Mapping[str, Any]) -> RunSettings:
     """The settings of everything beside the job, from checked values."""
     from paradigms.settings import RunSettings
@@ -66,8 +81,8 @@ def rebuild(
     kwargs: keywords of the env's constructor that are to be others; engine: another one than the
     run evaluated with.
 
-    Raises Wrong for what is no policy of ours, and for one that would run other code than ours and
-    that of the `trusted` modules.
+    Raises Wrong for what is no policy of ours, for one that would run other code than ours and
+    that of the `trusted` modules, and for what takes more memory than goes with its size.
     """
     from envs.make import describe
     from paradigms.session.evaluation_worker import Plan
@@ -79,7 +94,7 @@ def rebuild(
         if not schema.is_node(node):
             raise Wrong(f"it has no {'.'.join((name, *places))} with a _target_")
     agent, env = about["agent"], about["env"]
-    trust.check({"agent": agent, "env": env}, trusted)
+    trust.check(about, trusted)
     check.node("agent", agent)
     schema.check(schema.Env, {**env, "_partial_": True}, "env", beside=["make"])
     check.node("env.make", env["make"])
@@ -89,13 +104,18 @@ def rebuild(
     if engine is not None:
         changed["reference_engine"] = engine
     make_env = made({**env["make"], **changed}, "env.make")
+    most = limits.free() if trusted else limits.FOR_A_FILE + 80 * floats
     try:
-        spec = describe(make_env, threshold=env.get("threshold"))
-        plan = Plan(
-            made({**agent, "_partial_": True}, "agent"), make_env, spec, slots=slots, seed=seed
-        )
-        built, world = plan.build()
-        world.close()
+        with limits.memory(most, "its agent or env takes"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that an env has about its keywords
+            spec = describe(make_env, threshold=env.get("threshold"))
+            plan = Plan(
+                made({**agent, "_partial_": True}, "agent"), make_env, spec, slots=slots, seed=seed
+            )
+            built, world = plan.build()
+            world.close()
+    except Wrong:
+        raise
     except Exception as error:  # whatever an env or an agent says to values from elsewhere
         raise Wrong(f"its agent or env cannot be built: {line(error)}") from error
     if (size := built.vector.size("evaluate")) != floats:

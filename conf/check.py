@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from hydra._internal.utils import get_args_parser
 
-from conf import rules, schema, trust
+from conf import limits, rules, schema, trust
 from conf.compose import PARTS, Setup, compose, jobs, parsed, typed_for_hydra
 from conf.nodes import made
 from conf.sentences import Wrong, and_, line, or_
@@ -63,7 +63,7 @@ def command_line(
         if flags.cfg:
             raise Wrong(f"--cfg shows a run that begins anew; see {folder / 'config.yaml'}")
         values(setup)
-        spaces(setup)
+        spaces(setup, most=_room_of(Path(setup.values["resume"]), trusted))
         return Typed(arguments, setup, folder)
     if "trust" in said:
         raise Wrong("trust goes with resume=FOLDER: what you name yourself is run without it")
@@ -220,9 +220,21 @@ def _that_offer(what: str) -> str:
     return or_(found)
 
 
-def spaces(setup: Setup) -> None:
+def _room_of(run: Path, trusted: Collection[str]) -> int:
+    """The bytes that agent and env of a run which goes on may take, by its checkpoints."""
+    sizes = [path.stat().st_size for path in run.glob("checkpoints/*/state.safetensors")]
+    return limits.free() if trusted else limits.FOR_A_FILE + 4 * max(sizes, default=0)
+
+
+def spaces(setup: Setup, *, most: int | None = None) -> None:
     """Builds the reference env and those that workers step, compares what they are with what the
-    agent needs, and builds the agent once. Raises Wrong."""
+    agent needs, and builds the agent once, in `most` bytes, or in those that are free. Raises
+    Wrong."""
+    with limits.memory(most or limits.free(), "agent and env together take"):
+        _build(setup)
+
+
+def _build(setup: Setup) -> None:
     from envs.make import describe
     from paradigms.experience import shift
 
@@ -235,6 +247,8 @@ def spaces(setup: Setup) -> None:
         spec = describe(make, threshold=world["threshold"])
     except ValueError as error:
         raise Wrong(line(error)) from error
+    except MemoryError:
+        raise
     except Exception as error:  # an env is anybody's code
         raise Wrong(
             f"env.id={world['id']} cannot be built: {type(error).__name__}: {line(error)}"

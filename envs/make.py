@@ -8,10 +8,11 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
+from annotated_types import Ge
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers.vector import TransformReward
 
@@ -34,12 +35,12 @@ def make_env(
     num_envs: int = 1,
     seed: int = 0,
     rank: int | None = 0,
-    max_episode_steps: int | None = None,
+    max_episode_steps: Annotated[int, Ge(1)] | None = None,
     kwargs: Mapping[str, Any] | None = None,
     reference: Mapping[str, Any] | None = None,
     per_worker: Sequence[Mapping[str, Any]] | None = None,
-    action_repeat: int = 1,
-    stack: int = 1,
+    action_repeat: Annotated[int, Ge(1)] = 1,
+    stack: Annotated[int, Ge(1)] = 1,
     sign_rewards: bool = False,
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] = "gymnasium",
     reference_engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None = None,

@@ -72,7 +72,7 @@ class Result:
     `totals` has env_steps, episodes, updates, updates_per_env_step, env_steps_per_second,
     updates_per_second, episode_length_mean, policy_lag_mean, policy_lag_max, replay_age_mean,
     learner_busy, actor_blocked, time_by_role, bytes_moved, merges, restarts, dropped, duplicated,
-    torn, late, lost: those that do not apply to a paradigm are 0.
+    torn, late, lost, skipped: those that do not apply to a paradigm are 0.
     """
 
     final: Snapshot

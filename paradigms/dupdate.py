@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
@@ -125,6 +126,8 @@ class Worker(Role):
         self.agent = agent = parts.agent()
         self.actor = parts.actor(agent, rank)
         self.learner = parts.learner(agent, source=self.sent, ranks=self.ranks)
+        self.learner.skipped = partial(parts.ledger.skipped, rank)
+        self.learner.mended = True  # by the averager, which refuses what is not finite
         self.evaluation: EvaluationTask | None = None
         self.trained = False
         should_log = Every(seconds=1.0)

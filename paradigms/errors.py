@@ -9,6 +9,7 @@
                               (RuntimeError)
         NotFinite             a NaN or an infinity where a number is needed (FloatingPointError)
           PolicyNotFinite     one that a policy returned: training has diverged
+          GradientNotFinite   one in every gradient of late: training has diverged
         Full                  a bounded buffer has no space: check before you put (BufferError)
         Empty                 a buffer has nothing to take: check before you take (BufferError)
         Damaged               a checkpoint or policy file is not what was written
@@ -72,6 +73,13 @@ class NotFinite(PacelineError, FloatingPointError):
 class PolicyNotFinite(NotFinite):
     """A NaN or an infinity that a policy returned for finite observations. The message names the
     learning rate. A new role would have the same weights, so that a crew does not replace it."""
+
+    restart_helps = False
+
+
+class GradientNotFinite(NotFinite):
+    """Steps in a row had a loss or a gradient that is not finite, and were left out. The message
+    names the learning rate. A new role would have the same weights."""
 
     restart_helps = False
 

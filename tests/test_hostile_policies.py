@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import evaluate
 from conf import trust
+from paradigms.session import files
 from paradigms.session import policy as policies
 from tests.hostile import GIT, RUN, SYSTEM, WRITE, Refusal, Values, changed, here, policy, refusal
 
@@ -25,7 +26,7 @@ def sealed(path: Path, values: Values) -> Values:
     """Writes a policy's JSON with the digest that belongs to it: a stranger can compute it, too."""
     values = {name: value for name, value in values.items() if name != "sha256"}
     digest = policies._digest(load_file(path), values)
-    path.with_suffix(".json").write_text(json.dumps({**values, "sha256": digest}))
+    path.with_suffix(".json").write_text(files.json_text({**values, "sha256": digest}))
     return values
 
 

@@ -3,6 +3,7 @@ on flat vectors."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -31,9 +32,10 @@ class Local:
     def apply(self, group: Group) -> None:
         if self.before_step is not None:
             self.before_step()
-        if group.clip is not None:
-            clip(group.grad, group.clip)
-        step(group, lr=group.lr * self.lr_factor, fused=self.fused)
+        if usable(group):
+            if group.clip is not None:
+                clip(group.grad, group.clip)
+            step(group, lr=group.lr * self.lr_factor, fused=self.fused)
         group.count += 1
 
     def follow(self, target: Tensor, source: Tensor, tau: float) -> None:
@@ -69,6 +71,18 @@ class Locked:
     def follow(self, target: Tensor, source: Tensor, tau: float) -> None:
         with self.lock:
             self.optim.follow(target, source, tau)
+
+
+def usable(group: Group) -> bool:
+    """Whether the gradient is finite; counts it in the group where it is not. Waits for the device.
+
+    Its sum is looked at, which took 3 to 15 us for 10,000 to 200,000 numbers, a sixth of a step.
+    """
+    if math.isfinite(group.grad.sum().item()):
+        group.in_a_row = 0
+        return True
+    group.skipped, group.in_a_row = group.skipped + 1, group.in_a_row + 1
+    return False
 
 
 def clip(grad: Tensor, norm: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -94,6 +95,7 @@ class Components:
             rank=rank,
             ranks=ranks,
             lr_schedule=self.job.lr_schedule,
+            skipped=functools.partial(self.ledger.skipped, rank),
         )
 
     def evaluation(self, agent: Agent, rank: int) -> EvaluationTask | None:

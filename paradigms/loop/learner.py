@@ -9,13 +9,19 @@ import torch
 
 from agents.base import Agent, Batch, Learned
 from agents.parts.draws import reseed
+from paradigms.errors import GradientNotFinite
 from paradigms.experience.replay import Source
+
+MOST_IN_A_ROW = 10  # steps of a group that are left out, before the run ends
 
 
 class Learner:
     """Learns by number: what call `number` of `rank` draws depends on nothing else.
 
-    `seen` is called with every batch before it is learned from, for tests.
+    skipped: called with the number of steps that were left out in an update, because a loss or a
+    gradient was not finite. mended: whether somebody gives the agent whole weights again where its
+    own are not finite; then only steps from whole weights end the run. `seen` is called with every
+    batch before it is learned from, for tests.
     """
 
     def __init__(
@@ -28,11 +34,13 @@ class Learner:
         rank: int = 0,
         ranks: Sequence[int] | None = None,
         lr_schedule: Callable[[float], float] = lambda progress: 1.0,
+        skipped: Callable[[int], None] = lambda n: None,
         seen: Callable[[Batch, int], None] | None = None,
     ) -> None:
         self.agent, self.replay, self.batch_size = agent, replay, batch_size
         self.seed, self.rank, self.ranks, self.seen = seed, rank, ranks, seen
-        self.lr_schedule = lr_schedule
+        self.lr_schedule, self.skipped, self.left_out = lr_schedule, skipped, 0
+        self.mended = False
         self.generator = torch.Generator()
         self.learned: Learned | None = None
         self.batch: Batch | None = None
@@ -48,7 +56,8 @@ class Learner:
 
         heads: int64 [streams], what the replay may show (default: all that is there). Writes the
         batch's priorities back where the agent gives some. Raises Empty if the replay does not
-        hold a sample.
+        hold a sample, GradientNotFinite where steps of one group were left out so often in a row
+        (MOST_IN_A_ROW).
         """
         reseed(self.generator, self.seed, "sample", self.rank, number)
         reseed(self.agent.rng.learn, self.seed, "learn", self.rank, number)
@@ -57,9 +66,29 @@ class Learner:
             self.seen(batch, number)
         learned = self.agent.learn(batch)
         self.batch, self.learned = batch, learned
-        if learned.priority is not None:
+        whole = self._count_left_out()
+        if learned.priority is not None and whole:
             self.replay.update(batch.index, learned.priority)
         return learned.updates
+
+    def _count_left_out(self) -> bool:
+        """Whether all steps of the last `learn` were made."""
+        groups = self.agent.groups
+        before, self.left_out = self.left_out, sum(g.skipped for g in groups.values())
+        if self.left_out == before:
+            return True
+        self.skipped(self.left_out - before)
+        for name, group in groups.items():
+            if group.in_a_row >= MOST_IN_A_ROW and not (self.mended and self._broken()):
+                raise GradientNotFinite(
+                    f"{group.in_a_row} steps in a row had a loss or a gradient that is not finite"
+                    f" ({name}), so training has diverged; lower agent.lr, or the agent's other"
+                    " learning rates"
+                )
+        return False
+
+    def _broken(self) -> bool:
+        return not bool(torch.isfinite(self.agent.vector.floats).all())
 
     def metrics(self) -> dict[str, float]:
         """Scalars of the last update by TensorBoard name; empty before the first. Reads tensors, so

@@ -29,7 +29,11 @@ COUNTS = (
     "evaluations",  # greedy episodes that the worker has played as an evaluation
     "evaluation_length",  # env steps, summed over them
 )
-SUMS = ("return", "evaluation_return", "collecting", "learning")  # two undiscounted; two in seconds
+SUMS = (  # two undiscounted, two in seconds, and optimiser steps left out for a NaN
+    *("return", "evaluation_return"),
+    *("collecting", "learning"),
+    "skipped",
+)
 LEARNER = -1
 
 
@@ -108,6 +112,10 @@ class Ledger:
         self.count("evaluation_length", rank, length)
         self._sums.array[rank, SUMS.index("evaluation_return")] += gained
 
+    def skipped(self, rank: int, steps: int) -> None:
+        """A process has left out optimiser steps, as the gradient was not finite."""
+        self._sums.array[rank, SUMS.index("skipped")] += steps
+
     @contextmanager
     def timed(self, what: str, rank: int) -> Iterator[None]:
         """Adds the seconds that its body takes to `collecting` or `learning`."""
@@ -134,6 +142,11 @@ class Ledger:
             "evaluation/worker_return": (evaluated, evaluations),
             "evaluation/worker_length": (float(self.total("evaluation_length")), evaluations),
         }
+
+    @property
+    def steps_skipped(self) -> int:
+        """Optimiser steps left out, over all processes."""
+        return int(self._sums.array[:, SUMS.index("skipped")].sum())
 
     @property
     def policy_lag_max(self) -> int:

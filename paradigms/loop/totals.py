@@ -33,6 +33,7 @@ TOTALS: dict[str, Any] = {
     "torn": 0,
     "late": 0,
     "lost": 0,
+    "skipped": 0,
 }
 
 
@@ -93,6 +94,7 @@ class Totals:
             "torn": replay.torn,
             "late": replay.late,
             "lost": ledger.total("lost"),
+            "skipped": ledger.steps_skipped,
             **others,
         }
 

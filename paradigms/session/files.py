@@ -78,12 +78,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Whole or not at all; NaN and infinities, which JSON does not have, become null."""
-    write_text(path, json_text(value))
+    write_text(path, json_text(jsonable(value)))
 
 
 def json_text(value: Any) -> str:
-    """The one form in which this library writes a value as JSON."""
-    return json.dumps(jsonable(value), indent=1) + "\n"
+    """The one form in which this library writes a value of dicts, lists and so on as JSON."""
+    return json.dumps(value, indent=1) + "\n"
 
 
 def jsonable(value: Any) -> Any:

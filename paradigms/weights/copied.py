@@ -104,6 +104,7 @@ class Copied:
         self.inner.apply(twin)
         group.flat.copy_(twin.flat)
         group.count[:] = twin.count
+        group.skipped, group.in_a_row = twin.skipped, twin.in_a_row
         self._agreed(group.flat)
 
     def follow(self, target: Tensor, source: Tensor, tau: float) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Agent, Group
-from agents.parts.optim import clip
+from agents.parts.optim import clip, usable
 from paradigms.errors import Stopped
 from paradigms.runtime.link import Link
 from paradigms.weights.sharded import (
@@ -74,7 +74,7 @@ class Remote:
     def apply(self, group: Group) -> None:
         """May wait for the servers, see the class."""
         number = self.numbers[group.flat.storage_offset()]
-        if self.outliers[number](group.grad):
+        if not usable(group) or self.outliers[number](group.grad):
             return self.lost()
         if group.clip is not None:
             clip(group.grad, group.clip)

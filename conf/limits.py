@@ -1,0 +1,54 @@
+"""How much memory values from elsewhere may take while objects are made of them."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conf.sentences import Wrong
+
+FOR_A_FILE = 192 * 2**20  # bytes, beside those that go with the size of a policy or checkpoint
+
+
+@contextmanager
+def memory(most: int, who: str) -> Iterator[None]:
+    """In the block, this process may take `most` bytes more. Raises Wrong, with `who` as its
+    subject, where more is asked for. No process may be started in it: it would inherit the limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limit = _taken() + most
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    if soft == resource.RLIM_INFINITY or limit < soft:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    try:
+        yield
+    except Exception as error:
+        if not _for_want_of_memory(error):
+            raise
+        raise Wrong(f"{who} more than {most / 2**20:,.0f} MiB, which is not tried") from error
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def free() -> int:
+    """The bytes of memory that are free on this machine."""
+    try:
+        rows = dict(row.split(":") for row in Path("/proc/meminfo").read_text().splitlines())
+        return 1024 * int(rows["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):
+        return 2**40
+
+
+def _taken() -> int:
+    """The bytes that the limit is compared with."""
+    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+
+
+def _for_want_of_memory(error: BaseException) -> bool:
+    """Whether an error, or the one it was raised from, says so; torch raises a RuntimeError."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return True
+    return error.__cause__ is not None and _for_want_of_memory(error.__cause__)
