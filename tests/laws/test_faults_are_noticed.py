@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 WORKERS, ENVS, ENDLESS = 2, 2, 10**9
 
-REPLACED = ("dcollect", "dupdate", "hogwild")
+REPLACED = ("dcollect", "dupdate", "hogwild", "allreduce")
 FILES = pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "gorila"])
 
 
