@@ -23,9 +23,9 @@ from paradigms.experience.shares import make_share
 from paradigms.loop.build import Components, whose
 from paradigms.loop.drive import Driver
 from paradigms.loop.every import Every
-from paradigms.loop.learner import Learner
 from paradigms.loop.ledger import LEARNER
 from paradigms.runtime.crew import Crew
+from paradigms.runtime.gathering import Called, Gathering
 from paradigms.runtime.link import Link, Role
 from paradigms.runtime.memory import Shared
 from paradigms.weights.published import Weights
@@ -42,7 +42,8 @@ class AllReduce:
 
     Replicas have the same bits, and a run depends on its seed alone, in processes as inline. Rounds
     are always in lockstep, whatever `max_ahead` is: the policy lag is 0, but for a replay that is
-    consumed once, whose round is `workers` updates: there it is workers - 1 calls of `learn`.
+    consumed once, whose round is `workers` updates: there it is workers - 1 calls of `learn`. When
+    a worker has been replaced, all go back to the weights published last, and on from there.
     """
 
     batch: Literal["split", "each"] = "split"
@@ -53,9 +54,9 @@ class AllReduce:
     offers = frozenset[str]()
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        """Starts `job.workers` processes. Yields a Progress at each of their reports. Raises Failed
-        with the first worker that fails, Deadlock inline, ValueError for a batch that cannot be
-        divided."""
+        """Starts `job.workers` processes, which are replaced if they die. Yields a Progress at each
+        of their reports. Raises Failed if workers fail too often, Deadlock inline, ValueError for a
+        batch that cannot be divided."""
         if self.batch == "split" and job.batch_size is not None and job.batch_size < job.workers:
             raise ValueError(
                 f"replay.batch_size={job.batch_size} cannot be divided among workers={job.workers}:"
@@ -64,10 +65,11 @@ class AllReduce:
         run = Driver(job, workers=job.workers)
         weights = Weights(run.vector, "all", version=run.ledger.total("updates"))
         rows, rounds = Rows(run.vector, job.workers), Rounds(job.workers)
+        gathering = Gathering(job.workers)
         crew = Crew(job.crew, job.order, journal=job.journal)
         for rank in range(job.workers):
-            args = (run.components, rank, weights, rows, rounds, self.batch)
-            crew.add(f"worker-{rank}", Replica, *args, rank=rank)
+            args = (run.components, rank, weights, rows, rounds, gathering, self.batch)
+            crew.add(f"worker-{rank}", Replica, *args, rank=rank, restartable=True)
         return (yield from run.follow(crew, weights, moved=(rows, weights)))
 
 
@@ -81,6 +83,19 @@ class Rounds:
         self._stored = Shared((workers, 8), np.int64)  # rounds, transitions, version
         self._decided = Shared(8, np.int64)  # rounds + 1, learns, whether it is the last
         self._progress = Shared(1, np.float64)
+        self._published = Shared(2, np.int64)  # version, learns
+
+    def begin(self) -> None:
+        """Forgets all rounds, so that the next is number 0. While nobody else does anything."""
+        self._stored.array[:, 0] = self._decided.array[0] = 0
+
+    def publishes(self, version: int, learns: int) -> None:
+        """What worker 0 is about to publish, and the learns behind it."""
+        self._published.array[:] = version, learns
+
+    def published(self) -> tuple[int, int]:
+        version, learns = self._published.array
+        return int(version), int(learns)
 
     def store(self, rank: int, transitions: int, version: int) -> None:
         """A worker's fragment of its next round is in the replay."""
@@ -122,58 +137,79 @@ class Replica(Role):
         weights: Weights,
         rows: Rows,
         rounds: Rounds,
+        gathering: Gathering,
         batch: str,
     ) -> None:
         self.components, self.rank, self.weights = components, rank, weights
-        self.rows, self.rounds, self.batch = rows, rounds, batch
+        self.rows, self.rounds, self.gathering, self.batch = rows, rounds, gathering, batch
 
     def run(self, link: Link) -> None:
         parts, rank, ledger = self.components, self.rank, self.components.ledger
+        if link.life:
+            ledger.count("lost", rank)
+            self.gathering.call()
         self.agent = agent = parts.agent()
-        self.weights.pull(agent.vector)  # a resumed run has learned already
-        self.learns = ledger.own("learns", LEARNER)
         self.share = share = make_share(self.batch, parts.replay, rank, ledger.workers)
-        self.together = agent.optim = Together(
-            agent,
-            self.rows,
-            rank,
-            weight=lambda: share.count,
-            wait=lambda ready: link.wait("gradients", ready, brief=True),
-        )
-        ranks = whose(None, parts.replay, rank)
-        learner = parts.learner(agent, rank=rank, source=share, ranks=ranks)
-        actor, should_log = parts.actor(agent, rank), Every(seconds=1.0)
-        number = 0
         with contextlib.suppress(Stopped):
-            self.learn(link, learner, number)  # what a resumed run owes
+            self.epoch = self.gathering.gather(link, rank, self.repair)
+            self.together = agent.optim = Together(
+                agent,
+                self.rows,
+                rank,
+                weight=lambda: share.count,
+                wait=lambda ready: self.wait(link, "gradients", ready),
+            )
+            ranks = whose(None, parts.replay, rank)
+            self.learner = parts.learner(agent, rank=rank, source=share, ranks=ranks)
+            self.actor, self.should_log = parts.actor(agent, rank), Every(seconds=1.0)
+            try:
+                while not self.go_on(link):
+                    self.epoch = self.gathering.gather(link, rank, self.repair)
+            finally:
+                self.actor.env.close()
+
+    def go_on(self, link: Link) -> bool:
+        """Rounds from the weights published last. False if a worker was replaced meanwhile."""
+        parts, rank, ledger = self.components, self.rank, self.components.ledger
+        self.weights.pull(self.agent.vector)  # a resumed run has learned already
+        self.learns, number = ledger.own("learns", LEARNER), 0
+        self.together.begin()
+        self.share.begin()
+        try:
+            self.learn(link, number)  # what a resumed run owes
             while link.go(until=lambda: self.last):
                 with ledger.timed("collecting", rank):
-                    fragment = actor.collect(version=self.version)
-                ledger.collected(rank, fragment.n_valid, actor.take_episodes())
+                    fragment = self.actor.collect(version=self.version)
+                ledger.collected(rank, fragment.n_valid, self.actor.take_episodes())
                 self.rounds.store(rank, parts.replay.add(fragment), fragment.version)
                 number += 1
-                self.learn(link, learner, number)
-                if rank == 0 and should_log():
-                    link.report(learner.metrics())
-        actor.env.close()
+                self.learn(link, number)
+                if rank == 0 and self.should_log():
+                    link.report(self.learner.metrics())
+            if rank == 0:
+                self.gathering.end()
+            self.wait(link, "end", self.gathering.ended)
+        except Called:
+            return False
+        return True
 
     @property
     def version(self) -> int:
         """The updates behind this replica. (The ledger's may be counted a moment later.)"""
         return int(self.agent.vector.counts[0])
 
-    def learn(self, link: Link, learner: Learner, number: int) -> None:
+    def learn(self, link: Link, number: int) -> None:
         """The learns that are due after round `number`, together with all. Raises Stopped when the
-        crew is asked to stop."""
+        crew is asked to stop, Called when a worker has been replaced."""
         if self.rank == 0:
             self.decide(link, number)
         self.wait(link, "decision", lambda: self.rounds.decided(number))
         learns, progress, self.last = self.rounds.decision()
-        learner.reached(progress)
+        self.learner.reached(progress)
         for left in reversed(range(learns)):
             link.busy(60)
             with self.components.ledger.timed("learning", self.rank):
-                learner.update(self.learns)
+                self.learner.update(self.learns)
                 self.together.finish()
             self.learns += 1
             if self.rank == 0 and (left == 0 or self.learns % LEARNS_A_PUBLICATION == 0):
@@ -193,12 +229,30 @@ class Replica(Role):
 
     def publish(self, link: Link) -> None:
         """Worker 0 shows everybody's weights and counts the updates."""
-        ledger, version = self.components.ledger, self.version
-        with link.event("publish", written=version):
-            self.weights.publish(self.agent.vector, version)
-        made = version - ledger.total("updates")
-        ledger.learned(LEARNER, made, self.learns - ledger.own("learns", LEARNER))
+        self.rounds.publishes(self.version, self.learns)
+        with link.event("publish", written=self.version):
+            self.weights.publish(self.agent.vector, self.version)
+        self.count(self.version, self.learns)
 
-    def wait(self, link: Link, what: str, ready: Callable[[], object]) -> None:
-        if not link.wait(what, ready, brief=True):
-            raise Stopped
+    def count(self, updates: int, learns: int) -> None:
+        ledger = self.components.ledger
+        made = updates - ledger.total("updates")
+        ledger.learned(LEARNER, made, learns - ledger.own("learns", LEARNER))
+
+    def repair(self) -> None:
+        """Worker 0 makes the counters agree with the weights and the replay, after a worker died.
+        Nobody else does anything."""
+        parts, ledger = self.components, self.components.ledger
+        version, learns = self.rounds.published()
+        if version == self.weights.version:  # else whoever published it died before
+            self.count(version, learns)
+        ledger.column("granted")[LEARNER] = ledger.own("learns", LEARNER)
+        for rank in range(ledger.workers):
+            ledger.stored(rank, parts.uncounted(rank), ledger.total("updates"))
+            ledger.withdraw(rank)
+        self.rows.begin()
+        self.rounds.begin()
+
+    def wait(self, link: Link, what: str, ready: Callable[[], object]) -> bool:
+        self.gathering.wait(link, self.epoch, what, ready)
+        return True

@@ -72,6 +72,7 @@ class ActorWorker(Role):
     def run(self, link: Link) -> None:
         parts, rank, channel = self.components, self.rank, self.channel
         job, ledger, pace = parts.job, parts.ledger, parts.pace
+        ledger.count("lost", rank, int(link.life > 0))  # the fragment of the one that it replaces
         agent = parts.agent()
         actor, evaluation = parts.actor(agent, rank), parts.evaluation(agent, rank)
         lockstep = pace.max_ahead == 0  # there the learner ends the run, after a whole round

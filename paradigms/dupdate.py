@@ -72,10 +72,11 @@ class DUpdate:
         make_chooser(self.tasks, self.shares)
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        """Starts a learner and `job.workers` workers. Yields a Progress at each of their reports.
+        """Starts a learner and `job.workers` workers, which are replaced if they die. Yields a
+        Progress at each of their reports.
 
-        Raises Failed with the first process that fails, Deadlock inline, ValueError for settings
-        that the replay does not allow.
+        Raises Failed if the learner fails, or workers too often; Deadlock inline; ValueError for
+        settings that the replay does not allow.
         """
         run = Driver(job, workers=job.workers)
         parts = run.components
@@ -99,13 +100,14 @@ class DUpdate:
         for rank in range(job.workers):
             ranks = None if samples else whose(self.sample_from, parts.replay, rank)
             args = (parts, rank, weights, tasks, rule.keeps_own, ranks, samples)
-            crew.add(f"worker-{rank}", Worker, *args, rank=rank)
+            crew.add(f"worker-{rank}", Worker, *args, rank=rank, restartable=True)
         moved = (weights, tasks) if samples is None else (weights, tasks, samples)
         return (yield from run.follow(crew, weights, moved=moved, counted=(weights,)))
 
 
 class Worker(Role):
-    """Does the task that the learner has given to it."""
+    """Does the task that the learner has given to it; one that replaces another does the task that
+    it died at from the beginning."""
 
     def __init__(
         self,
@@ -123,6 +125,8 @@ class Worker(Role):
 
     def run(self, link: Link) -> None:
         parts, rank, tasks = self.components, self.rank, self.tasks
+        if link.life and tasks.waits_for(rank):
+            self.recover(tasks.read(rank))
         self.agent = agent = parts.agent()
         self.actor = parts.actor(agent, rank)
         self.learner = parts.learner(agent, source=self.sent, ranks=self.ranks)
@@ -144,6 +148,18 @@ class Worker(Role):
                 link.report(self.learner.metrics())
         self.actor.env.close()
 
+    def recover(self, task: Task) -> None:
+        """Counts a task that a worker died at as lost; what it collected, if that is stored, is the
+        task's result."""
+        parts, rank = self.components, self.rank
+        there = parts.uncounted(rank) if task.kind == COLLECT else 0
+        parts.ledger.count("lost", rank)
+        parts.ledger.withdraw(rank, there)
+        if there:
+            version = parts.ledger.total("updates")
+            self.tasks.report(rank, base=version, count=there, heads=parts.replay.heads())
+            self.tasks.finish(rank)
+
     def collect(self, link: Link) -> None:
         """One fragment with the newest policy, into this worker's part of the replay."""
         parts, rank = self.components, self.rank
@@ -152,8 +168,8 @@ class Worker(Role):
             event.read = self.weights.pull(self.agent.vector, "act", policy_lag=lag)
         with parts.ledger.timed("collecting", rank):
             fragment = self.actor.collect(event.read)
-        added = parts.replay.add(fragment)
         parts.ledger.collected(rank, fragment.n_valid, self.actor.take_episodes())
+        added = parts.replay.add(fragment)
         self.tasks.report(rank, base=event.read, count=added, heads=parts.replay.heads())
 
     def train(self, link: Link, task: Task) -> None:
@@ -171,10 +187,9 @@ class Worker(Role):
         self.tasks.base(rank).copy_(vector.floats)
         counts = vector.counts.clone()
         self.learner.reached(min(1.0, task.added / parts.job.budget.env_steps))
+        learns = parts.pace.left(rank, task.learns)
         with parts.ledger.timed("learning", rank):
-            made = sum(
-                self.learner.update(task.first + k, heads=task.heads) for k in range(task.learns)
-            )
+            made = sum(self.learner.update(task.first + k, heads=task.heads) for k in range(learns))
         self.tasks.own(rank).copy_(vector.floats)
         self.tasks.counts(rank).copy_(vector.counts - counts)
         self.tasks.report(rank, base=base, count=made, heads=task.heads)

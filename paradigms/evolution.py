@@ -158,6 +158,7 @@ class EvolvingWorker(Role):
 
     def run(self, link: Link) -> None:
         parts, rank, scores = self.components, self.rank, self.scores
+        parts.ledger.count("lost", rank, int(link.life > 0))  # the episodes of the one it replaces
         self.agent = parts.agent()
         self.weights.pull(self.agent.vector)  # a resumed run, or who is replaced, has moved already
         self.evolved = Evolved(self.agent, seed=parts.job.seed, sigma=self.sigma)

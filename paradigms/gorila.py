@@ -74,18 +74,19 @@ class Gorila:
         return Worker
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        """Starts `shards` servers and `job.workers` workers. Yields a Progress at each of their
-        reports. Raises Failed with the first process that fails, Deadlock inline."""
+        """Starts `shards` servers and `job.workers` workers, which are replaced if they die. Yields
+        a Progress at each of their reports. Raises Failed if they fail too often, Deadlock inline.
+        """
         run = Driver(job, workers=job.workers)
         shards = Shards(run.vector, self.shards)
         mail = Mail(run.vector, job.workers, self.shards, MESSAGES_THAT_WAIT)
         crew = Crew(job.crew, job.order, journal=job.journal)
         for shard in range(self.shards):
             args = (run.components, shard, shards, mail, self.max_staleness)
-            crew.add(f"server-{shard}", Server, *args)
+            crew.add(f"server-{shard}", Server, *args, restartable=True)
         for rank in range(job.workers):
             worker = (run.components, rank, shards, mail, self.sync_period, self.outlier_deviations)
-            crew.add(f"worker-{rank}", self.worker(), *worker, rank=rank)
+            crew.add(f"worker-{rank}", self.worker(), *worker, rank=rank, restartable=True)
         return (yield from run.follow(crew, shards, moved=(mail,), counted=(shards,)))
 
 
@@ -109,6 +110,10 @@ class Worker(Role):
     def run(self, link: Link) -> None:
         parts, rank, job = self.components, self.rank, self.components.job
         ledger, pace = parts.ledger, parts.pace
+        if link.life:  # it goes on when the servers have done, and counted, what the dead one sent
+            if not link.wait("servers", lambda: self.mail.all_done(rank)):
+                return
+            parts.recover(rank)
         agent = parts.agent()
         remote = agent.optim = self.remote(
             agent,
@@ -188,6 +193,8 @@ class Server(Role):
 
     def run(self, link: Link) -> None:
         mail, shard = self.mail, self.shard
+        if link.life:
+            self.recover()
         while link.go(until=lambda: mail.over(shard)):
             if not link.wait("mail", lambda: mail.waiting(shard) or mail.over(shard), brief=True):
                 break
@@ -198,12 +205,19 @@ class Server(Role):
                     event.count = int(not stale)
                 if not stale and message.kind != NOTHING:
                     with link.event("publish", worker=shard) as event:
-                        self.shards.begin(shard)
+                        self.shards.begin(shard, rank)
                         self.do(message)
                         self.shards.finish(shard)
                         event.written = self.shards.version(shard)
                 self.count(rank, message, stale)
                 mail.done(shard, rank)
+
+    def recover(self) -> None:
+        """What a server died at is done, as far as it came, and counted as lost."""
+        if (rank := self.shards.open(self.shard)) is not None:
+            self.shards.finish(self.shard)
+            self.count(rank, self.mail.peek(self.shard, rank), stale=True)
+            self.mail.done(self.shard, rank)
 
     def is_stale(self, message: Message) -> bool:
         """Whether the gradient was computed too many updates of its group ago."""

@@ -22,6 +22,9 @@ class Share(Source, Protocol):
     parts: int
     count: int
 
+    def begin(self) -> None:
+        """Drops the shares of a sample that are left."""
+
 
 class DrawnShare:
     """Transitions that the worker draws itself: of `size`, the whole (None) or its part."""
@@ -30,6 +33,9 @@ class DrawnShare:
 
     def __init__(self, replay: Replay, rank: int, workers: int | None) -> None:
         self.replay, self.rank, self.workers, self.count = replay, rank, workers, 0
+
+    def begin(self) -> None:
+        """There are none."""
 
     @property
     def streams(self) -> int:
@@ -69,6 +75,9 @@ class FragmentShare:
     def __init__(self, replay: Rollout, rank: int, parts: int) -> None:
         self.replay, self.rank, self.parts, self.count = replay, rank, parts, 0
         self._left: deque[Batch] = deque()
+
+    def begin(self) -> None:
+        self._left.clear()
 
     @property
     def streams(self) -> int:

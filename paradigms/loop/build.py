@@ -70,12 +70,18 @@ class Components:
         that one counted and did not do, or did and did not count. Its open fragment or update is
         lost, and counted as such; env steps that did not reach the replay were never collected,
         and updates that were claimed and not made are due again."""
-        ledger, repeat = self.ledger, self.ledger.action_repeat
+        ledger = self.ledger
         ledger.count("lost", rank)
-        stored = ledger.own("added", rank) // repeat, ledger.own("arrived", rank)
-        ledger.stored(rank, self.replay.uncounted(rank, *stored), ledger.total("updates"))
+        ledger.stored(rank, self.uncounted(rank), ledger.total("updates"))
         ledger.withdraw(rank)
         self.pace.recover(rank)
+
+    def uncounted(self, rank: int) -> int:
+        """How many transitions of worker `rank` are in the replay, and not in the ledger, because
+        it died between the two."""
+        ledger = self.ledger
+        transitions = ledger.own("added", rank) // ledger.action_repeat
+        return self.replay.uncounted(rank, transitions, ledger.own("arrived", rank))
 
     def learner(
         self,

@@ -95,9 +95,11 @@ class Ledger:
         self.count("lag", rank, lag)
         self._lag_max.array[rank, 0] = max(lag, int(self._lag_max.array[rank, 0]))
 
-    def withdraw(self, rank: int) -> None:
-        """What worker `rank` has collected and not stored counts as never collected."""
-        gone = self.own("collected", rank) - self.own("added", rank)
+    def withdraw(self, rank: int, waiting: int = 0) -> None:
+        """What worker `rank` has collected and not stored counts as never collected, but for so
+        many transitions that are stored and will be counted."""
+        there = self.own("added", rank) + waiting * self.action_repeat
+        gone = self.own("collected", rank) - there
         self.count("collected", rank, -gone)
         self.count("fragments", rank, -int(gone > 0))
 

@@ -100,6 +100,11 @@ class Pace:
         """What a worker that is replaced has claimed and not made is due again."""
         self.ledger.column("granted")[rank] = self.ledger.own("learns", rank)
 
+    def left(self, rank: int, granted: int) -> int:
+        """Of the updates last granted to a worker those that it can make, if another one may have
+        begun them before it died."""
+        return granted
+
     def _granted(self, n: int, rank: int) -> int:
         grant = max(0, n)
         self.ledger.count("granted", rank, grant)
@@ -176,3 +181,8 @@ class Once(Pace):
         arrived, samples = column("arrived")[: self.workers], self.replay.samples
         column("granted")[rank] = learns
         column("resumed")[rank] = learns - samples(arrived[[rank]]) + samples(waiting[[rank]])
+
+    def left(self, rank: int, granted: int) -> int:
+        """Those whose fragments are there, without what is not granted yet."""
+        waiting = self.replay.heads() - self.replay.taken
+        return min(granted, self.replay.samples(waiting[[rank]]) - max(0, self.owed(rank)))

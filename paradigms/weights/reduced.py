@@ -40,6 +40,10 @@ class Rows:
         """Bytes of all the rows written."""
         return int(self._moved.array[:, 0].sum())
 
+    def begin(self) -> None:
+        """Forgets all meetings, so that the next is number 0. While nobody else does anything."""
+        self._met.array[:] = 0
+
     def put(self, meeting: int, rank: int, move: int, weight: float, floats: Tensor) -> None:
         """Writes a replica's row of this meeting: float32 [n], at most the vector's length."""
         at = meeting % 2
@@ -105,10 +109,14 @@ class Together:
     ) -> None:
         self.agent, self.optim, self.rows, self.rank = agent, agent.optim, rows, rank
         self.weight, self.wait = weight, wait
-        self.meeting = 0
         self._groups = list(agent.groups.values())
         slow = [name for name in agent.slow if name not in agent.follows]
         self._spans = {name: agent.vector.span(name) for name in slow}
+        self.begin()
+
+    def begin(self) -> None:
+        """The next meeting is number 0; replicas are alike."""
+        self.meeting = 0
         self._before = self._slow()  # when this `learn` began, the same everywhere
         self._lead = 0  # who led the last step of this `learn`
         self._uneven = False  # somebody was done before it

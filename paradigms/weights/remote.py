@@ -118,8 +118,7 @@ class Remote:
     def _send(
         self, kind: int, name: int, floats: Tensor, *, source: int = 0, number: float = 0.0
     ) -> None:
-        if not self.link.wait("space", lambda: self.mail.has_space(self.rank), brief=True):
-            raise Stopped
+        self._wait("space", lambda: self.mail.has_space(self.rank))
         versions = self.versions[name] if kind == APPLY else np.zeros_like(self.versions[0])
         message = Message(kind, name, source, number, self.first, floats, versions.tolist())
         self.mail.send(self.rank, message)
@@ -128,14 +127,13 @@ class Remote:
     def _fetch(self, names: Sequence[str]) -> list[np.ndarray]:
         """Takes these over as they are on the servers once they have done what was sent; returns
         each shard's counts of updates, int64 [groups]."""
-        if not self.link.wait("servers", lambda: self.mail.all_done(self.rank), brief=True):
-            raise Stopped
+        self._wait("servers", lambda: self.mail.all_done(self.rank))
         vector = self.agent.vector
         counts = []
         for shard in range(self.shards.shards):
             with self.link.event("pull", worker=shard) as event:
                 while (got := self.shards.read(shard, vector, names)) is None:
-                    pass  # for the moment of a step
+                    self._wait("step", lambda: self.shards.open(shard) is None)  # noqa: B023
                 event.read = got[0]
             counts.append(got[1])
         for number, name in enumerate(self.agent.groups):
@@ -146,6 +144,10 @@ class Remote:
             self.known[vector.span(name)] = vector.flat(name)
         self.version = int(counts[0][0])
         return counts
+
+    def _wait(self, what: str, ready: Callable[[], object]) -> None:
+        if not self.link.wait(what, ready, brief=True):
+            raise Stopped
 
 
 class Outliers:

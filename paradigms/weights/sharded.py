@@ -16,7 +16,7 @@ from paradigms.runtime.memory import Shared
 
 APPLY, FOLLOW, SET, ADD, NOTHING = range(5)
 KIND, NAME, SOURCE, NUMBER, FIRST, LENGTH, VERSIONS = range(7)
-BEGUN, FINISHED = range(2)
+BEGUN, FINISHED, WHOSE = range(3)
 
 
 def names_of(agent: Agent) -> list[str]:
@@ -41,7 +41,8 @@ def cut(vector: Vector, name: str, shard: int, shards: int) -> slice:
 class Shards:
     """The vector in shared memory. A shard's version counts what its server has done to it.
 
-        with shards.changing(s): ...the server changes its part of `floats`, counts, steps...
+        shards.begin(s, rank); ...its server changes its part of `floats`, counts, steps...
+        shards.finish(s)
         got = shards.read(s, vector, names)        # anywhere: None if it was being changed
 
     floats: float32 [n] as the agent's vector, CPU. counts: int64 [shards, groups], updates made of
@@ -85,9 +86,15 @@ class Shards:
     def version(self, shard: int) -> int:
         return int(self._marks.array[shard, FINISHED])
 
-    def begin(self, shard: int) -> None:
-        """Its server is about to change it."""
+    def begin(self, shard: int, rank: int) -> None:
+        """Its server is about to change it, as worker `rank` has asked."""
+        self._marks.array[shard, WHOSE] = rank
         self._marks.array[shard, BEGUN] += 1
+
+    def open(self, shard: int) -> int | None:
+        """Whose change was begun and is not whole; None if there is none."""
+        begun, finished, rank = (int(mark) for mark in self._marks.array[shard, : WHOSE + 1])
+        return None if begun == finished else rank
 
     def finish(self, shard: int) -> None:
         """The change is whole, and a new version."""

@@ -37,7 +37,6 @@ pytestmark = pytest.mark.slow
 
 WORKERS, ENVS, ENDLESS = 2, 2, 10**9
 
-REPLACED = ("dcollect", "hogwild")
 FILES = pytest.mark.parametrize("name", ["dcollect", "dupdate", "hogwild", "allreduce", "gorila"])
 
 
@@ -76,8 +75,7 @@ def test_a_worker_that_raises_is_named_with_its_traceback(name: str) -> None:
     assert caught.value.name == "worker-1"
     assert "raised RuntimeError: Fault raised at its step 41" in caught.value.cause
     assert "envs/counting.py" in caught.value.trace and "in collect" in caught.value.trace
-    replaced = name in REPLACED
-    assert ("3 restarts are used up" in caught.value.cause) == replaced
+    assert "3 restarts are used up" in caught.value.cause
 
 
 @pytest.mark.parametrize(
@@ -112,7 +110,7 @@ def test_dcollect_replaces_a_worker_and_goes_on(
 
     broken = faulty("kill", once=tmp_path / "once", max_ahead=max_ahead, env_steps=ENDLESS)
     ended = run(PARADIGMS["dcollect"], broken, look)
-    assert ended.totals["restarts"] == 1
+    assert ended.totals["restarts"] == ended.totals["lost"] == 1
     ((words, _),) = notes
     assert words.startswith("worker-1 ")
     assert words.endswith("and is replaced")
@@ -250,7 +248,7 @@ def test_a_run_whose_evolving_workers_were_replaced_ends_with_the_same_bits(
 ) -> None:
     mortal = functools.partial(Mortal, once=str(tmp_path))
     dying = run(EVOLVED[name], job(agent=mortal, crew="process", workers=workers, env_steps=720))
-    assert dying.totals["restarts"] == 3
+    assert dying.totals["restarts"] == dying.totals["lost"] == 3
     unhurt = run(EVOLVED[name], job(agent=mortal, env_steps=720))
     assert torch.equal(dying.floats, unhurt.floats)
     assert dying.totals["updates"] == unhurt.totals["updates"] == 6

@@ -100,7 +100,7 @@ def server(max_staleness: int | None, shards: int = 1) -> tuple[Server, Shards, 
 class Alone:
     """A link of nobody else, which stops when nothing waits."""
 
-    stopping = False
+    stopping, life = False, 0
 
     def __init__(self, mail: Mail) -> None:
         self.mail = mail
@@ -122,6 +122,22 @@ def gradient(vector: Any, name: str, version: int) -> Message:
     number = names_of(vector.agent).index(name)
     size = vector.span(name).stop - vector.span(name).start
     return Message(APPLY, number, 0, 1.0, True, torch.ones(size), [version])
+
+
+def test_a_message_that_a_server_died_at_is_done_as_far_as_it_came_and_lost() -> None:
+    dead, shards, mail, begun = server(None)
+    for _ in range(2):
+        mail.send(0, gradient(begun.vector, "critic", 0))
+    shards.begin(0, 0)
+    assert shards.read(0, begun.vector, names_of(begun.agent)) is None
+    link: Any = Alone(mail)
+    link.life = 1
+    dead.run(link)
+    assert mail.all_done(0)
+    assert shards.read(0, begun.vector, names_of(begun.agent)) is not None
+    ledger = begun.ledger
+    assert ledger.total("learns") == 2
+    assert ledger.total("updates") == ledger.total("lost") == 1
 
 
 @pytest.mark.parametrize(("max_staleness", "taken"), [(None, 3), (2, 3), (1, 2), (0, 1)])

@@ -61,7 +61,7 @@ def test_a_shard_is_read_whole_or_not_at_all() -> None:
     shards.floats.add_(1)
     shards.counts[1] = 7
     names = names_of(vector.agent)
-    shards.begin(1)
+    shards.begin(1, 0)
     assert shards.read(1, reader, names) is None
     got = shards.read(0, reader, names)
     assert got is not None and got[0] == 0
