@@ -63,7 +63,7 @@ def command_line(
         if flags.cfg:
             raise Wrong(f"--cfg shows a run that begins anew; see {folder / 'config.yaml'}")
         values(setup)
-        spaces(setup, most=_room_of(Path(setup.values["resume"]), trusted))
+        spaces(setup, most=limits.room_of(Path(setup.values["resume"]), trusted))
         return Typed(arguments, setup, folder)
     if "trust" in said:
         raise Wrong("trust goes with resume=FOLDER: what you name yourself is run without it")
@@ -220,16 +220,9 @@ def _that_offer(what: str) -> str:
     return or_(found)
 
 
-def _room_of(run: Path, trusted: Collection[str]) -> int:
-    """The bytes that agent and env of a run which goes on may take, by its checkpoints."""
-    sizes = [path.stat().st_size for path in run.glob("checkpoints/*/state.safetensors")]
-    return limits.free() if trusted else limits.FOR_A_FILE + 4 * max(sizes, default=0)
-
-
 def spaces(setup: Setup, *, most: int | None = None) -> None:
-    """Builds the reference env and those that workers step, compares what they are with what the
-    agent needs, and builds the agent once, in `most` bytes, or in those that are free. Raises
-    Wrong."""
+    """Builds the reference env, those that workers step and the agent, in `most` bytes or in those
+    that are free, and compares what they are with what the agent needs. Raises Wrong."""
     with limits.memory(most or limits.free(), "agent and env together take"):
         _build(setup)
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from conf.sentences import Wrong
 
 FOR_A_FILE = 192 * 2**20  # bytes, beside those that go with the size of a policy or checkpoint
+STATM = Path("/proc/self/statm")  # sizes in pages; the sixth one is data and stack
 
 
 @contextmanager
 def memory(most: int, who: str) -> Iterator[None]:
     """In the block, this process may take `most` bytes more. Raises Wrong, with `who` as its
     subject, where more is asked for. No process may be started in it: it would inherit the limit.
+    Linux alone says what a process takes; elsewhere nothing is limited.
     """
+    if not STATM.exists():
+        yield
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = _taken() + most
     if hard != resource.RLIM_INFINITY:
@@ -44,7 +49,7 @@ def free() -> int:
 
 def _taken() -> int:
     """The bytes that the limit is compared with."""
-    return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    return int(STATM.read_text().split()[5]) * resource.getpagesize()
 
 
 def _for_want_of_memory(error: BaseException) -> bool:
@@ -52,3 +57,9 @@ def _for_want_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return True
     return error.__cause__ is not None and _for_want_of_memory(error.__cause__)
+
+
+def room_of(run: Path, trusted: Collection[str]) -> int:
+    """The bytes that agent and env of a run which goes on may take, by its checkpoints."""
+    sizes = [path.stat().st_size for path in run.glob("checkpoints/*/state.safetensors")]
+    return free() if trusted else FOR_A_FILE + 4 * max(sizes, default=0)
