@@ -14,8 +14,9 @@ from tests.test_docs import yaml_of
 
 @pytest.mark.parametrize(("page", "group"), [("agents", "agent"), ("environments", "env")])
 def test_a_page_has_every_choice_of_its_group(page: str, group: str) -> None:
-    rows = re.findall(r"^\| (`.+?) \|", pages.text(f"docs/{page}.md"), re.MULTILINE)
-    listed = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    blocks = re.findall(rf"^\| `{group}=` \|.*\n((?:\|.*\n)+)", pages.text(f"docs/{page}.md"), re.M)
+    first = [row.split("|")[1] for block in blocks for row in block.splitlines()]
+    listed = [name for cell in first for name in re.findall(r"`(\w+)`", cell)]
     assert sorted(listed) == sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
