@@ -22,7 +22,7 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.encoders.make import make_encoder
+from agents.encoders.make import add_own, make_encoder, train_own
 from agents.parts.bounds import (
     Betas,
     Count,
@@ -160,6 +160,7 @@ class ActorCritic(Agent):
             self.slow["normal"] = self.normal.tensors
             self.sums.add("normal")
             self.parts = {"act": ["actor", "normal"], "evaluate": ["actor", "normal"]}
+        add_own(self, self.encoder, lr)
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -235,6 +236,7 @@ class ActorCritic(Agent):
                 self.descend("critic", metrics["loss/critic"])
         if self.normal is not None:  # after the last use of what the actors normalised with
             self.normal.update(batch.obs[valid], self.optim.lr_factor)
+        metrics |= train_own(self, self.encoder, batch.obs[valid])
         metrics |= {"policy/log_ratio": log_ratio[rows].abs(), "policy/learned_share": rows.float()}
         return Learned(1, {name: value.detach() for name, value in metrics.items()})
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
-from agents.encoders.make import Encoder, make_encoder
+from agents.encoders.make import Encoder, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Atoms,
@@ -136,6 +136,7 @@ class DQN(Agent):
             self.slow["average"] = self.online.copy().tensors
             self.follows["average"] = ("q", average)
             self.parts["evaluate"] = ["q", "average"]
+        add_own(self, self.online.encoder, lr)
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -183,6 +184,7 @@ class DQN(Agent):
         if self.average:
             self.follow("average")
         metrics = {"loss/q": loss.detach(), "q/mean": q, "q/error": error_B, **clipped}
+        metrics |= train_own(self, self.online.encoder, batch.obs)
         return Learned(1, metrics, priority=error_B)
 
     def copies(self) -> int:

@@ -21,7 +21,7 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.encoders.make import make_encoder
+from agents.encoders.make import add_own, make_encoder, train_own
 from agents.parts.bounds import (
     Count,
     EncoderName,
@@ -132,9 +132,9 @@ class PPO(Agent):
         init = reseed(torch.Generator(), seed, "init")
         net: dict[str, Any] = {"generator": init, "device": self.device}
         self.actor_encoder = make_encoder(encoder, self, features, init)
-        own = critic_weight is None
+        apart = critic_weight is None and bool(self.actor_encoder.tensors)
         self.critic_encoder = (
-            make_encoder(encoder, self, features, init) if own else self.actor_encoder
+            make_encoder(encoder, self, features, init) if apart else self.actor_encoder
         )
         obs_size = self.actor_encoder.size
         self.head = make_head(spec, log_std=log_std, state_std=state_std, device=self.device)
@@ -154,7 +154,7 @@ class PPO(Agent):
         )
         critic_lr = lr if critic_lr is None else critic_lr
         self.groups["critic"] = Group(
-            [*(self.critic_encoder.tensors if own else ()), *self.critic.tensors],
+            [*(self.critic_encoder.tensors if apart else ()), *self.critic.tensors],
             lr=critic_lr,
             **adam,
         )
@@ -167,6 +167,7 @@ class PPO(Agent):
             self.slow["scale"] = self.scale.tensors
             self.sums.add("scale")
         self.extras = self.head.extras
+        add_own(self, self.actor_encoder, lr)
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -203,6 +204,8 @@ class PPO(Agent):
                 updates += 1
             if self.target_kl and float(torch.stack(divergences).mean()) > 1.5 * self.target_kl:
                 break
+        for part in self.shuffled(rows) if self.actor_encoder.own else ():
+            metrics |= train_own(self, self.actor_encoder, part.obs)
         if self.max_log_std is not None:
             self.head.limit(at(self.max_log_std, self.progress))
         if self.normal is not None:  # after the last use of what the actors normalised with

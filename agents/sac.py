@@ -23,7 +23,7 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.encoders.make import make_encoder
+from agents.encoders.make import add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Betas,
@@ -182,6 +182,7 @@ class SAC(Agent):
         if store_q:  # whoever acts needs the critics, too
             self.extras = {"q": Key(), "value": Key()}
             self.parts["act"] = [*self.parts["act"], "critic"]
+        add_own(self, self.encoder, lr)
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -243,6 +244,7 @@ class SAC(Agent):
             self.follow(lagging)
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": -logp, "policy/temperature": alpha}
+        metrics |= train_own(self, self.encoder, batch.obs)
         logged = {name: tensor.detach() for name, tensor in metrics.items()}
         return Learned(1, logged, priority=td.detach().abs().mean(0))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, within
-from agents.encoders.make import make_encoder
+from agents.encoders.make import add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
@@ -100,6 +100,7 @@ class DiscreteSAC(Agent):
             self.slow["target_encoder"] = self.target_encoder.tensors
             self.follows["target_encoder"] = ("encoder", tau)
             self.parts = {"act": ["actor", "encoder"], "evaluate": ["actor", "encoder"]}
+        add_own(self, self.encoder, lr)
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -158,6 +159,7 @@ class DiscreteSAC(Agent):
             self.follow(lagging)
         metrics = {"loss/critic": critic_loss, "loss/actor": actor_loss, "q/mean": q, "q/target": y}
         metrics |= {"policy/entropy": entropy, "policy/temperature": alpha}
+        metrics |= train_own(self, self.encoder, batch.obs)
         logged = {name: tensor.detach() for name, tensor in metrics.items()}
         return Learned(1, logged, priority=td.detach().abs().mean(0))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
-from agents.encoders.make import make_encoder
+from agents.encoders.make import add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
@@ -133,6 +133,7 @@ class TD3(Agent):
         if store_q:  # whoever acts needs the critics, too
             self.extras = {"q": Key(), "value": Key()}
             self.parts["act"] = [*self.parts["act"], "critic"]
+        add_own(self, self.encoder, lr)
         self.optim = Local()
 
     def initial_state(self, n: int) -> State:
@@ -193,6 +194,7 @@ class TD3(Agent):
             metrics["loss/actor"] = actor_loss
             for lagging in self.follows:
                 self.follow(lagging)
+        metrics |= train_own(self, self.encoder, batch.obs)
         logged = {name: value.detach() for name, value in metrics.items()}
         return Learned(1, logged, priority=td.detach().abs().mean(0))
 

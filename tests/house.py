@@ -36,7 +36,7 @@ HOUSE: Mapping[str, str] = {  # from top to bottom
     "paradigms/runtime": "roles as processes or inline: supervision, order, journal",
     "paradigms/base": "{files}: Job, Progress, Result, and a run's settings",
     "agents": "one algorithm a file: {files}",
-    "agents/encoders": "what networks see of images: convolutions, residual ones",
+    "agents/encoders": "what networks see of images: convolutions, residual ones, latents",
     "agents/parts": "networks, returns, exploration, and the flat vector of all parameters",
     "agents/base": "what an agent is: act, learn, and one way out for its gradients",
 }

@@ -184,6 +184,9 @@ AGENTS: Mapping[str, Pupil] = {
     "sac with images": Pupil(functools.partial(sac, **SEEING), SPOT),
     "td3 with images": Pupil(functools.partial(TD3, **SEEING), SPOT),
     "sac_discrete with images": Pupil(functools.partial(DiscreteSAC, **SEEING), SPOTS),
+    "sac with a vae": Pupil(
+        functools.partial(sac, **{**SEEING, "encoder": "vae"}), world("Spot", kwargs={"size": 16})
+    ),
     "dqn with images": Pupil(functools.partial(DQN, **SEEING), SPOTS),
     "dqn with frames": Pupil(functools.partial(DQN, **SEEING, n_step=2), DRIFT, SHIFTED),
     "rainbow with frames": Pupil(

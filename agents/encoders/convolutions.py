@@ -44,7 +44,7 @@ class Nature(Images):
             self.convolution(out, channels, kernel)
             height, width = ((n + 2 * pad - kernel) // stride + 1 for n in (height, width))
             channels = out
-        self.layer(features, channels * height * width, self.gain)
+        self.last(features, channels * height * width, self.gain)
 
     def see(self, x: Tensor) -> Tensor:
         for i, (_, _, stride, pad) in enumerate(self.layers):

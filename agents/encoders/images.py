@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -30,21 +31,28 @@ class Images:
         self.generator: torch.Generator | None = generator
         self.device = torch.device(device)
         self.tensors: list[Tensor] = []
+        self.own: Mapping[str, list[Tensor]] = {}
         self.size = 0
         self.layered = False
 
-    def convolution(self, out: int, channels: int, kernel: int) -> None:
-        """Draws the weight [out, channels, kernel, kernel] of a convolution, and its bias."""
+    def convolution(self, out: int, channels: int, kernel: int, outputs: int | None = None) -> None:
+        """Draws the weight [out, channels, kernel, kernel] of a convolution, and its bias; of a
+        transposed one, which has `outputs`, the way from `out` channels to these."""
         assert self.generator is not None
         weight = orthogonal((out, channels * kernel * kernel), math.sqrt(2), self.generator)
-        self._hold(weight.view(out, channels, kernel, kernel), torch.zeros(out))
+        bias = torch.zeros(out if outputs is None else outputs)
+        self._hold(weight.view(out, channels, kernel, kernel), bias)
 
-    def layer(self, features: int, units: int, gain: float) -> None:
-        """Draws the last layer, unless there is to be none; the last that is drawn."""
+    def dense(self, features: int, units: int, gain: float) -> None:
+        """Draws a linear layer's weight [features, units], and its bias."""
         assert self.generator is not None
+        self._hold(orthogonal((features, units), gain, self.generator), torch.zeros(features))
+
+    def last(self, features: int, units: int, gain: float) -> None:
+        """Draws the last layer, unless there is to be none."""
         self.layered, self.size = features > 0, features or units
         if self.layered:
-            self._hold(orthogonal((features, units), gain, self.generator), torch.zeros(features))
+            self.dense(features, units, gain)
         self.generator = None
 
     def _hold(self, *drawn: Tensor) -> None:
@@ -69,6 +77,10 @@ class Images:
     def forward_numpy(self, obs: np.ndarray) -> np.ndarray:
         """The same for acting, without autograd."""
         return np.asarray(self(torch.from_numpy(obs).to(self.device)).cpu())
+
+    def loss(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """See `Encoder.loss`: here whoever reads the features trains the encoder."""
+        raise NotImplementedError
 
     def copy(self) -> Images:
         """The same encoder on tensors of its own, without gradients."""

@@ -10,25 +10,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.base import Agent, at_least
+from agents.base import Agent, Group, at_least
 from agents.encoders.convolutions import Conv, Nature
 from agents.encoders.residual import Residual
+from agents.encoders.vae import VAE
 from agents.parts import spaces
 
 ENCODERS: Mapping[str, Callable[..., Encoder]]
 
 
 class Encoder(Protocol):
-    """Observations [..., *obs shape] -> features [..., size] float32. `tensors`: its parameters,
-    none where observations pass through."""
+    """Observations [..., *obs shape] -> features [..., size] float32. `tensors`: the parameters
+    that are trained by who reads the features, none where observations pass through. `own`: those
+    that `loss` trains, by the name of their group; those of "encoder" are needed to see."""
 
     size: int
     tensors: list[Tensor]
+    own: Mapping[str, list[Tensor]]
 
     def __call__(self, obs: Tensor) -> Tensor: ...
 
     def forward_numpy(self, obs: np.ndarray) -> np.ndarray:
         """The same for acting, without autograd."""
+        ...
+
+    def loss(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """The loss of `own`, a scalar, on observations [..., *obs shape]."""
         ...
 
     def copy(self) -> Encoder:
@@ -55,12 +62,32 @@ def make_encoder(
     return encoder
 
 
+def add_own(agent: Agent, encoder: Encoder, lr: float) -> None:
+    """Gives an agent whose groups and parts are complete the groups of an encoder that has a loss
+    of its own."""
+    for name, tensors in encoder.own.items():
+        agent.groups[name] = Group(tensors, lr=lr)
+    if encoder.own:
+        agent.parts = {part: [*names, "encoder"] for part, names in agent.parts.items()}
+
+
+def train_own(agent: Agent, encoder: Encoder, obs: Tensor) -> dict[str, Tensor]:
+    """One update of an encoder that has a loss of its own; the metrics of it."""
+    if not encoder.own:
+        return {}
+    loss = encoder.loss(obs, agent.rng.learn)
+    first, *others = encoder.own
+    agent.descend(first, loss, *others)
+    return {"loss/encoder": loss.detach()}
+
+
 class Vectors:
     """Observations that are vectors [..., size]: they pass through."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.tensors: list[Tensor] = []
+        self.own: Mapping[str, list[Tensor]] = {}
 
     def __call__(self, obs: Tensor) -> Tensor:
         return obs
@@ -68,8 +95,12 @@ class Vectors:
     def forward_numpy(self, obs: np.ndarray) -> np.ndarray:
         return obs
 
+    def loss(self, obs: Tensor, generator: torch.Generator) -> Tensor:
+        """There is nothing to train."""
+        raise NotImplementedError
+
     def copy(self) -> Vectors:
         return self
 
 
-ENCODERS = {"conv": Conv, "nature": Nature, "impala": Residual}
+ENCODERS = {"conv": Conv, "nature": Nature, "impala": Residual, "vae": VAE}

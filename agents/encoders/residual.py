@@ -39,7 +39,7 @@ class Residual(Images):
             for _ in range(2 * BLOCKS):
                 self.convolution(out, out, 3)
             height, width, channels = (height + 1) // 2, (width + 1) // 2, out
-        self.layer(features, channels * height * width, 2**0.5)
+        self.last(features, channels * height * width, 2**0.5)
 
     def see(self, x: Tensor) -> Tensor:
         pairs = zip(self.tensors[::2], self.tensors[1::2], strict=True)

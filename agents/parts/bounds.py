@@ -20,6 +20,6 @@ Atoms: TypeAlias = Annotated[int, Ge(1), Le(4096)]  # of a distribution over ret
 Members: TypeAlias = Annotated[int, Ge(1), Le(1024)]  # networks of an ensemble
 Betas: TypeAlias = Annotated[Sequence[Annotated[float, Ge(0), Lt(1)]], Len(2, 2)]
 NoiseName: TypeAlias = Literal["white", "pink"]
-EncoderName: TypeAlias = Literal["conv", "nature", "impala"]
+EncoderName: TypeAlias = Literal["conv", "nature", "impala", "vae"]
 Features: TypeAlias = Annotated[int, Ge(0), Le(65_536)]  # of an encoder; 0: no layer
 Temperature: TypeAlias = Literal["auto"] | Positive
