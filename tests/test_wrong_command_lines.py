@@ -176,14 +176,16 @@ WRONG = {
         ("env=spot agent=ppo agent.encoder=conv agent.normalise=true", "agent.normalise=true is"),
         ("agent=dqn env=gym env.id=spaces/Multi-v0", "needs discrete actions, but env=gym has"),
         ("agent=sac env=gym env.id=spaces/Dict-v0", "needs continuous actions, but env=gym has"),
-        ("agent=td3 env=gym env.id=spaces/Matrix-v0", "actions of shape (2, 2)"),
-        ("agent=ppo env=gym env.id=spaces/Multi-v0", "MultiDiscrete"),
+        ("agent=ppo env=gym env.id=spaces/Dict-v0", "MultiDiscrete ones, but the env has Dict"),
     ],
 }
 RIGHT = [
     "paradigm=dcollect paradigm.chunk=4",
     "env=lander_discrete agent=dqn env.kwargs={continuous:false}",
     "agent=ppo agent.minibatches=1024",
+    "agent=td3 env=gym env.id=spaces/Matrix-v0",
+    "agent=ppo env=gym env.id=spaces/Multi-v0",
+    "agent=a2c env=gym env.id=spaces/Multi-v0",
     "policy_lag=2 max_ahead=0 paradigm=dcollect",
     "stop_when_solved=true env.threshold=3",
     "replay=prioritized paradigm=dupdate paradigm.sample_from=all",
