@@ -174,7 +174,7 @@ WRONG = {
         ("agent=ppo env=cartpole agent.critic_weight=0.5", "agent.critic_weight=0.5 is of the"),
         ("agent=a2c env=cartpole agent.critic_weight=0.5", "agent.critic_weight=0.5 is of the"),
         ("env=spot agent=ppo agent.encoder=conv agent.normalise=true", "agent.normalise=true is"),
-        ("agent=dqn env=gym env.id=spaces/Multi-v0", "needs discrete actions, but env=gym has"),
+        ("agent=dqn env=gym env.id=spaces/Multi-v0", "several choices at once as actions, which"),
         ("agent=sac env=gym env.id=spaces/Dict-v0", "needs continuous actions, but env=gym has"),
         ("agent=ppo env=gym env.id=spaces/Dict-v0", "MultiDiscrete ones, but the env has Dict"),
     ],
