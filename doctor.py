@@ -2,10 +2,12 @@
 
     python doctor.py                                        cores, memory, CUDA, optional packages
     python doctor.py paradigm=dupdate env=lander workers=4  that, and a run of these settings
+    python doctor.py env=gym env.id=mine:World-v0           is this environment as it should be?
 
-With the words of train.py it checks them, says which processes and how many bytes the run takes,
-trains for a few seconds in one process, and says what env steps and updates cost and what follows
-for paradigm, workers and num_envs. Nothing is written.
+With the words of train.py it checks them, plays an environment that is named and says what is wrong
+with it, says which processes and how many bytes the run takes, trains for a few seconds in one
+process, and says what env steps and updates cost and what follows for paradigm, workers and
+num_envs. Nothing is written.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conf import check
-from conf.sentences import Wrong, refuse
+from conf.sentences import Wrong, line, refuse
 from probe import SECONDS, Trial, core_count, measure
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ GAIN = 1.15  # by which more env slots must raise env steps a second to be advis
 EXTRAS = {  # optional packages, and what each is for
     "ale-py": "env=breakout, env=atari (under GPL-2.0)",
     "envpool": "env.engine=envpool",
+    "mujoco": "env.id=HalfCheetah-v5 and others",
+    "minigrid": "env.id=minigrid:ID",
+    "highway-env": "env.id=highway_env:ID",
     "matplotlib": "compare.py, pictures",
     "imageio-ffmpeg": "evaluate.py video=true",
     "hydra-joblib-launcher": "sweeps in parallel",
@@ -51,16 +56,45 @@ def main() -> None:
     if {"-h", "--help"} & set(arguments):
         print((__doc__ or "").strip())
         return
+    about_env: list[str] = []
     try:
-        setup = check.command_line(arguments).setup if arguments else None
+
+        def look(setup: Setup) -> None:  # before the agent is asked whether it fits
+            if any(word.lstrip("+").startswith("env") for word in arguments):
+                about_env.extend(environment(setup))
+
+        setup = check.command_line(arguments, plausible=look).setup if arguments else None
         if arguments and setup is None:
             raise Wrong("doctor looks at one run: leave out -m and Hydra's own flags")
-        for text in machine():
+        for text in (*machine(), *about_env):
             print(text)
+        about_env.clear()
         for text in [] if setup is None else run(setup):
             print(text, flush=True)
     except Wrong as error:
+        for text in about_env:
+            print(text)
         refuse(error)
+
+
+def environment(setup: Setup) -> Iterator[str]:
+    """What is wrong with the environment, as lines; nothing for one that exists as a vector alone.
+    Raises Wrong for one that cannot be built or stepped."""
+    from envs.examine import examine
+    from envs.make import build_one, look_up
+
+    v = setup.values["env"]
+    try:
+        spec = look_up(v["id"])
+        if spec.entry_point is None:
+            return
+        yield f"\n{v['id']}:"
+        for sentence in examine(lambda: build_one(spec, dict(v["kwargs"]), v["max_episode_steps"])):
+            yield f"- {sentence}"
+    except ValueError as error:
+        raise Wrong(line(error)) from error
+    except Exception as error:  # an env is anybody's code
+        raise Wrong(f"env.id={v['id']} raises {type(error).__name__}: {line(error)}") from error
 
 
 def machine() -> Iterator[str]:

@@ -272,7 +272,7 @@ def seen(setup: Setup, obs: Any, needs: frozenset[str]) -> frozenset[str]:
 
 def suits(setup: Setup, obs: Any, action: Any) -> None:
     """Whether the agent takes an env's spaces. Raises Wrong."""
-    from gymnasium.spaces import Box, Discrete
+    from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
     needs = seen(setup, obs, attributes(setup.values, "agent").get("needs", frozenset()))
     kinds = {"image" if len(obs.shape or ()) > 1 else "vector": obs}
@@ -280,13 +280,14 @@ def suits(setup: Setup, obs: Any, action: Any) -> None:
         kinds["box"] = action
     elif isinstance(action, Discrete):
         kinds["discrete"] = action
+    elif isinstance(action, MultiDiscrete):
+        kinds["several"] = action
     said = {"vector": "vectors as observations", "image": "images as observations"}
     said |= {"box": "continuous actions", "discrete": "discrete actions"}
+    said |= {"several": "several choices at once as actions, which ppo and actor_critic make"}
     for need in sorted(needs & said.keys() - kinds.keys()):
         has = obs if need in ("vector", "image") else action
         kind = next((said[k] for k, space in kinds.items() if space is has), "other actions")
-        if isinstance(action, Box) and has is action and len(action.shape) != 1:
-            kind = f"actions of shape {action.shape} where a vector is needed"
         examples = {"box": "lander", "discrete": "cartpole", "vector": "pendulum"}
         raise Wrong(
             f"agent={setup.choices.get('agent')} needs {said[need]}, but"

@@ -67,6 +67,7 @@ class Atari(gym.Env):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """A new game, or after a lost life one frame of doing nothing. Without a seed the random
         stream goes on."""
+        super().reset(seed=seed)
         if self.goes_on and seed is None:
             self.ale.act(self.buttons[0])
         if not self.goes_on or seed is not None or self.ale.game_over():
@@ -105,8 +106,8 @@ class Atari(gym.Env):
 
     def _begin(self, seed: int | None) -> None:
         self.emulator.reset(seed=seed)
-        rng = self.emulator.np_random
-        for _ in range(int(rng.integers(1, self.noops + 1)) if self.noops else 0):
+        count = int(self.np_random.integers(1, self.noops + 1)) if self.noops else 0
+        for _ in range(count):
             self.ale.act(self.buttons[0])
             if self.ale.game_over():
                 self.emulator.reset()

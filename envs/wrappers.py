@@ -14,7 +14,12 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
-from gymnasium.wrappers import FlattenObservation, TransformAction, TransformObservation
+from gymnasium.wrappers import (
+    FilterObservation,
+    FlattenObservation,
+    TransformAction,
+    TransformObservation,
+)
 
 
 class ActionRepeat(gym.Wrapper):
@@ -54,10 +59,14 @@ def standard(env: gym.Env) -> gym.Env:
 def float_observations(env: gym.Env) -> gym.Env:
     """Observations as a float32 vector; uint8 arrays of two or more axes are images and stay.
 
-    Discrete observations become one-hot, Dict and Tuple ones are laid end to end.
+    Discrete observations become one-hot, Dict and Tuple ones are laid end to end; what is text in
+    a Dict, or of another kind that is no number, is left out.
     """
     if is_image(env.observation_space):
         return env
+    shown = env.observation_space
+    if isinstance(shown, spaces.Dict) and 0 < len(gone := left_out(shown)) < len(shown):
+        env = FilterObservation(env, [key for key in shown if key not in gone])
     if not isinstance(env.observation_space, spaces.Box) or len(env.observation_space.shape) != 1:
         if not flattenable(env.observation_space):
             raise ValueError(
@@ -78,40 +87,65 @@ def float_observations(env: gym.Env) -> gym.Env:
 
 
 def plain_actions(env: gym.Env) -> gym.Env:
-    """Box actions become float32 in [-1, 1], clipped and mapped onto the env's bounds; a
-    Discrete(n, start=k) becomes Discrete(n), whose actions 0..n-1 are shifted by k for the env.
-    Other spaces stay.
+    """Box actions become a float32 vector in [-1, 1], clipped and mapped onto the env's bounds;
+    those of a Discrete are counted from 0, and so are those of a MultiDiscrete, which become a
+    vector, as do the bits of a MultiBinary. Other spaces stay.
 
     Box actions are always clipped, because MountainCarContinuous charges for the raw action and
     other envs assert their bounds.
     """
-    space = env.action_space
+    space, plain = env.action_space, env.action_space
     if isinstance(space, spaces.Box):
         if not (np.issubdtype(space.dtype, np.floating) and space.is_bounded()):
             raise ValueError(
                 f"{name(env)} takes actions in {space}, which cannot be mapped onto [-1, 1]; "
                 "choose an env.id with Discrete actions or bounded floating-point ones"
             )
-        return TransformAction(env, onto(space), spaces.Box(-1.0, 1.0, space.shape, np.float32))
-    if isinstance(space, spaces.Discrete) and space.start != 0:
-        return TransformAction(env, onto(space), spaces.Discrete(space.n))
-    return env
+        return TransformAction(
+            env, onto(space), spaces.Box(-1.0, 1.0, (space.low.size,), np.float32)
+        )
+    if isinstance(space, spaces.Discrete):
+        plain = spaces.Discrete(space.n)
+    elif isinstance(space, spaces.MultiDiscrete):
+        plain = spaces.MultiDiscrete(space.nvec.ravel())
+    elif isinstance(space, spaces.MultiBinary):
+        plain = spaces.MultiDiscrete(np.full(int(np.prod(space.shape)), 2))
+    return env if plain == space else TransformAction(env, onto(space), plain)
 
 
 def onto(space: gym.Space) -> Callable[[np.ndarray], np.ndarray]:
-    """The map from an agent's actions to those of an env's action space: [-1, 1] to the bounds of a
-    Box, clipped; 0..n-1 to start..start+n-1 of a Discrete; others as they are. It takes one action
-    or a batch of them."""
+    """The map from an agent's actions to those of an env's action space: a vector in [-1, 1] to
+    the bounds and shape of a Box, clipped; numbers from 0 to those from its start of a Discrete or
+    MultiDiscrete; others as they are. It takes one action or a batch of them."""
     if isinstance(space, spaces.Discrete):
         start = space.start
         return lambda action: np.asarray(action) + start
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        first = getattr(space, "start", np.int8(0))
+        return lambda action: (shaped(action, space) + first).astype(space.dtype)
     if not isinstance(space, spaces.Box):
         return np.asarray
     low, high = space.low, space.high
     middle = ((low.astype(np.float64) + high) / 2).astype(space.dtype)
     half = ((high.astype(np.float64) - low) / 2).astype(space.dtype)
+    if low.ndim != 1:
+        return lambda action: np.minimum(
+            np.maximum(shaped(action, space) * half + middle, low), high
+        )
     # two ufuncs: np.clip costs three times as much on arrays of this size
     return lambda action: np.minimum(np.maximum(action * half + middle, low), high)
+
+
+def shaped(action: np.ndarray, space: gym.Space) -> np.ndarray:
+    """A vector, or a batch of vectors, in the shape of a space."""
+    return np.asarray(action).reshape(*np.shape(action)[:-1], *(space.shape or ()))
+
+
+def left_out(space: gym.Space) -> list[str]:
+    """The keys of a Dict whose parts cannot be laid out as numbers, as MiniGrid's mission."""
+    if not isinstance(space, spaces.Dict):
+        return []
+    return [key for key, part in space.items() if not flattenable(part)]
 
 
 def flattenable(space: gym.Space) -> bool:

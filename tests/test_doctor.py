@@ -69,3 +69,16 @@ def test_a_wrong_word_is_one_sentence() -> None:
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 2
     assert "needs discrete actions" in run.stderr + run.stdout
+
+
+@pytest.mark.slow
+def test_an_environment_is_examined_even_where_the_agent_does_not_fit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["doctor.py", "agent=sac", "env=gym", "env.id=tests.envs.worlds:worlds/Pairs-v0"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as left:
+        doctor.main()
+    out, error = capsys.readouterr()
+    assert left.value.code == 2 and "sac needs continuous actions" in error
+    assert "worlds/Pairs-v0:\n- " in out and "terminated after exactly 10 steps" in out

@@ -14,10 +14,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from torch import Tensor
 
 from agents.base import Batch, Key, Spec
+from agents.parts.categorical import Categorical, Categoricals
 
 # T time, B env slots or transitions, I inputs, U units of the LSTM, A action dimensions or choices
 
@@ -71,49 +72,15 @@ def make_head(
     space = spec.action_space
     if isinstance(space, Discrete):
         return Categorical(int(space.n))
+    if isinstance(space, MultiDiscrete) and len(space.shape) == 1 and not space.start.any():
+        return Categoricals([int(n) for n in space.nvec])
     if isinstance(space, Box) and len(space.shape) == 1:
         return Gaussian(space.shape[0], log_std=log_std, state_std=state_std, device=device)
     has = " ".join(str(space).split())
     raise ValueError(
-        f"the agent needs actions in Box(n,) or Discrete ones, but the env has {has}; choose an"
-        " env.id with such actions"
+        "the agent needs actions in Box(n,), Discrete or MultiDiscrete ones, but the env has"
+        f" {has}; choose an env.id with such actions"
     )
-
-
-class Categorical:
-    """One of A choices; x [..., A] are its logits."""
-
-    def __init__(self, choices: int) -> None:
-        self.size = choices
-        self.extras = {"logp": Key()}
-        self.tensors: list[Tensor] = []
-
-    def greedy(self, x: np.ndarray) -> np.ndarray:
-        return np.asarray(x.argmax(-1))
-
-    def mode(self, x: Tensor) -> Tensor:
-        return x.argmax(-1)
-
-    def draw(
-        self, x: np.ndarray, generator: torch.Generator
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The first of exponential clocks with rates exp(logits) to ring (the Gumbel-max trick)."""
-        clocks = torch.empty(x.shape).exponential_(generator=generator).numpy()
-        action = (x - np.log(clocks)).argmax(-1)
-        top = x.max(-1)
-        total = top + np.log(np.exp(x - top[:, None]).sum(-1))
-        return action, {"logp": x[np.arange(len(x)), action] - total}
-
-    def logp(self, x: Tensor, batch: Batch) -> Tensor:
-        chosen = x.gather(-1, batch.action.long().unsqueeze(-1)).squeeze(-1)
-        return chosen - x.logsumexp(-1)
-
-    def entropy(self, x: Tensor) -> Tensor:
-        logp = x.log_softmax(-1)
-        return -(logp.exp() * logp).sum(-1)
-
-    def limit(self, log_std: float) -> None:
-        pass
 
 
 class Gaussian:

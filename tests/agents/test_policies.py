@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.spaces import Box, Discrete, MultiBinary, MultiDiscrete
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.distributions import Categorical as TorchCategorical
 from torch.distributions import Independent, Normal
 
 from agents.base import Batch, Spec
-from agents.parts.policies import LSTM, Categorical, Gaussian, Head, Net, make_head
+from agents.parts.categorical import Categorical, Categoricals
+from agents.parts.policies import LSTM, Gaussian, Head, Net, make_head
 
 LAYOUT = 4000
 
@@ -87,8 +88,30 @@ def test_a_head_fits_its_action_space() -> None:
     box = make_head(Spec(obs, Box(-1.0, 1.0, (4,), np.float32)), log_std=0, state_std=False)
     assert box.size == 4 and len(box.tensors) == 1
     assert make_head(Spec(obs, Discrete(6)), log_std=0.0, state_std=False).size == 6
-    with pytest.raises(ValueError, match="MultiDiscrete"):
-        make_head(Spec(obs, MultiDiscrete([2, 2])), log_std=0.0, state_std=False)
+    assert make_head(Spec(obs, MultiDiscrete([2, 5])), log_std=0.0, state_std=False).size == 7
+    with pytest.raises(ValueError, match="MultiBinary"):
+        make_head(Spec(obs, MultiBinary(2)), log_std=0.0, state_std=False)
+
+
+def test_several_choices_at_once_are_independent_of_one_another() -> None:
+    head, single = Categoricals([3, 2, 4]), [Categorical(n) for n in (3, 2, 4)]
+    x = 2 * torch.randn((LAYOUT, head.size), generator=draws(1))
+    parts = x.split([3, 2, 4], -1)
+    action, extras = head.draw(x.numpy(), draws(2))
+    assert action.shape == (LAYOUT, 3) and extras["logp"].dtype == np.float32
+    batch = Batch(action=torch.from_numpy(action))
+    torchs = [TorchCategorical(logits=part.double()) for part in parts]
+    wanted = sum(t.log_prob(batch.action[:, k]) for k, t in enumerate(torchs))
+    assert_allclose(head.logp(x, batch), wanted, atol=1e-5)
+    assert_allclose(extras["logp"], wanted, atol=1e-4)
+    assert_allclose(head.entropy(x), sum(t.entropy() for t in torchs), rtol=1e-5)
+    columns = [one.greedy(part.numpy()) for one, part in zip(single, parts, strict=True)]
+    assert_array_equal(head.greedy(x.numpy()), np.stack(columns, -1))
+    assert_array_equal(head.mode(x), head.greedy(x.numpy()))
+    same = head.draw(x[:1].repeat(LAYOUT, 1).numpy(), draws(3))[0]
+    for k, chances in enumerate(t.probs[0] for t in torchs):
+        share = np.bincount(same[:, k], minlength=len(chances)) / LAYOUT
+        assert_allclose(share, chances, atol=4 * np.sqrt(0.25 / LAYOUT))
 
 
 def test_a_net_is_the_same_in_numpy_and_begins_orthogonal() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from envs.wrappers import float_observations, is_image, plain_actions, standard
+from envs.wrappers import float_observations, is_image, left_out, onto, plain_actions, standard
 
 
 class Echo(gym.Env):
@@ -63,6 +63,13 @@ def test_observations_become_a_float32_vector(subtests: pytest.Subtests) -> None
             )
             for obs in (env.reset(seed=0)[0], env.step(0)[0]):
                 assert obs.dtype == np.float32 and env.observation_space.contains(obs)
+
+
+def test_what_cannot_be_laid_out_of_a_dict_is_left_out() -> None:
+    env = float_observations(Echo(spaces.Dict(a=POINT, b=DISCRETE, mission=Mission()), DISCRETE))
+    assert env.observation_space.shape == (5,)
+    assert env.observation_space.contains(env.reset(seed=0)[0])
+    assert left_out(spaces.Dict(a=POINT, mission=Mission())) == ["mission"]
 
 
 def test_infinite_bounds_stay_infinite_and_huge_ones_finite() -> None:
@@ -137,10 +144,38 @@ def test_discrete_actions_that_start_at_0_pass_unchanged() -> None:
     assert plain_actions(env) is env
 
 
+TAKEN = [
+    (spaces.MultiDiscrete([3, 2], start=[1, -1]), [3, 2], [[2, 1], [3, 0]]),
+    (spaces.MultiDiscrete([[3], [2]]), [3, 2], [[2, 1], [[2], [1]]]),
+    (spaces.MultiBinary(2), [2, 2], [[1, 0], [1, 0]]),
+]
+
+
+def test_several_choices_become_a_vector_counted_from_0() -> None:
+    for taken, plain, (action, expected) in TAKEN:
+        env = standard(Echo(POINT, taken))
+        assert env.action_space == spaces.MultiDiscrete(plain)
+        env.step(np.array(action))
+        np.testing.assert_array_equal(env.unwrapped.action, expected)
+        assert taken.contains(env.unwrapped.action)
+    env = Echo(POINT, spaces.MultiDiscrete([3, 2]))
+    assert plain_actions(env) is env
+
+
+def test_actions_of_any_shape_become_a_vector() -> None:
+    taken = spaces.Box(-2.0, 2.0, (2, 2), np.float32)
+    env = plain_actions(Echo(POINT, taken))
+    assert env.action_space == spaces.Box(-1.0, 1.0, (4,), np.float32)
+    env.step(np.array([-1, 0.5, 3, 0], np.float32))
+    np.testing.assert_array_equal(env.unwrapped.action, [[-2, 1], [2, 0]])
+    many = onto(taken)(np.zeros((5, 4), np.float32))
+    assert many.shape == (5, 2, 2)
+
+
 USELESS = [
     (spaces.Sequence(DISCRETE), DISCRETE),
     (Mission(), DISCRETE),
-    (spaces.Dict(a=POINT, mission=Mission()), DISCRETE),
+    (spaces.Dict(mission=Mission()), DISCRETE),
     (POINT, spaces.Box(-np.inf, np.inf, (2,), np.float32)),
     (POINT, spaces.Box(0, 4, (2,), np.int64)),
 ]
