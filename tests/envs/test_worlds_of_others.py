@@ -12,7 +12,12 @@ from train import learn
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
-CONV = ["agent.encoder=conv", "agent.hidden_sizes=[32]", "env.max_episode_steps=200"]
+CONV = [
+    "agent.encoder=conv",
+    "agent.hidden_sizes=[32]",
+    "env.max_episode_steps=200",
+    "replay.batch_size=16",
+]
 WORLDS = {  # the package that it needs, and what to type
     "minigrid": ("minigrid", ["env.id=minigrid:MiniGrid-Empty-5x5-v0", "agent=ppo"]),
     "racetrack": ("highway_env", ["env.id=highway_env:racetrack-v1", "agent=sac"]),
