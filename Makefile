@@ -5,7 +5,7 @@ READY := .venv/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check lint imports fast format bench proofs races docs report verify clean
+.PHONY: help train test check lint imports fast format bench chaos proofs races docs report verify clean
 
 help:
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,6 +49,9 @@ proofs: $(READY) ## the day set: missing cells of the studies behind the README 
 	$(BIN)/python -m benchmarks.study mcar lander workers pairs walker concurrent faults pbt
 	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites vtrace apex --pack 2
 	$(BIN)/python -m benchmarks.report
+
+chaos: $(READY) ## kills workers of every paradigm at random moments; KILLS=10 of each
+	$(BIN)/python -m benchmarks.chaos kills=$(or $(KILLS),10) $(ARGS)
 
 races: $(READY) ## the missing cells of the racing studies (95 min); installs l2r, which has Thruxton and Anglesey
 	$(BIN)/python -m pip install --quiet --no-deps l2r==0.0.2

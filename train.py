@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """The console command. Leaves with 2 and one sentence if what was typed cannot run."""
+    """The console command. Leaves with 2 and one sentence if what was typed cannot run, and with
+    130 after a Ctrl-C that came before the run could take it."""
     try:
         typed = check.command_line(sys.argv[1:], plausible=warm)
         if typed.setup is None:
@@ -43,6 +44,9 @@ def main() -> None:
             compose.run(setup, lambda folder: run(setup, folder, time.time(), first=True))
     except Wrong as error:
         refuse(error)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped before the run began\n")
+        sys.exit(130)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")

@@ -94,8 +94,14 @@ class EvaluationWorker(Role):
                 link.report({"result": result})
         self.close()
 
-    def play(self, request: Request, going: Callable[[], bool] = lambda: True) -> Result | None:
-        """As many episodes at a time as there are slots; None if `going` says no meanwhile."""
+    def play(
+        self,
+        request: Request,
+        going: Callable[[], bool] = lambda: True,
+        more: Callable[[], bool] = lambda: True,
+    ) -> Result | None:
+        """As many episodes at a time as there are slots; None if `going`, which is asked now and
+        then, says no, or `more`, before each time."""
         begun = time.process_time()
         agent, env = self.built = self.built or self.plan.build()
         self.weights.pull(agent.vector, "evaluate")
@@ -104,7 +110,8 @@ class EvaluationWorker(Role):
         seeds = self.plan.seeds(request.stream, request.number, request.episodes)
         parts = []
         for start in range(0, len(seeds), self.plan.slots):
-            played = play(agent, env, seeds[start : start + self.plan.slots], going)
+            some = seeds[start : start + self.plan.slots]
+            played = play(agent, env, some, going) if more() else None
             if played is None:
                 return None
             parts.append(played)

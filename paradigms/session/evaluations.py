@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +23,8 @@ class Evaluations:
 
     number: evaluations submitted before (of a resumed run). stop_when_solved: candidates are
     confirmed while training. averaged: the agent evaluates a running mean of its weights, too (its
-    part "evaluate" is larger than "act"), which `finish` measures.
+    part "evaluate" is larger than "act"), which `finish` measures. stopping: asked often; once it
+    is true the methods that play or wait raise Stopped.
 
         for progress in run: evaluations.step(progress); if evaluations.solved: ...
         evaluations.finish(final)
@@ -39,6 +41,7 @@ class Evaluations:
         number: int,
         stop_when_solved: bool,
         averaged: bool,
+        stopping: Callable[[], object] = lambda: False,
     ) -> None:
         self.settings, self.tracker, self.folder, self.log = settings, tracker, folder, log
         self.solved = False  # and confirmed, where candidates are: the run may stop
@@ -58,7 +61,9 @@ class Evaluations:
                 share=settings.share,
             )
             where = "inline" if settings.where == "inline" else "process"
-            self._evaluator = Evaluator(plan, where=where, number=number, say=log.say)
+            self._evaluator = Evaluator(
+                plan, where=where, number=number, say=log.say, stopping=stopping
+            )
 
     @property
     def restarts(self) -> int:

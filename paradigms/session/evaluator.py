@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from paradigms.base import Snapshot
+from paradigms.errors import Stopped
 from paradigms.loop.episodes import Returns
 from paradigms.runtime.crew import Crew, Report
 from paradigms.session.evaluation_worker import EvaluationWorker, Plan, Request, Result
@@ -53,7 +54,8 @@ class Evaluator:
     again; `say(words, traceback)` hears of it, and `restarts` counts it.
 
     where: "process", or "inline": the episodes are played in this process, inside `submit`,
-    `confirm` and `measure`. number: evaluations submitted before (of a resumed run).
+    `confirm` and `measure`. number: evaluations submitted before (of a resumed run). stopping:
+    asked often by the methods that block; once it is true they raise Stopped.
     """
 
     def __init__(
@@ -63,8 +65,9 @@ class Evaluator:
         where: str = "process",
         number: int = 0,
         say: Callable[[str, str], None] = lambda words, trace: None,
+        stopping: Callable[[], object] = lambda: False,
     ) -> None:
-        self.plan, self.number, self._say = plan, number, say
+        self.plan, self.number, self._say, self._stopping = plan, number, say, stopping
         self._vector = plan.agent().vector
         self._weights = Weights(self._vector, "evaluate")
         self._submitted: tuple[Snapshot, bool] | None = None  # and whether it is to be confirmed
@@ -140,7 +143,7 @@ class Evaluator:
         """Waits for the evaluation under way, if there is one; raises as `poll` does."""
         ended: list[EvaluationResult] = []
         while not self.free and not (ended := self.poll()):
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            self._pause()
         return ended
 
     def measure(
@@ -155,9 +158,17 @@ class Evaluator:
         self.finish()
         self._ask(snapshot, "measure", number, episodes, averaged=averaged)
         while not self._answered():
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            self._pause()
         result = self._take()
         return result.played
+
+    def _going(self) -> bool:
+        return not self._stopping()
+
+    def _pause(self) -> None:
+        if self._stopping():
+            raise Stopped
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _ask(
         self, snapshot: Snapshot, stream: str, number: int, episodes: int, *, averaged: bool = False
@@ -174,7 +185,9 @@ class Evaluator:
         self._requests += 1
         self._request = Request(self._requests, stream, number, episodes, averaged)
         if self._crew is None:
-            self._result = self._worker.play(self._request)
+            self._result = self._worker.play(self._request, self._going, self._going)
+            if self._result is None:
+                raise Stopped
         else:
             self._crew.tell("evaluator", self._request)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import traceback
@@ -12,6 +13,7 @@ from typing import Any
 
 from agents.parts.vector import Vector
 from paradigms.base import Job, Paradigm, Progress, Result, Snapshot
+from paradigms.errors import Stopped
 from paradigms.session import origin as record
 from paradigms.session.checkpoint import Checkpoints, Damaged
 from paradigms.session.evaluations import Evaluations, dated, finite
@@ -100,6 +102,7 @@ class Session:
             number=self._evaluated,
             stop_when_solved=settings.stop_when_solved,
             averaged=self._averaged,
+            stopping=lambda: self.signals.caught,
         )
         self.checkpoints = CheckpointSchedule(
             self.folder.checkpoints,
@@ -136,7 +139,8 @@ class Session:
 
     def evaluate(self, progress: Progress) -> None:
         """Takes an evaluation that has ended, and submits the newest policy when one is due."""
-        self.evaluations.step(progress)
+        with contextlib.suppress(Stopped):
+            self.evaluations.step(progress)
 
     def save_if_due(self, progress: Progress) -> None:
         """Writes a checkpoint, if one is due; where that fails, logs it, counts it and goes on."""
@@ -161,7 +165,11 @@ class Session:
                 self.stop.failed(f"the checkpoint of the end could not be saved: {failure}")
         final = self._keep_final(result.final, progress)
         if not interrupted:
-            self.evaluations.finish(final)
+            try:
+                self.evaluations.finish(final)
+            except Stopped:
+                self.stop.reason = "signal"
+                self.log.say("stopping: the kept policies are not all measured")
 
     def fail(self, error: BaseException, trace: str) -> None:
         """Notes what ended the run, and saves what it has learned until then, if that is whole."""
@@ -171,8 +179,7 @@ class Session:
         if self._progress is None:
             return
         try:
-            if self.settings.checkpoint.at_end:
-                self.checkpoints.save_at_last(self._progress)
+            self.checkpoints.save_at_last(self._progress)
             self._keep_final(self._progress.snapshot("all"), self._progress)
         except Exception as second:  # of whatever kind: the first error is the one to report
             self.log.say(f"what was learned could not be saved: {second}", traceback.format_exc())

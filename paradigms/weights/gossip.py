@@ -69,11 +69,14 @@ class Vectors:
         return True
 
     def snapshot(self, part: str, size: int) -> Snapshot:
-        """The mean of all vectors at this moment, and the updates of all of them."""
-        mean = self.floats[:, :size].double().mean(0).float()
+        """The mean of all vectors that are finite, at this moment, and the updates of all."""
+        rows = self.floats[:, :size]
+        whole = rows[rows.isfinite().all(1)]
+        rows = whole if len(whole) else rows
+        mean = rows.double().mean(0).float()
         for span in self.sums:
             if span.stop <= size:
-                mean[span] = split(torch.stack([exact(row[span]) for row in self.floats]).mean(0))
+                mean[span] = split(torch.stack([exact(row[span]) for row in rows]).mean(0))
         counts = self._begun + (self.counts - self._begun).sum(0)
         return Snapshot(part, mean, counts, int(counts[0]))
 

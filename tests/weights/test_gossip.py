@@ -63,6 +63,7 @@ def test_a_vector_that_is_not_finite_is_averaged_with_none() -> None:
     before = made.floats[1].clone()
     assert not made.average(1, 0)
     assert torch.equal(made.floats[1], before)
+    assert torch.equal(made.snapshot("all", len(before)).floats, before)
 
 
 def test_every_other_worker_is_met_and_never_oneself() -> None:
