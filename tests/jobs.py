@@ -32,7 +32,7 @@ from paradigms.dcollect import DCollect
 from paradigms.dupdate import DUpdate
 from paradigms.evolution import ARS, ES
 from paradigms.experience.elite import Elite
-from paradigms.experience.layout import Layout
+from paradigms.experience.layout import layout_of
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Fifo, Rollout
 from paradigms.experience.uniform import Uniform
@@ -248,8 +248,8 @@ class Ended:
         """What the replay holds: transitions of each stream, oldest first."""
         extras = self.job.make_agent(self.job.spec, seed=0, device="cpu").extras
         shape = (self.job.rollout_length, self.job.num_envs)
-        frames = getattr(self.job.make_replay.func, "frames", False)
-        row = Layout(self.job.spec.with_extras(extras), *shape, frames=frames).transition
+        spec = self.job.spec.with_extras(extras)
+        row = layout_of(self.job.make_replay, spec, *shape).transition
         streams = [
             np.asarray(packed).view(row)[:, 0] for packed in self.state["replay"]["transitions"]
         ]

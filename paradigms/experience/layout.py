@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,13 @@ class Layout:
             align=True,
         )
 
+    @property
+    def stored(self) -> int:
+        """Bytes of a transition in a full replay that keeps transitions, the last observations of
+        episodes included: one a transition at most, and few where each frame is stored once."""
+        last = 0 if self.stack > 1 else self.obs.itemsize
+        return int(self.transition.itemsize + last)
+
     def kept(self, obs: np.ndarray) -> np.ndarray:
         """What transitions and fragments keep of observations [..., *obs shape]: a view, of the
         newest frame where frames are kept."""
@@ -92,6 +100,13 @@ class Layout:
     def empty(self, rank: int) -> Fragment:
         """A zeroed fragment for the actor of worker `rank` to fill."""
         return Fragment(rank, np.zeros((), self.fragment))
+
+
+def layout_of(make_replay: Any, spec: Spec, rollout_length: int, num_envs: int) -> Layout:
+    """The layout of the replay that a factory makes, without making one."""
+    kind = getattr(make_replay, "func", make_replay)
+    frames, alone = getattr(kind, "frames", False), getattr(kind, "once", False)
+    return Layout(spec, rollout_length, num_envs, frames=frames, alone=alone)
 
 
 class Fragment:

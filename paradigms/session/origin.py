@@ -17,7 +17,7 @@ from typing import Any
 
 from agents.base import Agent
 from paradigms.base import Job
-from paradigms.experience.layout import Layout
+from paradigms.experience.layout import layout_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "gymnasium", "numpy", "hydra-core", "safetensors")
@@ -83,14 +83,10 @@ def replay_bytes(job: Job, agent: Agent) -> int | None:
     capacity = make.keywords.get("capacity") if isinstance(make, functools.partial) else None
     if capacity is None:
         return None
-    layout = Layout(
-        job.spec.with_extras(agent.extras), job.rollout_length, job.num_envs,
-        frames=getattr(make.func, "frames", False), alone=getattr(make.func, "once", False),
-    )  # fmt: skip
+    layout = layout_of(make, job.spec.with_extras(agent.extras), job.rollout_length, job.num_envs)
     if getattr(make.func, "once", False):  # fragments of every worker; otherwise transitions of all
         return int(job.workers * capacity * layout.fragment.itemsize)
-    last = 0 if layout.stack > 1 else layout.obs.itemsize  # frames: one an episode
-    return int(capacity * (layout.transition.itemsize + last))
+    return int(capacity * layout.stored)
 
 
 def many(count: int, thing: str) -> str:

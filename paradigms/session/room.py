@@ -15,7 +15,7 @@ import numpy as np
 
 from agents.base import Agent
 from paradigms.base import Job, Paradigm
-from paradigms.experience.layout import Layout
+from paradigms.experience.layout import layout_of
 
 PROCESS = 40 * 2**20  # bytes of a process of its own; 60 to 90 MiB were measured
 ENV = 2**10  # bytes of an env slot
@@ -88,8 +88,8 @@ def parts(job: Job, paradigm: Paradigm, agent: Agent) -> list[Need]:
     """What takes memory, at the least."""
     ignored: Collection[str] = getattr(paradigm, "ignores", ())
     spec = job.spec.with_extras(agent.extras)
-    layout = Layout(spec, 1, 1)
-    row = layout.transition.itemsize + layout.obs.itemsize
+    layout = layout_of(job.make_replay, spec, 1, 1)
+    row = layout.stored
     slots, wanted = job.workers * job.num_envs, children(job, paradigm)
     weights = 4 * agent.vector.size("all")
     found = [

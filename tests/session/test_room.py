@@ -9,10 +9,10 @@ import pytest
 
 from paradigms.base import Job
 from paradigms.experience.rollout import Rollout
-from paradigms.session import room
+from paradigms.session import origin, room
 from paradigms.session.room import Room, check, children, parts, stored
 from paradigms.settings import Evaluation
-from tests.jobs import PARADIGMS, job, laid, sac
+from tests.jobs import AGENTS, PARADIGMS, job, laid, sac, world
 
 GIB = 2**30
 
@@ -86,6 +86,18 @@ def test_a_replay_is_no_fuller_than_the_budget() -> None:
     rollouts = functools.partial(Rollout, capacity=4)
     assert stored(job(make_replay=rollouts, workers=3)) == 4 * 3 * 2 * 8
     assert stored(job(make_replay=lambda spec, **_: None)) == 0
+
+
+@pytest.mark.parametrize(("stack", "frames"), [(1, 2), (4, 1)])
+def test_images_that_are_stored_once_are_counted_once(stack: int, frames: int) -> None:
+    """Without a stack there is room for two a transition, the second for where an episode ends."""
+    drift = world("Drift", kwargs={"size": 36}, stack=stack)
+    made = job(drift, AGENTS["dqn with images"].make, capacity=10_000)
+    agent, image = laid(made.make_agent(made.spec, seed=0)), 36 * 36
+    assert origin.replay_bytes(made, agent) == pytest.approx(10_000 * frames * image, rel=0.05)
+    found = {need.part: need.bytes for need in parts(made, PARADIGMS["sequential"], agent)}
+    held = made.budget.env_steps * frames * image
+    assert found["the transitions of the replay"] == pytest.approx(held, rel=0.05)
 
 
 def test_an_ordinary_run_fits_everywhere(subtests: pytest.Subtests) -> None:
