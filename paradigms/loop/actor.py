@@ -196,7 +196,7 @@ class Actor:
         """Raises ValueError if the first observations [N, ...] of episodes are not one frame,
         repeated: such stacks could not be made again from single frames."""
         frames = obs.reshape(*obs.shape[:-1], self.layout.stack, -1)
-        if (frames != frames[..., -1:, :]).any():
+        if ((frames != frames[..., -1:, :]) & np.isfinite(frames)).any():  # others: see `_check`
             raise ValueError(
                 f"the env of worker {self.rank} begins an episode with frames that differ, so that"
                 " they cannot be stored once; let it repeat the first frame, or set env.stack=1"

@@ -19,7 +19,7 @@ from paradigms.experience.rollout import Rollout
 from paradigms.experience.uniform import Uniform
 from paradigms.loop.actor import Actor
 from tests.experience.test_frames import WholeUniform, same
-from tests.jobs import SEEING, laid, world
+from tests.jobs import PARADIGMS, SEEING, job, laid, run, world
 
 
 def actor(mode: str, *, frames: bool, stack: int = 3, envs: int = 2, alone: bool = False) -> Actor:
@@ -84,6 +84,20 @@ def test_fragments_of_single_frames_are_stacked_to_what_whole_ones_have(
         one["next_obs"][~valid] = other["next_obs"][~valid]  # arbitrary there
         same(one, other)
         assert one.obs.shape == (4, 4, 8, 8, stack)
+
+
+def test_a_run_on_stacked_vectors_is_the_same_with_either_replay() -> None:
+    ended = [
+        run(
+            PARADIGMS["dcollect"],
+            job(world(stack=3), make_replay=functools.partial(kind, capacity=50)),
+        )
+        for kind in (Uniform, WholeUniform)
+    ]
+    assert ended[0].totals["updates"] > 64
+    assert torch.equal(ended[0].floats, ended[1].floats)
+    frame, whole = (one.stored()[0]["obs"].shape[1:] for one in ended)
+    assert (frame, whole) == ((1,), (3,))
 
 
 class Shifted(Drift):
