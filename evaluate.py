@@ -79,11 +79,13 @@ def evaluate(v: schema.Play) -> None:
             raise Wrong(f"{key}=true needs the extra {extra}: pip install 'paceline[{extra}]'")
     found = played(v)
     tell(found)
+    from paradigms.session import files
+
     path = found.path
     if v.plot:
         from paradigms.report import episodes
 
-        target = path.with_name(f"{path.stem}_returns.svg")
+        target = files.own(path.with_name(f"{path.stem}_returns.svg"))
         episodes.draw(found.returns.returns, target, threshold=found.about["env"].get("threshold"))
         print("returns:", target)
     for which in ("best", "worst") if v.episode == "both" else (v.episode,):
@@ -93,6 +95,7 @@ def evaluate(v: schema.Play) -> None:
         if v.picture:
             targets += [stem.with_suffix(".png"), stem.with_suffix(".svg")]
         if targets:
+            targets = [files.own(target) for target in targets]
             try:
                 show(found.plan, found.snapshot, targets, shown(found, which))
             except (ValueError, RuntimeError) as error:

@@ -13,6 +13,7 @@ import json
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from paradigms.session.evaluation_worker import Plan
 
 OBSERVATIONS = 1000
+MOST_LINE = 2**20  # bytes of a line of metrics.jsonl
 MOST_APART = 1e-5  # of a Box action, in [-1, 1]
 FILES = {"onnx": "policy.onnx", "torch_export": "policy.pt2", "safetensors": "policy.safetensors"}
 
@@ -65,10 +67,13 @@ def export(v: schema.Export) -> None:
                 raise Wrong(f"format=onnx needs {package}: pip install 'paceline[export]'")
     about = trust.read(source.with_suffix(".json"))
     out = Path(v.out) if v.out else source.parent / "export"
+    if out.is_symlink() and not v.out:
+        raise Wrong(f"{out} is a link: name the folder to write to by out=FOLDER")
     import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
     from conf.build import rebuild
+    from paradigms.session import files
     from paradigms.session.checkpoint import Damaged
     from paradigms.session.policy import load_policy, save_policy
 
@@ -78,7 +83,7 @@ def export(v: schema.Export) -> None:
         agent, world = plan.build()
         snapshot.into(agent)
         out.mkdir(parents=True, exist_ok=True)
-        target, apart = out / FILES[v.format], None
+        target, apart = files.own(out / FILES[v.format]), None
         if v.format == "safetensors":
             save_policy(target, snapshot, noted)
         else:
@@ -91,10 +96,11 @@ def export(v: schema.Export) -> None:
         text = line(error)
         raise Wrong(text if str(source) in text else f"{source}: {text}") from error
     films = [source.with_name(f"{source.stem}{which}.mp4") for which in ("", "_best")]
-    for film in [film for film in films if film.exists()][:1]:  # as evaluate.py names them
-        shutil.copyfile(film, out / "replay.mp4")
+    films = [film for film in films if film.is_file() and not film.is_symlink()]
+    for film in films[:1]:  # as evaluate.py names them
+        shutil.copyfile(film, files.own(out / "replay.mp4"))
     curve(source.parent / "metrics.jsonl", out / "curve.png")
-    (out / "README.md").write_text(card(about, source, v.format, apart, out), "utf-8")
+    files.own(out / "README.md").write_text(card(about, source, v.format, apart, out), "utf-8")
     print(f"{target}" + ("" if apart is None else f", {apart} on {OBSERVATIONS} observations"))
     print("with", *sorted(path.name for path in out.iterdir() if path != target))
 
@@ -173,31 +179,54 @@ def module(agent: Agent) -> torch.nn.Module:
 
 def curve(metrics: Path, target: Path) -> None:
     """The learning curve, where the run was evaluated twice and matplotlib is there."""
-    if not metrics.exists() or find_spec("matplotlib") is None:
+    if not metrics.is_file() or find_spec("matplotlib") is None:
         return
     from paradigms.report import curves
+    from paradigms.session import files
 
-    rows = [json.loads(text) for text in metrics.read_text("utf-8").splitlines()]
-    rows = [row for row in rows if row.get("kind") == "evaluation"]
+    axes = {"seconds": "seconds", "env_steps": "env steps"}
+    rows = list(evaluations(metrics, ("mean", *axes)))
     if len(rows) > 1:
         means = [row["mean"] for row in rows]
         panels = [
             curves.Panel(label, {"evaluations": [([row[key] for row in rows], means)]})
-            for key, label in (("seconds", "seconds"), ("env_steps", "env steps"))
+            for key, label in axes.items()
         ]
-        curves.draw(panels, target)
+        curves.draw(panels, files.own(target))
+
+
+def evaluations(metrics: Path, keys: Sequence[str]) -> Iterator[dict[str, float]]:
+    """The numbers of these keys in every whole line of an evaluation; others are left out."""
+    with metrics.open("rb") as lines:
+        for text in iter(lambda: lines.readline(MOST_LINE), b""):
+            try:
+                row = json.loads(text)
+                if row["kind"] == "evaluation":
+                    yield {key: number(row[key]) for key in keys}
+            except (ValueError, LookupError, TypeError, RecursionError):
+                continue
+
+
+def number(value: Any) -> float:
+    """Raises ValueError for anything but a finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise ValueError(value)
+    return value
 
 
 def card(about: dict[str, Any], source: Path, kind: str, apart: str | None, out: Path) -> str:
     """The model card: Markdown, with the metadata that the Hugging Face Hub reads."""
     import yaml
 
-    choices, env = about.get("choices") or {}, about["env"]
+    choices, env = about.get("choices"), about["env"]
+    choices = choices if isinstance(choices, dict) else {}
     agent, world = str(choices.get("agent", "agent")), str(env.get("id"))
     result_file = source.parent / "result.json"
     result = trust.read(result_file) if result_file.is_file() else {}
     mean = result.get("confirmed_return") if source.stem == "solving" else None
     mean = mean if mean is not None else result.get("final_return")
+    if mean is not None and not schema.fits(mean, float):
+        raise Wrong(f"{result_file}: its return {mean!r} is no number")
     metric = {"type": "mean_reward", "name": "mean return"}
     data = {
         "library_name": "paceline",
@@ -221,9 +250,9 @@ def card(about: dict[str, Any], source: Path, kind: str, apart: str | None, out:
     lines = [
         f"---\n{yaml.safe_dump(data, sort_keys=False)}---\n",
         f"# {agent} on {world}\n",
-        f"Trained with `paradigm={choices.get('paradigm', '?')}`, {about.get('updates', 0):,}"
-        f" updates, {about.get('env_steps', 0):,} env steps, {about.get('seconds', 0):.0f} s, seed"
-        f" {about.get('seed')}.",
+        f"Trained with `paradigm={choices.get('paradigm', '?')}`, {int(about['updates']):,}"
+        f" updates, {int(about['env_steps']):,} env steps, {float(about['seconds']):.0f} s, seed"
+        f" {about['seed'] if isinstance(about.get('seed'), int) else '?'}.",
     ]
     if mean is not None:
         lines.append(f"Mean return of the run's own measurement: {mean:.1f}.")

@@ -10,11 +10,13 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from conf import check, trust
-from conf.build import assemble
+from conf import check, limits, trust
+from conf.build import assemble, fits
 from conf.compose import Setup
-from conf.sentences import Wrong, refuse
+from conf.sentences import Wrong, line, refuse
 from conf.stored import stored_run
+
+MOST_JOURNAL = 2**28  # bytes: five million events
 
 
 def main() -> None:
@@ -41,21 +43,30 @@ def reproduce(folder: Path, trusted: Collection[str] = ()) -> bool:
     values = trust.dereferenced(stored)
     if values.get("resume"):
         raise Wrong(f"run={folder} was resumed, so no journal tells its beginning: take another")
-    check.values(Setup(values, choices))
+    setup = Setup(values, choices)
+    check.values(setup)
+    check.spaces(setup, most=limits.room_of(folder, trusted))
+    fits(values)
     import paradigms.runtime.machine as machine  # before torch: it sets the number of threads
 
     machine.prepare()
     import torch
 
-    from paradigms.errors import Diverged
+    from paradigms.errors import Diverged, PacelineError
     from paradigms.runtime.journal import Journal
     from paradigms.runtime.recorded import Recorded
     from paradigms.session.checkpoint import Checkpoints, Damaged
 
-    journal = Journal.read(folder / "journal.bin")
-    if not journal.complete():
+    try:
+        if (folder / "journal.bin").stat().st_size > MOST_JOURNAL:
+            raise ValueError(f"it has more than {MOST_JOURNAL:,} bytes")
+        journal = Journal.read(folder / "journal.bin")
+        whole, known = journal.complete(), all(isinstance(role, str) for role in journal.roles)
+        events = sum(len(journal.events(role)) for role in journal.roles)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise Wrong(f"run={folder} has no journal that can be read: {line(error)}") from error
+    if not whole or not known:
         raise Wrong(f"run={folder} was killed, or a worker of it: its journal is not whole")
-    events = sum(len(journal.events(role)) for role in journal.roles)
     if not events:
         raise Wrong(f"run={folder} has an empty journal: its paradigm leaves nothing to order")
     notes: list[str] = []
@@ -74,9 +85,12 @@ def reproduce(folder: Path, trusted: Collection[str] = ()) -> bool:
     except Diverged as error:
         print(f"it went another way: {error}")
         return False
-    if saved["env_steps"] != result.totals["env_steps"]:
+    except PacelineError as error:
+        raise Wrong(f"run={folder} cannot be executed again: {line(error)}") from error
+    floats = saved["run"].get("floats") if isinstance(saved.get("run"), dict) else None
+    same = isinstance(floats, torch.Tensor) and floats.shape == result.final.floats.shape
+    if not same or saved.get("env_steps") != result.totals["env_steps"]:
         raise Wrong(f"run={folder} has no checkpoint of its end; run with checkpoint.at_end=true")
-    floats = saved["run"]["floats"]
     agree = torch.equal(result.final.floats, floats)
     differ = int((result.final.floats != floats).sum())
     updates = result.totals["updates"]

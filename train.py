@@ -5,7 +5,6 @@ Composes once, checks, then imports what is heavy, then is the loop over `paradi
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import traceback
@@ -88,9 +87,18 @@ def fits(setup: Setup) -> None:
 def run(setup: Setup, folder: Path, began: float, *, first: bool) -> float:
     """Trains, in a folder of its own; returns the score. Exits if it ended badly. Raises Wrong."""
     from conf.build import settings
+    from paradigms.errors import PacelineError
 
     with build(setup, folder.absolute(), began, first=first) as session:
-        result = train(session)
+        try:
+            result = train(session)
+        except Exception as error:
+            if session.resumed_at is None or session.begun or isinstance(error, PacelineError):
+                raise
+            raise Wrong(
+                f"resume={setup.values['resume']}: its checkpoint is whole, but a run cannot go on"
+                f" from it ({type(error).__name__}: {line(error)})"
+            ) from error
     if session.signals.caught or result["stopped_by"] == "error":
         sys.exit(128 + session.signals.caught if session.signals.caught else 1)
     if settings(setup.values).score == "seconds":
@@ -128,6 +136,7 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
 
     from conf.build import assemble, settings
     from conf.nodes import made
+    from paradigms.session import files
     from paradigms.session.checkpoint import Damaged
     from paradigms.session.clock import run_began
     from paradigms.session.folder import RunFolder, choices_of
@@ -159,9 +168,7 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
         raise Wrong(line(error)) from error
     try:
         text = yaml.safe_dump(setup.stored or v, sort_keys=False)
-        partial = folder / "config.yaml.partial"
-        partial.write_text(text)
-        os.replace(partial, folder / "config.yaml")  # not before a refusal
+        files.write_text(folder / "config.yaml", text)  # not before a refusal
     except OSError as error:
         raise Wrong(f"the run's folder {folder} cannot be written: {line(error)}") from error
     return session

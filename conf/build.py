@@ -47,14 +47,10 @@ def assemble(v: Mapping[str, Any], **others: Any) -> tuple[Job, Paradigm]:
 
 def fits(v: Mapping[str, Any]) -> None:
     """Raises Wrong where this machine has no room for a run of these values."""
-    from agents.parts.vector import Vector
     from paradigms.session import room
 
-    job, paradigm = assemble(v)
-    agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
-    Vector(agent)
     try:
-        room.check(job, paradigm, agent)
+        room.check(*assemble(v))
     except ValueError as error:
         raise Wrong(line(error)) from error
 
@@ -104,7 +100,7 @@ def rebuild(
     if engine is not None:
         changed["reference_engine"] = engine
     make_env = made({**env["make"], **changed}, "env.make")
-    most = limits.free() if trusted else limits.FOR_A_FILE + 80 * floats
+    most = limits.usual() if trusted else limits.FOR_A_FILE + 80 * floats
     try:
         with limits.memory(most, "its agent or env takes"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that an env has about its keywords

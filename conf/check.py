@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.utils import get_args_parser
 
 from conf import limits, rules, schema, trust
-from conf.compose import PARTS, Setup, compose, jobs, parsed, typed_for_hydra
+from conf.compose import PARTS, Setup, compose, flags_of, jobs, parsed, typed_for_hydra
 from conf.nodes import made
 from conf.sentences import Wrong, and_, line, or_
 from conf.stored import resumed
@@ -47,7 +46,7 @@ def command_line(
     """
     ours()
     trust.look_in(".")
-    flags = get_args_parser().parse_args(arguments)
+    flags = flags_of(arguments)
     if flags.help or flags.hydra_help or flags.shell_completion or flags.info:
         return Typed(arguments)
     if flags.config_dir:
@@ -223,7 +222,7 @@ def _that_offer(what: str) -> str:
 def spaces(setup: Setup, *, most: int | None = None) -> None:
     """Builds the reference env, those that workers step and the agent, in `most` bytes or in those
     that are free, and compares what they are with what the agent needs. Raises Wrong."""
-    with limits.memory(most or limits.free(), "agent and env together take"):
+    with limits.memory(most or limits.usual(), "agent and env together take"):
         _build(setup)
 
 

@@ -3,6 +3,7 @@ file, conf/stored.py and train.py are all that knows Hydra."""
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import itertools
 import math
@@ -11,13 +12,13 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir, initialize_config_module
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.utils import create_config_search_path
+from hydra._internal.utils import create_config_search_path, get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -109,6 +110,20 @@ def run(setup: Setup, task: Callable[[Path], float]) -> float:
     callbacks.on_run_end(config=cfg, config_name="config", job_return=done)
     score: float = done.return_value
     return score
+
+
+def flags_of(arguments: list[str]) -> argparse.Namespace:
+    """Hydra's own flags, and `overrides`. Raises Wrong."""
+    parser = get_args_parser()
+
+    def wrong(message: str) -> NoReturn:
+        raise Wrong(f"{line(Exception(message))}; see --help")
+
+    parser.error = wrong  # type: ignore[method-assign]
+    flags = parser.parse_args(arguments)
+    if flags.config_dir and not Path(flags.config_dir).is_dir():
+        raise Wrong(f"--config-dir={flags.config_dir} is not a folder")
+    return flags
 
 
 def typed_for_hydra(text: str) -> str:

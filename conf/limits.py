@@ -9,6 +9,7 @@ from pathlib import Path
 
 from conf.sentences import Wrong
 
+FOR_A_RUN = 8 * 2**30  # bytes of one agent and env of a run that was typed
 FOR_A_FILE = 192 * 2**20  # bytes, beside those that go with the size of a policy or checkpoint
 STATM = Path("/proc/self/statm")  # sizes in pages; the sixth one is data and stack
 
@@ -38,8 +39,12 @@ def memory(most: int, who: str) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
-def free() -> int:
-    """The bytes of memory that are free on this machine."""
+def usual() -> int:
+    """The bytes that an agent and an env of one's own may take: FOR_A_RUN, or what is free."""
+    return min(FOR_A_RUN, _free())
+
+
+def _free() -> int:
     try:
         rows = dict(row.split(":") for row in Path("/proc/meminfo").read_text().splitlines())
         return 1024 * int(rows["MemAvailable"].split()[0])
@@ -62,4 +67,4 @@ def _for_want_of_memory(error: BaseException) -> bool:
 def room_of(run: Path, trusted: Collection[str]) -> int:
     """The bytes that agent and env of a run which goes on may take, by its checkpoints."""
     sizes = [path.stat().st_size for path in run.glob("checkpoints/*/state.safetensors")]
-    return free() if trusted else FOR_A_FILE + 4 * max(sizes, default=0)
+    return usual() if trusted else FOR_A_FILE + 4 * max(sizes, default=0)

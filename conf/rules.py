@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from conf.sentences import Wrong, shown
+from conf.sentences import Wrong, near, shown
+
+LARGEST = 2**63
 
 
 def crossed(v: Mapping[str, Any]) -> None:
@@ -15,6 +17,22 @@ def crossed(v: Mapping[str, Any]) -> None:
         raise Wrong(f"device={v['device']} must be cpu, cuda or cuda:0, cuda:1 ...")
     if v["resume"] is not None and not v["resume"].strip():
         raise Wrong("resume= names no folder; give a run's, such as outputs/DATE/TIME_NAME")
+    for key, value in numbers(v):
+        if abs(value) >= LARGEST:
+            raise Wrong(f"{key}={value:g} must be below 2^63, which counters can hold")
+    ratio, steps = v["updates_per_env_step"], v["budget"]["env_steps"]
+    if ratio is not None and ratio * steps >= LARGEST:
+        raise Wrong(f"updates_per_env_step={ratio:g} makes more updates than counters can hold")
+    of = v["paradigm"].get("of", {"_target_": ""})
+    if not isinstance(of, dict) or "_target_" not in of:
+        raise Wrong(
+            f"paradigm.of={shown(of)} must be a class:"
+            " paradigm.of._target_=paradigms.hogwild.Hogwild"
+        )
+    for name in v["paradigm"].get("search") or ():
+        if name not in v["agent"]:
+            known = [f"agent.{key}" for key in v["agent"]]
+            raise Wrong(f"paradigm.search.{name} is no setting of the agent; {near(name, known)}")
     evaluation = v["evaluation"]
     if v["policy_lag"] and v["max_ahead"]:
         raise Wrong(f"policy_lag={v['policy_lag']} is for lockstep: add max_ahead=0")
@@ -31,6 +49,19 @@ def crossed(v: Mapping[str, Any]) -> None:
                 f"{key}={shown(wanted)} needs evaluations while training: set"
                 " evaluation.every_seconds=1 and evaluation.where=process"
             )
+
+
+def numbers(node: Any, key: str = "") -> Iterator[tuple[str, int]]:
+    """(dotted key, value) of every whole number."""
+    children: Iterable[tuple[Any, Any]] = ()
+    if isinstance(node, dict):
+        children = node.items()
+    elif isinstance(node, list):
+        children = enumerate(node)
+    elif isinstance(node, int) and not isinstance(node, bool):
+        yield key, node
+    for name, child in children:
+        yield from numbers(child, f"{key}.{name}" if key else str(name))
 
 
 def without_effect(typed: Collection[str], ignores: Collection[str], chosen: str) -> None:
@@ -74,6 +105,11 @@ def kept(v: Mapping[str, Any], chosen: str) -> None:
         )
     if v["replay"]["batch_size"] is None:
         raise Wrong(f"replay.batch_size=null: {chosen} needs the number of transitions of a batch")
+    if v["replay"]["batch_size"] > v["replay"].get("capacity", float("inf")):
+        raise Wrong(
+            f"replay.batch_size={v['replay']['batch_size']} is more than the"
+            f" replay.capacity={v['replay']['capacity']} that it is drawn from: make one smaller"
+        )
     if v["num_envs"] * v["rollout_length"] > v["replay"].get("capacity", float("inf")):
         raise Wrong(
             f"replay.capacity={v['replay']['capacity']} must hold a fragment:"

@@ -245,6 +245,9 @@ def describe(make_env: Callable[..., VectorEnv], threshold: float | None = None)
     env = make_env(num_envs=1, seed=0, rank=None)
     try:
         spaces = {"obs": env.single_observation_space, "action": env.single_action_space}
+        for what, space in spaces.items():
+            if 0 in (space.shape or ()):
+                raise ValueError(f"its {what} has no numbers ({space}): see env.kwargs")
         keys = {
             key: Key(shape=tuple(space.shape or ()), dtype=np.dtype(space.dtype).name)
             for key, space in spaces.items()

@@ -29,6 +29,13 @@ def action_space(choices: int, dims: int = 1) -> gym.Space:
     return spaces.Discrete(choices) if choices else spaces.Box(-1.0, 1.0, (dims,), np.float32)
 
 
+def counts(least: int = 1, /, **sizes: Any) -> None:
+    """Raises ValueError, with its name, for a size that is no whole number of at least `least`."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < least:
+            raise ValueError(f"{name}={size} must be a whole number of at least {least}")
+
+
 def one_hot(index: int, size: int) -> np.ndarray:
     vector = np.zeros(size, np.float32)
     vector[index] = 1.0
@@ -43,6 +50,8 @@ class Identity(gym.Env):
     """
 
     def __init__(self, dims: int = 1, choices: int = 0, length: int = 10) -> None:
+        counts(dims=dims, length=length)
+        counts(0, choices=choices)
         self.choices, self.length = choices, length
         self.action_space = action_space(choices, dims)
         low = 0.0 if choices else -1.0
@@ -78,6 +87,8 @@ class Corridor(gym.Env):
     """
 
     def __init__(self, length: int = 8, limit: int | None = None) -> None:
+        counts(2, length=length)
+        counts(limit=limit or 1)
         self.length, self.limit = length, limit or 4 * length
         self.action_space = spaces.Discrete(2)
         self.observation_space = spaces.Box(0.0, 1.0, (length,), np.float32)
@@ -106,8 +117,7 @@ class Chain(gym.Env):
     """
 
     def __init__(self, length: int = 20, small: float = 0.001) -> None:
-        if length < 3:
-            raise ValueError(f"length={length} must be at least 3: two ends and a way between")
+        counts(3, length=length)  # two ends and a way between
         self.length, self.small, self.limit = length, small, length + 9
         self.action_space = spaces.Discrete(2)
         self.observation_space = spaces.Box(0.0, 1.0, (length,), np.float32)
@@ -135,6 +145,8 @@ class Recall(gym.Env):
     """
 
     def __init__(self, cues: int = 4, delay: int = 8) -> None:
+        counts(cues=cues)
+        counts(0, delay=delay)
         self.cues, self.delay = cues, delay
         self.action_space = spaces.Discrete(cues)
         self.observation_space = spaces.Box(0.0, 1.0, (cues + 1,), np.float32)
@@ -165,6 +177,7 @@ class Loop(gym.Env):
     def __init__(
         self, reward: float = 1.0, limit: int = 2, terminates: bool = False, choices: int = 0
     ) -> None:
+        counts(limit=limit)
         self.reward, self.limit, self.terminates = reward, limit, terminates
         self.action_space = action_space(choices)
         self.observation_space = spaces.Box(0.0, 1.0, (2,), np.float32)
@@ -188,6 +201,7 @@ class Quadratic(gym.Env):
     """
 
     def __init__(self, dims: int = 2) -> None:
+        counts(dims=dims)
         self.target = np.linspace(-0.5, 0.5, dims, dtype=np.float32)
         self.action_space = action_space(0, dims)
         self.observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
@@ -214,6 +228,7 @@ class Spot(gym.Env):
     MOVES = np.array([(0, 0), (0.1, 0), (-0.1, 0), (0, 0.1), (0, -0.1)])
 
     def __init__(self, size: int = 24, choices: int = 0, length: int = 25) -> None:
+        counts(size=size, length=length)
         if choices not in (0, len(self.MOVES)):
             raise ValueError(f"choices={choices} must be 0, for a Box, or {len(self.MOVES)}")
         self.size, self.choices, self.length = size, choices, length

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from agents.parts import optim
 from paradigms.base import Progress
 from tests.test_train import KEYS, QUICK, command, here, result
 
@@ -49,7 +50,18 @@ def test_what_was_learned_is_saved_when_an_error_ends_the_run(
     assert result(tmp_path / "run")["updates"] > failed["updates"]
 
 
-def test_a_policy_that_has_diverged_is_neither_kept_nor_evaluated(tmp_path: Path) -> None:
+def test_gradients_that_are_not_finite_end_the_run_with_weights_that_are(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match=r"10 steps in a row .* lower agent\.lr"):
+        here(tmp_path / "run", "agent.lr=1e30")
+    there = result(tmp_path / "run")
+    assert there["stopped_by"] == "error" and "lower agent.lr" in there["error"]
+    assert np.isfinite(load_file(tmp_path / "run" / "final.safetensors")["floats"]).all()
+
+
+def test_a_policy_that_has_diverged_is_neither_kept_nor_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optim, "usable", lambda group: True)  # as if nobody had noticed
     often = ["evaluation.every_seconds=0", "evaluation.share=1"]
     with pytest.raises(FloatingPointError):
         here(tmp_path / "run", "agent.lr=1e30", *often)

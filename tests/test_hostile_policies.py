@@ -4,6 +4,7 @@ more memory than its size, and is refused in one sentence with exit code 2."""
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import evaluate
+import export
 from conf import trust
 from paradigms.session import files
 from paradigms.session import policy as policies
@@ -30,10 +32,14 @@ def sealed(path: Path, values: Values) -> Values:
     return values
 
 
+EXPORTED: dict[Any, list[str]] = {evaluate.main: [], export.main: ["format=safetensors"]}
+
+
 def deep(levels: int) -> Any:
     return [deep(levels - 1)] if levels else 1
 
 
+DISCOUNT = "agents.parts.schedule.Discount"
 PARTS: list[tuple[str, Any, str]] = [  # key, what it becomes, what is said
     ("agent._target_", "os.system", "neither of this library nor an agent"),
     ("agent._target_", "subprocess.Popen", "neither of this library nor an agent"),
@@ -70,6 +76,33 @@ PARTS: list[tuple[str, Any, str]] = [  # key, what it becomes, what is said
     ("agent.noise", "\x1b]0;x\x07", "a text that is too long or cannot be printed"),
     ("agent.hidden_sizes", deep(40), "20 levels"),
     ("agent.seed", 10**30, "that no setting can be"),
+    ("agent.critic_hidden_sizes", [65_536, 65_536], "its agent or env takes more than 192 MiB"),
+    ("agent.gamma", {"_target_": DISCOUNT, "start": 0.9, "end": "x"}, "must be a number"),
+    ("agent.gamma", {"_target_": DISCOUNT}, "agent.gamma.start is missing"),
+    ("agent.gamma", {"_target_": DISCOUNT, "start": [SYSTEM], "end": 1}, "start.0._target_=os.sys"),
+    ("agent.temperature", {"_target_": "agents.parts.schedule.Factor"}, "cannot be built"),
+    ("agent.hidden_sizes", [{"_target_": "agents.parts.schedule.Factor"}], "must be a list, each"),
+    ("agent.device", "cuda", "agent.device is not a setting"),
+    ("agent._target_", "agents.sac.SAC\n", "leads nowhere"),
+    ("agent._target_", ".", "neither of this library nor an agent"),
+    ("env.make.kwargs", {"dims": 10**9}, "its agent or env takes more than 192 MiB"),
+    ("env.make.kwargs", {"choices": 10**9}, "its agent or env takes more than 192 MiB"),
+    ("env.make.kwargs", {"dims": 0}, "cannot be built"),
+    ("env.make.kwargs", {"length": "x"}, "length=x must be a whole number"),
+    ("env.make.kwargs", {"id": 3}, "multiple values"),
+    ("env.make.kwargs", {"render_mode": "human"}, "cannot be built"),
+    ("env.make.kwargs", [1], "must be a mapping"),
+    ("env.make.max_episode_steps", -1, "must be a whole number of at least 1 or null"),
+    ("env.make.action_repeat", 0, "must be a whole number of at least 1"),
+    ("env.make.engine", "arrival", "is no race"),
+    ("env.make.id", "GymV26Environment-v0", "cannot be built"),
+    ("env.threshold", "x", "must be a number or null"),
+    ("_target_", "os.system", "_target_=os.system"),
+    ("seed", SYSTEM, "seed._target_=os.system"),
+    ("choices", [[WRITE]], "choices.0.0._target_"),
+    ("updates", "many", "cannot be read as a policy"),
+    ("seconds", [1], "cannot be read as a policy"),
+    ("format", 99, "it has format 99"),
     ("agent", None, "no agent"),
     ("env.make", [], "no env.make"),
 ]
@@ -117,10 +150,20 @@ def test_a_file_that_is_no_policy_is_refused(
 
 
 def test_a_file_without_an_end_is_not_read(here: Path, refusal: Refusal) -> None:
-    about = policy(here, RUN.values).with_suffix(".json")
-    about.unlink()
-    about.symlink_to("/dev/zero")
-    assert "is not a file" in refusal(evaluate.main, "run=.")
+    for suffix in (".json", ".safetensors"):
+        for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+            file = policy(here, RUN.values).with_suffix(suffix)
+            file.unlink()
+            make(file)
+            for main in (evaluate.main, export.main):
+                said = refusal(main, "run=.", "policy=final.safetensors", *EXPORTED[main])
+                assert "is not a file" in said
+            file.unlink()
+
+
+def test_more_bytes_than_a_policy_can_have_are_not_read(here: Path, refusal: Refusal) -> None:
+    os.truncate(policy(here, RUN.values), 2**40)
+    assert "134,217,728 may be read" in refusal(evaluate.main, "run=.")
 
 
 def test_weights_of_another_size_are_refused(here: Path, refusal: Refusal) -> None:

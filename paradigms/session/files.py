@@ -51,6 +51,7 @@ def tensors(path: Path, most: int) -> dict[str, Tensor]:
 def write_tensors(path: Path, values: dict[str, Tensor]) -> None:
     """Writes a safetensors file and waits until it is on the disk. Raises OSError, and leaves no
     file behind then."""
+    path.unlink(missing_ok=True)  # a link there would be followed
     try:
         save_file(values, path)
         sync(path)
@@ -66,6 +67,7 @@ def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all, and waits until it is on the disk. Raises OSError, and
     leaves the one of before then."""
     partial = path.with_name(f"{path.name}.partial")
+    partial.unlink(missing_ok=True)  # a link there would be followed
     try:
         partial.write_text(text, "utf-8")
         sync(partial)
@@ -74,6 +76,13 @@ def write_text(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def own(path: Path) -> Path:
+    """The same path, after a link there is removed: what is written goes nowhere else."""
+    if path.is_symlink():
+        path.unlink()
+    return path
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -25,6 +25,7 @@ from paradigms.session.policy import save_policy
 from paradigms.session.sinks import Run
 
 MOST_ABOUT = 2**18  # bytes of run.json
+WRITTEN = ("log.txt", "metrics.jsonl", "journal.bin", "result.json", "run.json", "checkpoints")
 ABOUT = ("agent", "env", "seed")  # of the configuration: what rebuilds a policy and its env
 
 
@@ -57,9 +58,18 @@ class RunFolder:
 
     def lock(self) -> None:
         """Makes this the only run in the folder until `release`, or until the process ends. Raises
-        ValueError if there is another one, or if the folder cannot be written."""
+        ValueError if there is another one, if the folder cannot be written, or if what the run will
+        write to is a link or no file, so that it would lie elsewhere."""
+        for name in WRITTEN:
+            place = self.path / name
+            kind = place.is_dir() if name == "checkpoints" else place.is_file()
+            if place.is_symlink() or (place.exists() and not kind):
+                raise ValueError(
+                    f"{place} is a link or no file, so nothing is written to it: remove it"
+                )
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            lock = os.open(self.path / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            lock = os.open(self.path / "log.txt", flags, 0o644)
         except OSError as error:
             raise ValueError(
                 f"the folder of the run cannot be written ({error}): choose another one by"

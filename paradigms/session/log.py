@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,6 +16,7 @@ from paradigms.session.screen import Screen
 from paradigms.session.sinks import Sinks
 from paradigms.session.stopping import REASONS
 
+MOST_LINE = 2**20  # bytes of metrics.jsonl
 FLUSH_SECONDS = 1.0
 LINE_SECONDS = 5.0  # between two progress lines where there is no terminal
 RATE_SECONDS = 10.0  # over which speeds are taken
@@ -42,8 +42,9 @@ class Log:
     ) -> None:
         self.env_steps, self.seconds = env_steps, seconds
         self._screen = Screen(stream)
+        broken = 0
         if resumed_at is not None:
-            forget_after(folder / "metrics.jsonl", resumed_at)
+            broken = forget_after(folder / "metrics.jsonl", resumed_at)
         self._text = (folder / "log.txt").open("a", encoding="utf-8")
         self._lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self.sinks = Sinks({}) if sinks is None else sinks
@@ -54,6 +55,8 @@ class Log:
         self._speeds = Speeds()
         self._flushed = self._shown = time.monotonic()
         self._evaluated: float | None = None
+        if broken:
+            self.say(f"metrics.jsonl: lines that cannot be read, and are left out: {broken}")
 
     def say(self, text: str, detail: str = "") -> None:
         """A line for the user and for log.txt; `detail` goes to the file alone."""
@@ -184,11 +187,21 @@ class Speeds:
             self.updates = (updates - done) / (now - then)
 
 
-def forget_after(file: Path, env_steps: int) -> None:
-    """Drops the lines of what a resumed run does again, and those that are no whole line."""
-    if file.exists():
-        lines = file.read_bytes().splitlines(keepends=True)
-        file.write_bytes(b"".join(line for line in lines if _steps(line) <= env_steps))
+def forget_after(file: Path, env_steps: int) -> int:
+    """Drops the lines of what a resumed run does again, and those that are no whole line. Returns
+    how many were none."""
+    if not file.exists():
+        return 0
+    broken, partial = 0, file.with_name(f"{file.name}.partial")
+    partial.unlink(missing_ok=True)
+    with file.open("rb") as lines, partial.open("wb") as kept:
+        for line in iter(lambda: lines.readline(MOST_LINE), b""):
+            steps = _steps(line)
+            broken += steps is None
+            if steps is not None and steps <= env_steps:
+                kept.write(line)
+    partial.replace(file)
+    return broken
 
 
 def summary(result: dict[str, Any]) -> list[str]:
@@ -229,8 +242,9 @@ def _also(word: str, value: float | None) -> str:
     return "" if value is None else f", {word} {value:.1f}"
 
 
-def _steps(line: bytes) -> int:
+def _steps(line: bytes) -> int | None:
+    """None for what is no whole line."""
     try:
-        return int(json.loads(line)["env_steps"])
+        return int(json.loads(line)["env_steps"]) if line.endswith(b"\n") else None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return sys.maxsize
+        return None

@@ -16,9 +16,11 @@ import numpy as np
 from agents.base import Agent
 from paradigms.base import Job, Paradigm
 from paradigms.experience.layout import layout_of
+from paradigms.loop.build import make_agent
 
 PROCESS = 40 * 2**20  # bytes of a process of its own; 60 to 90 MiB were measured
 ENV = 2**10  # bytes of an env slot
+EPISODE = 2**5  # bytes of a played episode: its seed, return and length
 FILES, FILES_OF_A_PROCESS = 32, 3  # a pipe with two ends and a sentinel
 SHARED = 2**16  # bytes of /dev/shm for the locks of processes
 UNKNOWN = 2**62
@@ -44,20 +46,21 @@ class Need:
     change: str
 
 
-def check(job: Job, paradigm: Paradigm, agent: Agent, room: Room | None = None) -> None:
+def check(job: Job, paradigm: Paradigm, room: Room | None = None) -> None:
     """Raises ValueError, in a sentence that names the setting to change, where a run takes more
-    than there is. agent: one of the job's, on a vector. room: of this machine, if not given."""
+    than there is. room: of this machine, if not given."""
     room = here() if room is None else room
+    agent = make_agent(job)
     wanted = children(job, paradigm)
     if wanted > room.processes:
         raise ValueError(
-            f"workers={job.workers} makes {wanted:,} processes, and this user may start"
+            f"{_who(job, paradigm)} makes {wanted:,} processes, and this user may start"
             f" {room.processes:,} more: choose fewer workers"
         )
     files = FILES + FILES_OF_A_PROCESS * wanted
     if files > room.files:
         raise ValueError(
-            f"workers={job.workers} needs at least {files:,} open files, and {room.files:,} are"
+            f"{_who(job, paradigm)} needs at least {files:,} open files, and {room.files:,} are"
             " left: choose fewer workers, or raise the limit by ulimit -n"
         )
     if wanted and room.shared < SHARED:
@@ -80,7 +83,9 @@ def children(job: Job, paradigm: Paradigm) -> int:
     apart = job.evaluation.where == "process" and (
         job.evaluation.every_seconds is not None or job.evaluation.confirm_episodes > 0
     )
-    roles = 0 if paradigm.name == "sequential" or job.crew == "inline" else job.workers
+    roles = job.workers + getattr(paradigm, "shards", 0)
+    if paradigm.name == "sequential" or job.crew == "inline":
+        roles = 0
     return roles + int(apart)
 
 
@@ -93,7 +98,7 @@ def parts(job: Job, paradigm: Paradigm, agent: Agent) -> list[Need]:
     slots, wanted = job.workers * job.num_envs, children(job, paradigm)
     weights = 4 * agent.vector.size("all")
     found = [
-        Need("the processes", PROCESS * wanted, f"choose fewer than workers={job.workers}"),
+        Need("the processes", PROCESS * wanted, f"choose fewer than {_who(job, paradigm)}"),
         Need(
             "the weights in every process",
             weights + weights // 4 * wanted,
@@ -106,6 +111,16 @@ def parts(job: Job, paradigm: Paradigm, agent: Agent) -> list[Need]:
             f"choose fewer than evaluation.episodes={job.evaluation.episodes}",
         ),
     ]
+    if pairs := getattr(paradigm, "pairs", 0):
+        change = f"choose fewer than paradigm.pairs={pairs}"
+        found.append(Need("the returns of a generation", 16 * pairs, change))
+    if job.policy_lag:
+        change = f"choose less than policy_lag={job.policy_lag}"
+        found.append(Need("the weights that are kept", weights * job.policy_lag, change))
+    if job.evaluation.confirm_episodes:
+        episodes = job.evaluation.confirm_episodes
+        change = f"choose fewer than evaluation.confirm_episodes={episodes}"
+        found.append(Need("the confirmation episodes", EPISODE * episodes, change))
     if job.batch_size and "replay" not in ignored:
         size = job.batch_size * layout.sampled.itemsize
         found.append(Need("the batches", size, f"make replay.batch_size={job.batch_size} smaller"))
@@ -121,6 +136,12 @@ def parts(job: Job, paradigm: Paradigm, agent: Agent) -> list[Need]:
         change = "make replay.capacity smaller"
         found.append(Need("the transitions of the replay", row * rows, change))
     return found
+
+
+def _who(job: Job, paradigm: Paradigm) -> str:
+    """The setting that most processes come from."""
+    shards = getattr(paradigm, "shards", 0)
+    return f"paradigm.shards={shards}" if shards > job.workers else f"workers={job.workers}"
 
 
 def stored(job: Job) -> int:
@@ -212,8 +233,8 @@ def _open_files() -> int:
 def _shared() -> int:
     try:
         place = os.statvfs("/dev/shm")
-    except OSError:
-        return 0
+    except OSError:  # a system without it
+        return UNKNOWN
     return int(place.f_bavail) * int(place.f_frsize)
 
 

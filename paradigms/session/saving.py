@@ -67,6 +67,10 @@ class CheckpointSchedule:
         return ""
 
 
+class Unfit(ValueError):
+    """A run cannot go on with the settings of a job; the text says which to change."""
+
+
 def shape_of(job: Job, weights: int) -> dict[str, int]:
     """What the arrays of a job's state depend on; weights: the floats of the agent's vector."""
     return {"workers": job.workers, "num_envs": job.num_envs, "weights of the agent": weights}
@@ -75,17 +79,17 @@ def shape_of(job: Job, weights: int) -> dict[str, int]:
 def resumed(job: Job, state: dict[str, Any], home: str, shape: dict[str, int]) -> Job:
     """The job as it goes on from a checkpoint's `state` of the run in `home`; its counters and
     seconds continue. It has no journal: a journal of what comes could not be re-executed without
-    the state that it begins with. Raises ValueError if the job has another shape than the run had,
-    or if nothing is left to do."""
+    the state that it begins with. Raises Unfit if the job has another shape than the run had, or if
+    nothing is left to do."""
     for what, now in shape.items():
         if (before := state["shape"][what]) != now:
-            raise ValueError(
+            raise Unfit(
                 f"resume={home} has {what}={before}, and with these settings it would be {now}:"
                 " leave out what changes that, or begin a new run"
             )
     at = int(state["env_steps"])
     if at >= job.budget.env_steps:
-        raise ValueError(
+        raise Unfit(
             f"resume={home} has done {at} env steps already:"
             f" add budget.env_steps={2 * at} or another number above"
         )

@@ -14,13 +14,14 @@ from typing import Any
 from agents.parts.vector import Vector
 from paradigms.base import Job, Paradigm, Progress, Result, Snapshot
 from paradigms.errors import Stopped
+from paradigms.session import form
 from paradigms.session import origin as record
 from paradigms.session.checkpoint import Checkpoints, Damaged
 from paradigms.session.evaluations import Evaluations, dated, finite
 from paradigms.session.folder import RunFolder
 from paradigms.session.log import Log, summary
 from paradigms.session.outcome import SolveTracker
-from paradigms.session.saving import CheckpointSchedule, resumed, shape_of
+from paradigms.session.saving import CheckpointSchedule, Unfit, resumed, shape_of
 from paradigms.session.signals import Signals
 from paradigms.session.sinks import Sink, Sinks
 from paradigms.session.stopping import StopReason
@@ -124,6 +125,11 @@ class Session:
         self.evaluations.close()
         self.log.close(int(self.stop.reason == "error"))
         self.folder.release()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the paradigm has yielded."""
+        return self._progress is not None
 
     def note(self, progress: Progress) -> None:
         """Logs what a paradigm yields."""
@@ -251,10 +257,21 @@ class Session:
         state = Checkpoints(Path(home) / "checkpoints", say=self._notes.append).newest()
         try:
             self.job = resumed(self.job, state, home, self._shape)
+            form.check(state, self._size)
+            form.load(self.job)
             self.resumed_at = int(state["env_steps"])
             self.tracker.load(state["outcome"])
             self._evaluated = int(state["evaluations"])
-        except (KeyError, TypeError, AttributeError) as error:
+        except Unfit:
+            raise
+        except (
+            LookupError,
+            TypeError,
+            AttributeError,
+            ArithmeticError,
+            ValueError,
+            RuntimeError,
+        ) as error:
             raise Damaged(
                 f"resume={home}: its newest checkpoint is whole, but not one of this version"
                 f" ({type(error).__name__} {error})"

@@ -86,7 +86,7 @@ def test_a_chain_lures_to_the_left_and_ends_by_its_time_limit() -> None:
     assert [list(shown) for shown in obs[:2]] == [[1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
     obs, rewards, _ = play(make("Chain", length=5, small=0.5), lambda obs: len(obs) % 2)
     assert rewards == [0, 0] * 7, "to and fro between the third and the second cell"
-    with pytest.raises(ValueError, match="length=2 must be at least 3"):
+    with pytest.raises(ValueError, match="length=2 must be a whole number of at least 3"):
         make("Chain", length=2)
 
 

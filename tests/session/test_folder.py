@@ -12,7 +12,7 @@ import torch
 
 from paradigms.base import Snapshot
 from paradigms.session.checkpoint import Checkpoints, Damaged
-from paradigms.session.folder import RunFolder, choices_of
+from paradigms.session.folder import WRITTEN, RunFolder, choices_of
 from paradigms.session.policy import load_policy
 
 CONFIG = {"agent": {"lr": 1.0}, "env": {"id": "X-v0"}, "seed": 3, "workers": 2}
@@ -77,6 +77,29 @@ def test_the_lock_dies_with_its_owner(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "log.txt").mkdir()
     with pytest.raises(ValueError, match="cannot be written"):
-        RunFolder(tmp_path, config=CONFIG, choices=CHOICES).lock()
+        RunFolder(Path("/proc/self"), config=CONFIG, choices=CHOICES).lock()
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_nothing_is_written_through_a_link_or_into_a_pipe(name: str, tmp_path: Path) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    run.mkdir()
+    for make in (lambda: (run / name).symlink_to(elsewhere), lambda: os.mkfifo(run / name)):
+        make()
+        with pytest.raises(ValueError, match=f"{name} is a link or no file"):
+            RunFolder(run, config=CONFIG, choices=CHOICES).lock()
+        (run / name).unlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert not list(run.iterdir())
+
+
+def test_a_policy_that_is_kept_goes_through_no_link(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    for name in ("best.safetensors.new", "best.json.partial", "best.safetensors", "best.json"):
+        (tmp_path / name).symlink_to(elsewhere)
+    folder = RunFolder(tmp_path, config=CONFIG, choices=CHOICES)
+    folder.keep("best", Snapshot("evaluate", torch.ones(4), torch.tensor([1]), 1), 12.5)
+    assert elsewhere.read_text() == "mine"
+    assert load_policy(tmp_path / "best.safetensors")[0].version == 1

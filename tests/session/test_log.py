@@ -127,7 +127,7 @@ def test_a_resumed_run_forgets_what_it_does_again(tmp_path: Path) -> None:
     lines = [json.dumps({"env_steps": n}) for n in (10, 20, 30)]
     broken = ['{"env_st', "[1]", '{"env_steps": null}']
     file.write_bytes("\n".join([*lines, *broken]).encode() + b"\n\xff\n")
-    forget_after(file, 20)
+    assert forget_after(file, 20) == 4, "lines that are none"
     assert [row["env_steps"] for row in rows(tmp_path)] == [10, 20]
 
 
