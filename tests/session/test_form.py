@@ -116,7 +116,6 @@ RUN = [
     ("replay/numbers", "x"),
     ("replay/transitions", math.nan),
     ("replay/transitions", [np.zeros(3, np.uint8)]),
-    ("replay/last", []),
 ]
 
 
