@@ -1,6 +1,6 @@
 """Rewrites the tables between markers in the Markdown pages, and the figures, from stored results.
 
-    python -m benchmarks.report            every table and figure, and the pages of docs/compared
+    python -m benchmarks.report            every table and figure
     python -m benchmarks.report --print mcar
 
 A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; NAME is a study,
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import cells, lineage, page, store, tables
+from benchmarks import cells, lineage, store, tables
 from benchmarks.rows import Runs, footnote
 from benchmarks.studies import STUDIES
 from paradigms.report import curves
@@ -36,8 +36,6 @@ DRAWN: Mapping[str, Mapping[str, float]] = {  # studies with a figure, and what 
     "unseen": {},
 }
 LINEAGE = "pbt"  # the study whose first runs of each variant are drawn as lineages
-COMPARED = ("lander",)  # studies with a page, as compare.py writes them
-COMPARISONS = cells.ROOT / "docs" / "compared"
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
 
@@ -88,8 +86,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if selected := [record for record in store.load(LINEAGE) if record.get("selections")]:
         first = {record["variant"]: record for record in reversed(selected)}
         lineage.draw([first[v] for v in STUDIES[LINEAGE].variants], FIGURES / f"{LINEAGE}.png")
-    for name in COMPARED:
-        print(f"{name}: {page.write(STUDIES[name], store.load(name), COMPARISONS / name)}")
     return 0
 
 
