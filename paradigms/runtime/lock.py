@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from multiprocessing import reduction
 from typing import Any
 
 from paradigms.errors import Stopped
 from paradigms.runtime.link import Link
 from paradigms.runtime.memory import anonymous_file
+
+SECONDS_MORE = 1.0  # a lock is held for less than a millisecond
 
 
 class Lock:
@@ -54,15 +57,21 @@ class Lock:
 
 
 class Held:
-    """A lock as a role takes it: it waits with signs of life. Raises Stopped if the crew is asked
-    to stop before the lock is free."""
+    """A lock as a role takes it: it waits with signs of life. When the crew is asked to stop it
+    still waits for SECONDS_MORE, so that a step of which a part is made is made whole, and raises
+    Stopped after that."""
 
     def __init__(self, lock: Lock, link: Link) -> None:
         self.lock, self.link = lock, link
 
     def __enter__(self) -> bool:
-        if not self.link.wait("lock", self.lock.take, brief=True):
-            raise Stopped
+        if self.link.wait("lock", self.lock.take, brief=True):
+            return True
+        deadline = time.monotonic() + SECONDS_MORE
+        while not self.lock.take():
+            if time.monotonic() > deadline:
+                raise Stopped
+            time.sleep(1e-4)
         return True
 
     def __exit__(self, *_: object) -> None:
