@@ -261,7 +261,8 @@ def test_the_training_commands_of_the_pages_run(tmp_path: Path, subtests: pytest
         with subtests.test(text):
             folder = tmp_path / str(number)
             folder.mkdir()
-            setup = compose([*arguments, *QUICK, "crew=inline", "evaluation.where=inline"])
+            small = ["replay.batch_size=8"] if "agent.encoder=conv" in arguments else []
+            setup = compose([*arguments, *QUICK, *small, "crew=inline", "evaluation.where=inline"])
             check.values(setup)
             with train.build(setup, folder, 0.0, first=False) as session:
                 assert train.train(session)["env_steps"] >= 64
