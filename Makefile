@@ -20,10 +20,10 @@ train: $(READY) ## trains SAC on LunarLanderContinuous with two workers until so
 
 TESTS := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-test: $(READY) ## every test, on two cores: under four minutes
+test: $(READY) ## every test, on two cores: about eleven minutes
 	$(TESTS) $(ARGS)
 
-check: $(READY) ## what CI runs, without the slow tests: under 90 seconds
+check: $(READY) ## what CI runs, without the slow tests: about three minutes
 	$(MAKE) --no-print-directory -j 2 -O lint fast
 
 lint: $(READY) ## ruff, mypy and who may import whom
