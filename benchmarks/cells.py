@@ -150,12 +150,13 @@ def laps(file: Path) -> dict[str, list[float | None]]:
 
 
 def selections(file: Path) -> list[dict[str, float]]:
-    """What members of a population said of their selections: env_steps, member, parent, return and
-    the settings that they went on with; [] of any other run."""
+    """What members of a population said of themselves: env_steps, member, return, and after a
+    selection the parent and the settings that they went on with; [] of any other run."""
     found = []
     for line in file.read_text().splitlines() if file.exists() else []:
         entry = json.loads(line)
-        for member in (k.partition("/")[0] for k in entry if k.endswith("/parent")):
+        names = (key.partition("/")[0] for key in entry if key.startswith("member-"))
+        for member in dict.fromkeys(names):
             said = {k.partition("/")[2]: v for k, v in entry.items() if k.startswith(f"{member}/")}
             where = {"env_steps": entry["env_steps"], "member": int(member.partition("-")[2])}
             found.append({**where, **store.rounded(said, 4)})

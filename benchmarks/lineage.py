@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.store import Record
+from benchmarks.tables import scores
 from paradigms.report.curves import OTHERS
 
 SETTING = "lr"
@@ -38,7 +39,7 @@ def draw(records: Sequence[Record], file: Path) -> None:
             newest[member] = one[SETTING]
             lines[member][0].append(one["env_steps"])
             lines[member][1].append(one[SETTING])
-        last = {int(one["member"]): one["return"] for one in said if "return" in one}
+        last = dict(enumerate(scores(record)))
         for member, colour in zip(members, OTHERS * len(members), strict=False):
             label = f"{member}: {last[member]:.0f}" if member in last else str(member)
             axis.plot(*lines[member], "o-", ms=3, lw=1.6, color=colour, label=label)

@@ -163,14 +163,17 @@ class PBTMember(Role):
                 donor = None
                 if self.exploit:
                     donor = self.population.donor(self.rank, number, seed=self.seed)
-                told = self.told(donor)
+                parent = {
+                    f"member-{self.rank}/parent": float(self.rank if donor is None else donor)
+                }
+                told = {**parent, **self.told()}
                 if donor is not None:
                     going = self.copy(donor, number, going, progress)
                 link.report({**told, **self.settings()})
                 number += 1
         except StopIteration as end:
             self.publish(number, end.value.final)
-            link.report({**self.told(None), **self.settings()})
+            link.report(self.told())
             return
         finally:
             going.close()
@@ -218,11 +221,9 @@ class PBTMember(Role):
         self.score = (returns - before) / (episodes - first) if episodes > first else -math.inf
         self.population.publish(self.rank, number, newest, self.point, self.score)
 
-    def told(self, donor: int | None) -> dict[str, float]:
-        """The member's score, and whose weights it goes on with, by TensorBoard name."""
-        at = f"member-{self.rank}"
-        score = {f"{at}/return": self.score} if math.isfinite(self.score) else {}
-        return {f"{at}/parent": float(self.rank if donor is None else donor), **score}
+    def told(self) -> dict[str, float]:
+        """The member's score, by TensorBoard name."""
+        return {f"member-{self.rank}/return": self.score} if math.isfinite(self.score) else {}
 
     def settings(self) -> dict[str, float]:
         """The settings that the member goes on with, by TensorBoard name."""

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from paradigms.errors import Stopped
 from paradigms.runtime.crew import Crew, Link, Role
 from paradigms.runtime.lock import Lock
 from paradigms.runtime.memory import Shared
@@ -70,6 +73,25 @@ def test_who_waits_for_it_hears_that_the_crew_stops() -> None:
         for report in crew.run():
             if report.kind == "metrics":
                 crew.stop()
+
+
+class Stopping:
+    """The link of a crew that was asked to stop; what it is asked to wait for is looked at once."""
+
+    def wait(self, what: str, ready: Callable[[], object], *, brief: bool) -> bool:
+        return bool(ready()) and False
+
+
+def test_a_stop_leaves_time_to_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock: Any = Lock()
+    tries = iter([False, False, True])
+    monkeypatch.setattr(lock, "take", lambda: next(tries))
+    assert lock.by(Stopping()).__enter__()
+
+    monkeypatch.setattr("paradigms.runtime.lock.SECONDS_MORE", 0.01)
+    monkeypatch.setattr(lock, "take", lambda: False)
+    with pytest.raises(Stopped):
+        lock.by(Stopping()).__enter__()
 
 
 class Keep(Role):
