@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Overrides = tuple[str, ...]
 QUIET: Overrides = ("logger=[]", "checkpoint.at_end=false")
@@ -28,6 +28,7 @@ class Cell:
 @dataclass(frozen=True)
 class Study:
     """One question. `variants` are the rows: a name and its overrides; `common` hold for all.
+    `programs`: what runs the rows that are not train.py's.
 
     cap: seconds a run may take by its own budget; it is killed `margin` seconds later (room for
     the confirming episodes). packable: figures count steps, not seconds, so that several cells may
@@ -44,6 +45,7 @@ class Study:
     packable: bool = False
     policies: bool = False
     program: Overrides = ("train.py",)
+    programs: Mapping[str, Overrides] = field(default_factory=dict)
     table: str = "timed"
 
     def cells(self, name: str, seeds: Iterable[int] | None = None) -> list[Cell]:
@@ -53,7 +55,7 @@ class Study:
                 study=name,
                 variant=variant,
                 seed=seed,
-                program=self.program,
+                program=self.programs.get(variant, self.program),
                 overrides=(*overrides, *self.common, f"seed={seed}"),
                 kill_after=self.cap + self.margin,
             )

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import cells, lineage, store, tables
-from benchmarks.rows import Runs, footnote
+from benchmarks import cells, lineage, multiples, store, tables
+from benchmarks.rows import Row, Runs, footnote, median
 from benchmarks.studies import STUDIES
 from paradigms.report import curves
 
@@ -36,6 +36,7 @@ DRAWN: Mapping[str, Mapping[str, float]] = {  # studies with a figure, and what 
     "unseen": {},
 }
 LINEAGE = "pbt"  # the study whose first runs of each variant are drawn as lineages
+MULTIPLES = "concurrent"  # the study of which every paradigm with two workers has a small panel
 MARKED = re.compile(r"(<!-- table:(\S+) -->\n).*?(<!-- end:\2 -->)", re.DOTALL)
 
 
@@ -70,6 +71,22 @@ def draw(records: Runs, file: Path, shown: Mapping[str, float]) -> None:
     curves.draw(panels, file)
 
 
+def panels(records: Runs, workers: int = 2) -> dict[str, multiples.Seeds]:
+    """Returns against seconds of the rows PARADIGM and PARADIGM_WORKERS, by paradigm."""
+    found: dict[str, list[store.Record]] = {}
+    for record in records:
+        word = tables.setting(record, "paradigm")
+        if record["curve"] and record["variant"] in (word, f"{word}_{workers}"):
+            found.setdefault(word, []).append(record)
+    return {
+        word: multiples.Seeds(
+            [(run["curve"]["seconds"], run["curve"]["mean"]) for run in runs],
+            median(Row(runs, [], 0.0).needed("seconds")),
+        )
+        for word, runs in found.items()
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report")
     parser.add_argument("--print", metavar="NAME", help="print one table and change nothing")
@@ -86,6 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if selected := [record for record in store.load(LINEAGE) if record.get("selections")]:
         first = {record["variant"]: record for record in reversed(selected)}
         lineage.draw([first[v] for v in STUDIES[LINEAGE].variants], FIGURES / f"{LINEAGE}.png")
+    if rows := panels(runs := store.load(MULTIPLES)):
+        threshold = runs[0]["result"]["threshold"]
+        file = FIGURES / f"{MULTIPLES}.png"
+        multiples.draw(rows, file, baseline=tables.BASELINE, threshold=threshold, x_max=30)
     return 0
 
 

@@ -6,6 +6,7 @@ Tuning used seeds below 100; figures come from seeds 100 and up.
 from __future__ import annotations
 
 from benchmarks.distributed import DISTRIBUTED
+from benchmarks.pictures import PICTURES
 from benchmarks.plans import QUIET, Overrides, Study, budget, span
 
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
@@ -242,4 +243,5 @@ STUDIES: dict[str, Study] = {
         table="kept",
     ),
     **DISTRIBUTED,
+    **PICTURES,
 }

@@ -22,11 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cells, store
+from benchmarks import cells, memory, store
 from benchmarks.plans import Cell, Study
 from benchmarks.studies import STUDIES
 
 SECONDS_TO_STOP = 15.0
+SECONDS_BETWEEN_LOOKS = 10.0  # at a run's memory
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -40,7 +41,8 @@ class Run:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.before = cells.origin()
-        self.started = time.monotonic()
+        self.started = self.looked = time.monotonic()
+        self.memory = 0  # bytes, the most that were seen
         with (folder / "study.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *cell.program, *cell.overrides, f"hydra.run.dir={folder}"],
@@ -61,6 +63,9 @@ class Run:
         if self.process.poll() is None and self.seconds > self.cell.kill_after:
             self.kill()
         if self.process.poll() is None:
+            if time.monotonic() - self.looked > SECONDS_BETWEEN_LOOKS:
+                self.memory = max(self.memory, memory.held(self.process.pid))
+                self.looked = time.monotonic()
             return False
         self.kill()  # whatever it left behind
         return True
@@ -78,13 +83,14 @@ class Run:
         self.process.wait()
 
     def record(self) -> store.Record:
-        return cells.gather(
+        found = cells.gather(
             self.cell,
             self.folder,
             exit_code=self.process.returncode,
             seconds=self.seconds,
             before=self.before,
         )
+        return {**found, "memory": self.memory} if self.memory else found
 
 
 def stop_with_parent() -> None:

@@ -121,6 +121,18 @@ KEPT: Columns = {
     "retention, averaged policy": lambda row: spread(averaged(row.runs), 2),
     "final return, IQM [95 %]": lambda row: row.iqm("final_return"),
 }
+PICTURES: Columns = {
+    "seeds": COUNTS["seeds"],
+    "minutes": lambda row: number(median(row.known("seconds")) / 60, 0),
+    "best return": lambda row: row.middle("best_return"),
+    "final return": lambda row: row.middle("final_return"),
+    "env steps": lambda row: row.middle("env_steps", 0),
+    "env steps/s": lambda row: number(
+        median([r["result"]["env_steps"] / r["result"]["seconds"] for r in row.runs]), 0
+    ),
+    "updates/s": TIMED["updates/s"],
+    "memory, GB": lambda row: number(median([r["memory"] / 1e9 for r in row.runs])),
+}
 TABLES = {
     "timed": TIMED,
     "race": RACE,
@@ -134,6 +146,7 @@ TABLES = {
     "concurrent": CONCURRENT,
     "faults": FAULTS,
     "pbt": PBT,
+    "pictures": PICTURES,
     "warmup": WARMUP,
     "overestimation": OVERESTIMATION,
     "kept": KEPT,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import report, store, tables
+from benchmarks import multiples, report, store, tables
 from benchmarks.plans import Study
 from benchmarks.rows import footnote
 from benchmarks.store import Record
@@ -224,3 +224,22 @@ def test_a_table_of_races_says_when_laps_come_and_whether_they_stay() -> None:
     assert cells(tables.table(study, runs, runs, "driving"))["`sequential`"][0] == "9,001.50"
     alone = cells(tables.table(study, runs[:1], runs[:1]))["`sequential`"]
     assert (alone[2], alone[4]) == ("20.0 (20.0)", "90.0 (90.0)")
+
+
+def test_panels_show_the_plain_rows_of_every_paradigm(tmp_path: Path) -> None:
+    curve = {"seconds": [1.0, 2.0, 3.0], "mean": [5.0, 9.0, 7.0]}
+
+    def record(variant: str, paradigm: str) -> Record:
+        words = {"variant": variant, "overrides": f"paradigm={paradigm} seed=1", "curve": curve}
+        return {**words, "result": {"seconds_to_threshold": 2.0}}
+
+    runs = [record("sequential", "sequential"), record("gorila_2", "gorila")]
+    runs += [record("gorila3_2", "gorila"), record("gorila_4", "gorila")]
+    rows = report.panels(runs)
+    assert {name: (len(row.curves), row.reached) for name, row in rows.items()} == {
+        "sequential": (1, 2.0),
+        "gorila": (1, 2.0),
+    }
+    file = tmp_path / "panels.png"
+    multiples.draw(rows, file, baseline="sequential", threshold=8.0, x_max=4.0)
+    assert file.stat().st_size > 1000

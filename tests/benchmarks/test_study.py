@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cells, store, study
+from benchmarks import cells, memory, store, study
 from benchmarks.plans import Cell, Study
 from benchmarks.studies import STUDIES
 from conf import check
 
 pytestmark = pytest.mark.slow
+CIRCUITS = ("thruxton", "anglesey")
 
 PROGRAM = """
 import json, os, pathlib, signal, struct, sys, time
@@ -176,6 +177,30 @@ def test_a_signal_leaves_no_process_and_no_half_cell(tmp_path: Path, number: int
         assert not _alive(int(pid))
 
 
+def test_the_memory_of_a_run_is_that_of_all_its_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "SECONDS_BETWEEN_LOOKS", 0.0)
+    mine = memory.held(os.getsid(0))
+    assert mine >= memory.proportional(Path("/proc/self/smaps_rollup")) > 10**7
+    some = make_study(tmp_path, "endless", cap=1)
+    assert study.run_cells(some.cells("toy")[:1], some, results=tmp_path / "r", folders=tmp_path)
+    record = store.load("toy", tmp_path / "r")[0]
+    assert 10**6 < record["memory"] < 10**8
+
+
+def test_a_row_may_have_a_program_of_its_own() -> None:
+    some = Study(
+        question="?",
+        variants={"ours": (), "theirs": ()},
+        common=(),
+        seeds=(1,),
+        cap=1,
+        programs={"theirs": ("-m", "theirs")},
+    )
+    assert [cell.program for cell in some.cells("toy")] == [("train.py",), ("-m", "theirs")]
+
+
 def test_wall_clock_studies_are_not_packed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         study.main(["mcar", "--pack", "2"])
@@ -195,15 +220,18 @@ def test_every_study_has_distinct_cells_and_no_tuning_seed() -> None:
 
 def test_train_accepts_every_override_of_a_study(subtests: pytest.Subtests) -> None:
     """Where EnvPool is not installed, so would it be with Gymnasium's engine; where l2r is not,
-    with an oval."""
-    oval = {} if find_spec("l2r") else {"thruxton": "oval", "anglesey": "oval"}
-    for name in [n for n, s in STUDIES.items() if s.program == ("train.py",)]:
+    with an oval; where ale-py is not, with a toy that shows pictures."""
+    others = {} if find_spec("l2r") else {f"track={c}": "track=oval" for c in CIRCUITS}
+    others |= {} if find_spec("ale_py") else {"env=breakout": "env=drift"}
+    for name in STUDIES:
         with subtests.test(name):
             lacking, seen = find_spec("envpool") is None, set[str]()
             for cell in STUDIES[name].cells(name, seeds=[100]):
+                if cell.program != ("train.py",):
+                    continue
                 words = {w for w in cell.overrides if not (lacking and w == "env.engine=envpool")}
-                for circuit, other in oval.items():
-                    words = {w.replace(f"track={circuit}", f"track={other}") for w in words}
+                for one, other in others.items():
+                    words = {w.replace(one, other) for w in words}
                 if not words <= seen:
                     assert check.command_line(sorted(words))
                 seen |= words
