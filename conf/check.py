@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from conf import limits, rules, schema, trust
+from conf import limits, population, rules, schema, trust
 from conf.compose import PARTS, Setup, compose, flags_of, jobs, parsed, typed_for_hydra
 from conf.nodes import made
 from conf.sentences import Wrong, and_, line, or_
@@ -79,7 +79,7 @@ def command_line(
             plausible(setup)
         constructors(setup)
         effective(setup)
-        world = yaml.safe_dump([setup.values["env"], setup.values["agent"]])
+        world = yaml.safe_dump([setup.values[part] for part in ("env", "agent", "paradigm")])
         if world not in worlds and not flags.cfg:
             worlds.add(world)
             spaces(setup)
@@ -118,6 +118,7 @@ def settings(setup: Setup) -> None:
     sizes = {k: n for k, n in v["replay"].items() if k == "batch_size"}
     schema.check(schema.Batches, sizes, "replay")
     rules.crossed(v)
+    population.crossed(v)
 
 
 def constructors(setup: Setup) -> None:
@@ -126,6 +127,7 @@ def constructors(setup: Setup) -> None:
         node(part, setup.values[part], beside=["batch_size"] if part == "replay" else [])
     node("env.make", setup.values["env"]["make"])
     made(setup.values["paradigm"], "paradigm")  # which refuses what its annotations cannot say
+    population.searched(setup.values)
     sinks(setup.values["logger"])
     fitting(setup)
 
@@ -248,7 +250,9 @@ def _build(setup: Setup) -> None:
     suits(setup, env.single_observation_space, env.single_action_space)
     try:
         shift.check(spec, setup.values["replay"].get("shift", 0))
-        made(setup.values["agent"], "agent")(spec, seed=0, device="cpu")
+        make_agent = made(setup.values["agent"], "agent")
+        make_agent(spec, seed=0, device="cpu")
+        population.fits(setup.values, make_agent, spec)
     except (ValueError, AssertionError) as error:
         raise Wrong(line(error)) from error
 

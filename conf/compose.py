@@ -32,6 +32,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from conf import population
 from conf import trust as trusting
 from conf.sentences import Wrong, and_, line, near
 
@@ -80,7 +81,7 @@ def compose(overrides: list[str], name: str = "config", folder: str | Path | Non
 def setup(cfg: DictConfig, own: Any, hydra: DictConfig | None = None) -> Setup:
     """What Hydra has composed; own: the part that is its own. Raises Wrong."""
     chosen = own.runtime.choices.items()
-    choices = {k: str(v) for k, v in chosen if "/" not in k and v is not None}
+    choices = {k: str(v) for k, v in chosen if not {"/", "@"} & {*k} and v is not None}
     mine = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     if "paradigm" in mine and mine.get("logger") is None:  # logger=[] leaves no key
         OmegaConf.update(mine, "logger", {}, force_add=True)
@@ -128,9 +129,9 @@ def flags_of(arguments: list[str]) -> argparse.Namespace:
 
 def typed_for_hydra(text: str) -> str:
     """What an env's constructor takes is open, and so is what a population searches: such a key
-    needs no plus."""
+    needs no plus. The paradigm of its members is chosen by a word. Raises Wrong."""
     keys = r"(env\.(kwargs|reference)|kwargs|paradigm\.search)[.=]"
-    return f"++{text}" if re.match(keys, text) else text
+    return f"++{text}" if re.match(keys, text) else population.typed(text)
 
 
 def storable(raw: Any, values: dict[str, Any]) -> dict[str, Any]:
@@ -202,6 +203,8 @@ def _sentence(error: Exception, overrides: list[str], name: str, folder: str | P
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.rpartition("/")
+        if f"paradigm.of={choice}" in overrides:
+            return f"paradigm.of={choice} is not a choice: there are {population.of_those()}"
         if error.options:
             note = (
                 "; pip install 'paceline[sweep]' adds joblib" if group == "hydra/launcher" else ""
@@ -215,7 +218,9 @@ def _sentence(error: Exception, overrides: list[str], name: str, folder: str | P
     if match := re.search(r"Could not append.*already at '(.+?)'", text, re.DOTALL):
         return f"{match[1]} is there already: write {match[1]}=VALUE without the plus"
     if match := re.search(r"Could not override '(.+?)'", text):
-        return _unknown(match[1], getattr(error, "__cause__", None), overrides, name, folder)
+        return _unknown(
+            match[1].rpartition("@")[2], getattr(error, "__cause__", None), overrides, name, folder
+        )
     if "possible interpolation keys" in text or "override must be a string" in text:
         return f"{' '.join(overrides)}: each group needs a choice, such as agent=sac"
     return line(error)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from conf.sentences import Wrong, near, shown
+from conf.sentences import Wrong, shown
 
 LARGEST = 2**63
 
@@ -23,16 +23,6 @@ def crossed(v: Mapping[str, Any]) -> None:
     ratio, steps = v["updates_per_env_step"], v["budget"]["env_steps"]
     if ratio is not None and ratio * steps >= LARGEST:
         raise Wrong(f"updates_per_env_step={ratio:g} makes more updates than counters can hold")
-    of = v["paradigm"].get("of", {"_target_": ""})
-    if not isinstance(of, dict) or "_target_" not in of:
-        raise Wrong(
-            f"paradigm.of={shown(of)} must be a class:"
-            " paradigm.of._target_=paradigms.hogwild.Hogwild"
-        )
-    for name in v["paradigm"].get("search") or ():
-        if name not in v["agent"]:
-            known = [f"agent.{key}" for key in v["agent"]]
-            raise Wrong(f"paradigm.search.{name} is no setting of the agent; {near(name, known)}")
     evaluation = v["evaluation"]
     if v["policy_lag"] and v["max_ahead"]:
         raise Wrong(f"policy_lag={v['policy_lag']} is for lockstep: add max_ahead=0")

@@ -13,7 +13,7 @@ reinforcement learning, arXiv:1803.07055.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -23,8 +23,7 @@ from annotated_types import Ge, Gt
 from agents.parts.draws import key
 from paradigms.base import Job, Progress, Result
 from paradigms.errors import NotFinite, PolicyNotFinite
-from paradigms.experience.nothing import Nothing
-from paradigms.loop.build import Components
+from paradigms.loop.build import Components, without_replay
 from paradigms.loop.drive import Driver
 from paradigms.loop.episodes import Sample, play
 from paradigms.loop.every import Every
@@ -115,8 +114,7 @@ def evolve(
     Raises Failed if workers fail too often, Deadlock inline, ValueError for an agent that cannot be
     evolved.
     """
-    kept = {"make_replay": Nothing, "batch_size": None, "updates_per_env_step": 0.0, "warmup": 0}
-    run = Driver(replace(job, **kept), workers=job.workers)  # type: ignore[arg-type]
+    run = Driver(without_replay(job), workers=job.workers)
     generation = Evolved(run.agent, seed=job.seed, sigma=sigma).generation
     weights = Weights(run.vector, "all", version=generation)
     normalises = bool(run.agent.sums & {*run.agent.parts["act"]})

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
@@ -19,9 +19,8 @@ import torch
 from annotated_types import Ge, Le
 
 from agents.parts.draws import reseed
-from paradigms.base import Job, Paradigm, Progress, Result, Snapshot
-from paradigms.experience.nothing import Nothing
-from paradigms.loop.build import Components
+from paradigms.base import Job, Paradigm, Progress, Result
+from paradigms.loop.build import Components, without_replay
 from paradigms.loop.drive import Driver
 from paradigms.loop.search import Space
 from paradigms.runtime.crew import Crew
@@ -38,7 +37,8 @@ class PBT:
     nothing, so that the members are a random search with as many points.
 
     A member that copies takes the whole vector, with targets, moments and statistics, and goes on
-    with an agent built from the perturbed settings; its replay stays its own.
+    with an agent built from the perturbed settings; its replay stays its own. One that dies is
+    replaced by one that goes on from the end of its last round, with the state of its whole run.
 
     Deviations from the paper: members wait for each other at each selection, so that a run's bits
     depend on its seed alone; the score is the mean return of the episodes that ended since the last
@@ -58,57 +58,70 @@ class PBT:
     offers = frozenset[str]()
 
     def __post_init__(self) -> None:
-        Space(self.search, "paradigm.search")
+        self.space()
+
+    def space(self) -> Space:
+        """What is searched. Raises ValueError for a range that is none."""
+        return Space(self.search, "paradigm.search")
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
-        """Starts a process for each member, with an equal share of the budget of env steps. Yields
-        a Progress at each of their reports, whose snapshots are the best member's of the last
-        selection. Raises Failed with the first member that fails, Deadlock inline, ValueError if
-        the run was to be resumed or the agent has no such setting."""
-        if job.resume is not None:
-            raise ValueError(
-                "a checkpoint of paradigm=pbt holds the best member's weights alone, so the run"
-                " cannot go on: begin a new one"
-            )
-        space = Space(self.search, "paradigm.search")
-        try:
-            job.make_agent(
-                job.spec,
-                seed=job.seed,
-                device="cpu",
-                **space.values(space.draw(torch.Generator())),
-            )
-        except TypeError as error:
-            raise ValueError(
-                f"paradigm.search={[*self.search]} must name settings of the agent: {error}"
-            ) from error
-        kept = {"make_replay": Nothing, "updates_per_env_step": 0.0, "warmup": 0}
-        run = Driver(replace(job, **kept), workers=self.members)  # type: ignore[arg-type]
-        population = Population(run.vector, self.members, len(self.search))
-        share = -(-job.budget.env_steps // self.members)
-        member = replace(
-            job,
-            workers=self.of.workers or job.workers,
-            crew="inline",
-            order=None,
-            journal=None,
-            budget=replace(job.budget, env_steps=share),
-        )
+        """Starts a process for each member, which is replaced if it dies, with an equal share of
+        the budget of env steps. Yields a Progress at each of their reports, whose snapshots are the
+        best member's of the last selection, and whose `save` has what each member had at the end of
+        its last round. Raises Failed if members fail too often, Deadlock inline, ValueError if the
+        agent has no such setting or cannot copy what it changes."""
+        self.space().check(job.make_agent, job.spec)
+        run, population = self.shared(job)
+        member = self.member(job)
         crew = Crew(job.crew, job.order, journal=job.journal)
         for rank in range(self.members):
-            args = (run.components, member, rank, population, self.of, space)
-            rules = (self.ready, self.resample, self.exploit)
-            crew.add(f"worker-{rank}", PBTMember, *args, *rules, rank=rank)
+            args = (run.components, member, rank, population, self)
+            crew.add(f"worker-{rank}", PBTMember, *args, rank=rank, restartable=True)
         following = run.follow(crew, population, moved=(population,))
         try:
             while True:
                 progress = next(following)
-                yield replace(progress, notes=(*progress.notes, *lineage(progress.metrics)))
+                notes = (*progress.notes, *lineage(progress.metrics))
+                save = functools.partial(saved, progress.save, population)
+                yield replace(progress, notes=notes, save=save)
         except StopIteration as end:
             result: Result = end.value
             return result
         finally:
             following.close()
+
+    def shared(self, job: Job) -> tuple[Driver, Population]:
+        """What the processes of a run share, with what a resumed job's state has of it. Raises
+        ValueError for the state of another population, and LookupError for that of none."""
+        run = Driver(without_replay(job), workers=self.members)
+        population = Population(run.vector, self.members, len(self.search))
+        if job.resume is not None:
+            population.load(job.resume)
+        return run, population
+
+    def member(self, job: Job) -> Job:
+        """The job of each member, which begins anew."""
+        share = -(-job.budget.env_steps // self.members)
+        return replace(
+            job,
+            workers=self.of.workers or job.workers,
+            crew="inline",
+            order=None,
+            journal=None,
+            resume=None,
+            budget=replace(job.budget, env_steps=share),
+        )
+
+    def resumed(self, job: Job) -> list[Job]:
+        """The jobs of members as they go on in a resumed job. Raises as `shared` does."""
+        self.shared(job)
+        member, kept = self.member(job), (job.resume or {})["members"]
+        return [replace(member, resume=one["run"]) for one in kept if one is not None]
+
+
+def saved(save: Callable[[], dict[str, Any]], population: Population) -> dict[str, Any]:
+    """The complete state of a run."""
+    return {**save(), **population.save()}
 
 
 def lineage(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -123,103 +136,127 @@ def lineage(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
 
 
 class PBTMember(Role):
-    """A member: its own run of the wrapped paradigm, which a copy replaces by one that goes on."""
+    """A member: its own run of the wrapped paradigm, which a copy replaces by one that goes on.
+
+    number: rounds that it has ended and selected after. ended: whether it has ended this one, too,
+    and waits for the others.
+    """
 
     def __init__(
-        self,
-        components: Components,
-        job: Job,
-        rank: int,
-        population: Population,
-        of: Paradigm,
-        space: Space,
-        ready: int,
-        resample: float,
-        exploit: bool,
+        self, components: Components, job: Job, rank: int, population: Population, pbt: PBT
     ) -> None:
         self.ledger, self.rank, self.population = components.ledger, rank, population
         seed = job.seed if rank == 0 else job.seed + 7_368_787 * rank
         self.seed, self.job = job.seed, replace(job, seed=seed)
-        self.of, self.space, self.ready = of, space, ready
-        self.resample, self.exploit = resample, exploit
+        self.pbt, self.space = pbt, pbt.space()
+        self.number, self.ended = 0, False
+        self.state: dict[str, Any] | None = None  # of its run, at the end of a round
         self.score = -math.inf
-        self.noted: tuple[float, ...] = (0, 0, 0, 0, 0)
-        self.returns = self.stretch = (0.0, 0)  # their sum and number: now, and at the last copy
+        self.returns = self.stretch = (0.0, 0)  # their sum and number: now, and a round ago
 
     def run(self, link: Link) -> None:
-        draws = reseed(torch.Generator(), self.seed, "search", self.rank)
-        self.point, number = self.space.draw(draws), 0
-        going, newest = self.begin(None), None
+        self.ledger.count("lost", self.rank, int(link.life > 0))  # the round of the one it replaces
+        going, progress = self.go_on(), None
         try:
             while link.go():
+                if self.ended:
+                    number = self.number
+                    if not link.wait("population", lambda: self.population.complete(number)):  # noqa: B023
+                        break
+                    going = self.select(link, going)
+                assert going is not None, "a run that has not ended its round goes on"
                 progress = next(going)
                 self.note(progress)
-                newest, due = progress.snapshot, (number + 1) * self.ready
-                if progress.env_steps < due or due >= self.job.budget.env_steps:
-                    continue
-                self.publish(number, newest("all"))
-                if not link.wait("population", lambda: self.population.complete(number)):  # noqa: B023
-                    break
-                donor = None
-                if self.exploit:
-                    donor = self.population.donor(self.rank, number, seed=self.seed)
-                parent = {
-                    f"member-{self.rank}/parent": float(self.rank if donor is None else donor)
-                }
-                told = {**parent, **self.told()}
-                if donor is not None:
-                    going = self.copy(donor, number, going, progress)
-                link.report({**told, **self.settings()})
-                number += 1
-        except StopIteration as end:
-            self.publish(number, end.value.final)
+                due = (self.number + 1) * self.pbt.ready
+                if due <= progress.env_steps and due < self.job.budget.env_steps:
+                    link.busy(60)
+                    self.publish(progress.save(), ended=True)
+        except StopIteration:
+            if progress is not None:
+                self.publish(progress.save(), ended=False)
+            self.population.leave(self.rank, self.number)
             link.report(self.told())
             return
         finally:
-            going.close()
-        if newest is not None:  # the run was stopped
-            self.publish(number, newest("all"))
+            if going is not None:
+                going.close()
+        if progress is not None and not self.ended:  # the run was stopped in the middle of a round
+            self.publish(progress.save(), ended=False)
 
-    def copy(
-        self, donor: int, number: int, going: Generator[Progress, None, Result], progress: Progress
+    def go_on(self) -> Generator[Progress, None, Result] | None:
+        """The member's run: from its beginning, or from what one before it has kept in the middle
+        of a round; None where it stands at the end of a round."""
+        kept = self.population.kept(self.rank)
+        if kept is None:
+            self.point = self.space.draw(reseed(torch.Generator(), self.seed, "search", self.rank))
+            return self.begin(None)
+        self.number, self.ended, self.point = kept["number"], kept["ended"], kept["point"]
+        self.returns, self.stretch = kept["returns"], kept["stretch"]
+        if not self.ended:
+            return self.begin(kept["run"])
+        self.state = kept["run"]
+        self.score = float(self.population.scores(self.number)[self.rank])
+        self.population.end(self.rank, self.number)  # its predecessor may have died before
+        return None
+
+    def select(
+        self, link: Link, going: Generator[Progress, None, Result] | None
     ) -> Generator[Progress, None, Result]:
-        """The run that goes on from the donor's weights, with its settings perturbed, and with the
-        member's own transitions and counters."""
-        state = progress.save()
-        going.close()
-        state["floats"], state["counts"], point = self.population.copy(self.rank, donor, number)
-        draws = reseed(torch.Generator(), self.seed, "explore", self.rank, number)
-        self.point = self.space.perturb(point, draws, resample=self.resample)
-        return self.begin(state)
+        """What goes on after a round that all have ended: the run itself; or one from the donor's
+        weights, with its settings perturbed, and with the member's own transitions and counters."""
+        donor, state = None, self.state
+        assert state is not None, "publish has left the state of the round's end"
+        if self.pbt.exploit:
+            donor = self.population.donor(self.rank, self.number, seed=self.seed)
+        at = f"member-{self.rank}"
+        told = {f"{at}/parent": float(self.rank if donor is None else donor), **self.told()}
+        if link.life:
+            told[f"{at}/restarts"] = float(link.life)
+        if donor is not None:
+            if going is not None:
+                going.close()
+            copied = self.population.copy(self.rank, donor, self.number)
+            state["floats"], state["counts"], point = copied
+            draws = reseed(torch.Generator(), self.seed, "explore", self.rank, self.number)
+            self.point = self.space.perturb(point, draws, resample=self.pbt.resample)
+            going = None
+        self.state, self.ended, self.number = None, False, self.number + 1
+        link.report({**told, **self.settings()})
+        return self.begin(state) if going is None else going
 
     def begin(self, state: dict[str, Any] | None) -> Generator[Progress, None, Result]:
         """The member's run, from its beginning or going on from a state, with the settings that it
         has now."""
-        values = self.space.values(self.point)
-        make_agent = functools.partial(self.job.make_agent, **values)
-        return self.of.run(replace(self.job, make_agent=make_agent, resume=state))
+        of: Paradigm = self.pbt.of
+        make_agent = functools.partial(self.job.make_agent, **self.space.values(self.point))
+        return of.run(replace(self.job, make_agent=make_agent, resume=state))
 
     def note(self, progress: Progress) -> None:
         """Brings the population's ledger up to the member's."""
         returns, episodes = progress.means["episode/return"]
-        lengths, _ = progress.means["episode/length"]
-        now = (progress.env_steps, progress.updates, episodes, returns, lengths)
-        steps, updates, ended, gained, length = (
-            a - b for a, b in zip(now, self.noted, strict=True)
+        self.returns = (returns, episodes)
+        self.ledger.stands(
+            self.rank,
+            env_steps=progress.env_steps,
+            updates=progress.updates,
+            episodes=episodes,
+            returns=returns,
+            length=int(progress.means["episode/length"][0]),
         )
-        self.noted, self.returns = now, (returns, episodes)
-        told = [(gained, int(length)), *[(0.0, 0)] * int(ended)][: int(ended)]  # only sums count
-        transitions = int(steps) // self.job.spec.action_repeat
-        self.ledger.collected(self.rank, transitions, told)
-        self.ledger.stored(self.rank, transitions, self.ledger.total("updates"))
-        self.ledger.learned(self.rank, int(updates), int(updates))
 
-    def publish(self, number: int, newest: Snapshot) -> None:
-        """What the others need; the score is -inf if no episode has ended since the last time."""
+    def publish(self, state: dict[str, Any], *, ended: bool) -> None:
+        """Shows what the others need, and keeps what the member goes on from; the score is -inf if
+        no episode has ended since the round began. ended: whether the round has; else the run."""
         (returns, episodes), (before, first) = self.returns, self.stretch
-        self.stretch = self.returns
         self.score = (returns - before) / (episodes - first) if episodes > first else -math.inf
-        self.population.publish(self.rank, number, newest, self.point, self.score)
+        population, rank, number = self.population, self.rank, self.number
+        if ended:
+            self.stretch, self.state = self.returns, state
+        population.show(rank, number, state["floats"], state["counts"], self.point, self.score)
+        kept = {"number": number, "ended": ended, "point": self.point, "run": state}
+        population.keep(rank, {**kept, "returns": self.returns, "stretch": self.stretch})
+        population.end(rank, number)
+        self.ended = ended
 
     def told(self) -> dict[str, float]:
         """The member's score, by TensorBoard name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from gymnasium.vector import VectorEnv
@@ -13,6 +13,7 @@ from agents.base import Agent
 from agents.parts.vector import Vector
 from paradigms.base import Job
 from paradigms.experience.batches import DrawnBatches
+from paradigms.experience.nothing import Nothing
 from paradigms.experience.replay import Replay, Source
 from paradigms.experience.uniform import Uniform
 from paradigms.loop.actor import Actor
@@ -109,6 +110,12 @@ class Components:
         if self.job.evaluation.where != "worker":
             return None
         return EvaluationTask(self.job, agent, rank)
+
+
+def without_replay(job: Job) -> Job:
+    """The job of a paradigm that keeps no transitions of its own."""
+    kept = {"make_replay": Nothing, "batch_size": None, "updates_per_env_step": 0.0, "warmup": 0}
+    return replace(job, **kept)  # type: ignore[arg-type]
 
 
 def make_agent(job: Job) -> Agent:

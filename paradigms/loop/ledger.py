@@ -44,9 +44,9 @@ class Ledger:
         ledger.stored(rank, replay.add(fragment), version)       # whoever decides what is learned
         ledger.learned(rank, learner.update(...))                # whoever learns
 
-    Every paradigm calls these three (and `evaluated`, where workers evaluate), and nothing else
-    counts, so that a number means the same in all of them. A column of a row has one writer;
-    readers in other processes see it a moment later.
+    Every paradigm calls these three (and `evaluated`, where workers evaluate; or `stands`, where
+    each is a whole run), and nothing else counts, so that a number means the same in all of them. A
+    column of a row has one writer; readers in other processes see it a moment later.
     action_repeat: env steps of one stored transition.
     """
 
@@ -107,6 +107,19 @@ class Ledger:
         """`learn` has been called `learns` times, and made so many updates."""
         self.count("learns", rank, learns)
         self.count("updates", rank, updates)
+
+    def stands(
+        self, rank: int, *, env_steps: int, updates: int, episodes: int, returns: float, length: int
+    ) -> None:
+        """For a worker that is a whole run: what that has done since it began. Nothing changes
+        where more env steps are counted already, because it does again what another one had done
+        that it replaces."""
+        if env_steps < self.own("added", rank):
+            return
+        now = {"collected": env_steps, "added": env_steps, "updates": updates, "learns": updates}
+        for column, value in {**now, "episodes": episodes, "length": length}.items():
+            self._counts.array[rank, COUNTS.index(column)] = value
+        self._sums.array[rank, SUMS.index("return")] = returns
 
     def evaluated(self, rank: int, gained: float, length: int) -> None:
         """A worker has played a greedy episode: its return, and its length in env steps."""

@@ -108,14 +108,14 @@ class InlineEngine:
         cause, trace = f"raised {describe(error)}", link.trace
         what = {"cause": cause, "trace": trace}
         if not link.member.restartable:
-            raise Failed(link.name, cause, trace) from error
+            raise _failed(link, cause, error) from error
         if self._baton.stopped:
             return self._finished(link, data | what)
         if not getattr(error, "restart_helps", True):
-            raise Failed(link.name, f"{cause} (a restart would not help)", trace) from error
+            raise _failed(link, f"{cause} (a restart would not help)", error) from error
         if not self._restarts.left():
             cause += f" ({self._restarts.limit} restarts are used up)"
-            raise Failed(link.name, cause, trace) from error
+            raise _failed(link, cause, error) from error
         self._restarts.make(link.name, link.total)
         self._baton.reports.append(Report(link.name, "restarted", what))
         self._start(replace(link.member, life=link.member.life + 1), first=link.events)
@@ -134,3 +134,11 @@ class InlineEngine:
         link.thread.start()
         self._baton.give(link)
         self._take()
+
+
+def _failed(link: InlineLink, cause: str, error: BaseException) -> Failed:
+    """The end of the crew; whether it is worth starting anew, where it is part of a role itself, is
+    what the role's error says."""
+    failed = Failed(link.name, cause, link.trace)
+    failed.restart_helps = getattr(error, "restart_helps", True)
+    return failed

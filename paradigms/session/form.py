@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from paradigms.base import Job
+from paradigms.loop.build import without_replay
 from paradigms.loop.drive import Driver
 
 WHEN = ("version", "env_steps", "episodes", "updates")
@@ -48,13 +49,20 @@ def check(state: Mapping[str, Any], evaluated: int) -> None:
         vector(one["lengths"], "outcome/last")
 
 
-def load(job: Job) -> None:
-    """Builds what a job's state is loaded into, and loads it, to see whether it fits. Raises
+def load(job: Job, paradigm: Any = None) -> None:
+    """Builds what a job's state is loaded into, and loads it, to see whether it fits; of a
+    population, which `paradigm.resumed` gives the jobs of, the state of each member too. Raises
     ValueError, or what the parts raise. A state of another kind than most paradigms have is left
     to the paradigm."""
     state = job.resume
     if not isinstance(state, dict):
         raise ValueError(f"run is a {type(state).__name__}")
+    if hasattr(paradigm, "resumed"):
+        for member in paradigm.resumed(job):
+            load(member, paradigm.of)
+        job = replace(without_replay(job), workers=paradigm.members)
+    elif "replay" in getattr(paradigm, "ignores", ()):
+        job = without_replay(job)
     if not {"ledger", "replay", "floats", "counts"} <= state.keys():
         return
     with np.errstate(all="raise"):

@@ -71,9 +71,12 @@ class Unfit(ValueError):
     """A run cannot go on with the settings of a job; the text says which to change."""
 
 
-def shape_of(job: Job, weights: int) -> dict[str, int]:
+def shape_of(job: Job, weights: int, paradigm: object = None) -> dict[str, int]:
     """What the arrays of a job's state depend on; weights: the floats of the agent's vector."""
-    return {"workers": job.workers, "num_envs": job.num_envs, "weights of the agent": weights}
+    shape = {"workers": job.workers, "num_envs": job.num_envs, "weights of the agent": weights}
+    if (members := getattr(paradigm, "members", None)) is not None:
+        shape["paradigm.members"] = members
+    return shape
 
 
 def resumed(job: Job, state: dict[str, Any], home: str, shape: dict[str, int]) -> Job:

@@ -63,7 +63,7 @@ class Session:
         agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
         vector = Vector(agent)
         self._size = vector.size("evaluate")
-        self._shape = shape_of(job, vector.size("all"))
+        self._shape = shape_of(job, vector.size("all"), paradigm)
         self._averaged = agent.parts["evaluate"] != agent.parts["act"]
         self._notes = [
             f"{folder.choices['paradigm']}: {record.words(paradigm)}",
@@ -258,7 +258,7 @@ class Session:
         try:
             self.job = resumed(self.job, state, home, self._shape)
             form.check(state, self._size)
-            form.load(self.job)
+            form.load(self.job, self.paradigm)
             self.resumed_at = int(state["env_steps"])
             self.tracker.load(state["outcome"])
             self._evaluated = int(state["evaluations"])
