@@ -158,16 +158,15 @@ def run(setup: Setup) -> Iterator[str]:
     job, paradigm = assemble(setup.values)
     agent = job.make_agent(job.spec, seed=job.seed, device="cpu")
     Vector(agent)  # counts its parameters
-    workers = paradigm.workers or job.workers
     apart = setup.values["evaluation"]["where"] == "process"
-    children = (0 if paradigm.name == "sequential" else workers) + int(apart)
+    workers = origin.many(paradigm.workers or job.workers, "worker")
+    roles = "" if paradigm.name == "sequential" else origin.members(paradigm) or workers
     yield ""
     ignores = getattr(paradigm, "ignores", frozenset())
-    yield from origin.introduction(job, agent, ignores)
+    yield from origin.introduction(job, agent, paradigm)
     yield (
         f"processes: main{' and the evaluator' if apart else ''}"
-        + (f", {origin.many(workers, 'worker')}" if children > int(apart) else "")
-        + "; beside them a fork server"
+        f"{', ' if roles else ''}{roles}; beside them a fork server"
     )
     stores = "replay" not in ignores
     if stores and (size := origin.replay_bytes(job, agent)) and (memory := memory_free()):

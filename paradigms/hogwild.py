@@ -42,10 +42,14 @@ class Hogwild:
     sample_from: Literal["all", "own"] | None = None
     copy: Literal["none", "rollout"] = "none"
 
-    name = "hogwild"
     workers = None
     needs = frozenset[str]()
     offers = frozenset[str]()
+
+    @property
+    def name(self) -> str:
+        """The word of these settings."""
+        return "locked" if self.locked else "hogwild" if self.copy == "none" else "a3c"
 
     def run(self, job: Job) -> Generator[Progress, None, Result]:
         """Starts `job.workers` processes, which are replaced if they die. Yields a Progress at each

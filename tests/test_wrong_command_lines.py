@@ -193,6 +193,8 @@ RIGHT = [
     "replay=prioritized paradigm=dupdate paradigm.sample_from=learner",
     "replay=prioritized paradigm=dupdate paradigm.tasks=by_shares",
     "paradigm=pbt paradigm.of._target_=paradigms.hogwild.Hogwild",
+    "paradigm=pbt paradigm.of=hogwild paradigm.of.sample_from=own",
+    "paradigm=pbt paradigm.of=locked paradigm.search.n_step={low:1,high:3}",
     "paradigm=pbt paradigm.search.lr={low:1e-5,high:0.1} paradigm.search.tau={choices:[0.1]}",
     "paradigm=es env=mcar budget.env_steps=1000",
     "paradigm=ars agent=ppo env=cartpole workers=4",

@@ -53,8 +53,26 @@ WRONG = {
     ],
     "contradictions": [
         ("replay.batch_size=1000 replay.capacity=100", "is more than the replay.capacity=100"),
-        ("paradigm=pbt paradigm.of=sequential", "paradigm.of=sequential must be a class"),
+        ("paradigm=pbt paradigm.of=nope", "paradigm.of=nope is not a choice: there are a3c, all"),
+        ("paradigm=pbt paradigm.of=impala", "paradigm.of=impala sets more than a member runs"),
+        ("-m paradigm=pbt paradigm.of=hogwild,pbt", "paradigm.of=pbt sets more than a member runs"),
+        ("paradigm=pbt paradigm.of=3", "paradigm.of=3"),
+        ("paradigm=dupdate paradigm.of=hogwild", "paradigm.of is not a setting"),
+        ("paradigm=pbt paradigm.of=hogwild paradigm.of.locke=true", "paradigm.of.locke"),
         ("paradigm=pbt paradigm.search.nope={low:0.1,high:1.0}", "is no setting of the agent"),
+        ("paradigm=pbt paradigm.search._target_={choices:[a]}", "is no setting of the agent"),
+        (
+            "paradigm=pbt paradigm.search.hidden_sizes={choices:[[16],[32]]}",
+            "paradigm.search.hidden_sizes=[16] gives the agent tensors or columns of other shapes",
+        ),
+        ("paradigm=pbt paradigm.search.lr={low:-1.0,high:1.0}", "lr.low=-1.0 must be a number of"),
+        ("paradigm=pbt paradigm.search.lr={low:0,high:1}", "write low:0.0 and high:1.0"),
+        ("paradigm=pbt paradigm.search.gamma={low:0,high:1}", "write low:0.0 and high:1.0"),
+        (
+            "paradigm=pbt paradigm.search.n_step={low:1.0,high:3.0}",
+            "n_step.low=1.0 must be a whole",
+        ),
+        ("paradigm=pbt paradigm.search.noise={choices:[white,red]}", "must be one of white, pink"),
         ("lr_schedule.hold=0.9 lr_schedule.until=0.1", "lr_schedule"),
     ],
     "flags": [

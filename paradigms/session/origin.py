@@ -48,9 +48,13 @@ def words(paradigm: object) -> str:
     return " ".join(text.split()).partition(". ")[0].rstrip(".")
 
 
-def introduction(job: Job, agent: Agent, ignores: Collection[str] = ()) -> list[str]:
+def introduction(job: Job, agent: Agent, paradigm: object = None) -> list[str]:
     """What runs, as lines: the agent, who steps envs, the updates_per_env_step, and what the replay
-    takes. ignores: the settings that mean nothing to the paradigm."""
+    takes; of a population each member. paradigm: whose settings that mean nothing to it are left
+    out."""
+    population, member = members(paradigm), getattr(paradigm, "of", paradigm)
+    ignores: Collection[str] = getattr(member, "ignores", ())
+    workers = getattr(member, "workers", None) or job.workers
     parameters = sum(group.flat.numel() for group in agent.groups.values())
     updates_per_env_step = (
         "as many as the replay gives"
@@ -69,9 +73,23 @@ def introduction(job: Job, agent: Agent, ignores: Collection[str] = ()) -> list[
     return [
         f"{type(agent).__name__} of {parameters:,} parameters, device {job.device},"
         f" seed {job.seed}",
-        f"{many(job.workers, 'worker')} x {many(job.num_envs, 'env')}"
+        f"{population}{', each ' if population else ''}"
+        f"{many(workers, 'worker')} x {many(job.num_envs, 'env')}"
         f"{'' if 'replay' in ignores else fragments}",
     ]
+
+
+def members(paradigm: object) -> str:
+    """Who makes up a population; empty for another paradigm."""
+    if (count := getattr(paradigm, "members", None)) is None:
+        return ""
+    return f"{many(count, 'member')}, {'a run' if count == 1 else 'runs'} of {member_of(paradigm)}"
+
+
+def member_of(paradigm: object) -> str | None:
+    """The word of the paradigm that the members of a population run; None for another paradigm."""
+    word: str | None = getattr(getattr(paradigm, "of", None), "name", None)
+    return word
 
 
 def replay_bytes(job: Job, agent: Agent) -> int | None:

@@ -83,7 +83,7 @@ def children(job: Job, paradigm: Paradigm) -> int:
     apart = job.evaluation.where == "process" and (
         job.evaluation.every_seconds is not None or job.evaluation.confirm_episodes > 0
     )
-    roles = job.workers + getattr(paradigm, "shards", 0)
+    roles = getattr(paradigm, "members", job.workers) + getattr(paradigm, "shards", 0)
     if paradigm.name == "sequential" or job.crew == "inline":
         roles = 0
     return roles + int(apart)
@@ -111,6 +111,9 @@ def parts(job: Job, paradigm: Paradigm, agent: Agent) -> list[Need]:
             f"choose fewer than evaluation.episodes={job.evaluation.episodes}",
         ),
     ]
+    if members := getattr(paradigm, "members", 0):
+        change = f"choose fewer than paradigm.members={members}"
+        found.append(Need("the weights that members show", 2 * members * weights, change))
     if pairs := getattr(paradigm, "pairs", 0):
         change = f"choose fewer than paradigm.pairs={pairs}"
         found.append(Need("the returns of a generation", 16 * pairs, change))
@@ -140,6 +143,8 @@ def parts(job: Job, paradigm: Paradigm, agent: Agent) -> list[Need]:
 
 def _who(job: Job, paradigm: Paradigm) -> str:
     """The setting that most processes come from."""
+    if members := getattr(paradigm, "members", 0):
+        return f"paradigm.members={members}"
     shards = getattr(paradigm, "shards", 0)
     return f"paradigm.shards={shards}" if shards > job.workers else f"workers={job.workers}"
 

@@ -68,7 +68,7 @@ class Session:
         self._notes = [
             f"{folder.choices['paradigm']}: {record.words(paradigm)}",
             f"on {folder.world}; folder {folder.path}",
-            *record.introduction(job, agent, getattr(paradigm, "ignores", ())),
+            *record.introduction(job, agent, paradigm),
         ]
         self.job, self._evaluated = job, 0
         self.resumed_at: int | None = None
@@ -243,6 +243,7 @@ class Session:
                 "averaged_return": self.evaluations.averaged_return,
                 "failed_saves": self.checkpoints.failures,
                 "resumed_at": self.resumed_at,
+                "members_run": record.member_of(self.paradigm),
                 "failed_sinks": self.sinks.errors,
             },
         }

@@ -53,3 +53,22 @@ def test_a_logarithmic_scale_gives_every_decade_its_share() -> None:
     decades = np.log10([space.draw(draws)[0] for _ in range(600)])
     counts = np.histogram(decades, bins=[-4, -3, -2, -1])[0]
     assert counts.sum() == 600 and counts.min() > 150
+
+
+def test_each_whole_number_is_as_likely_as_another() -> None:
+    space, draws = Space({"n": SEARCH["n_step"]}, "search"), generator(0)
+    counts = np.bincount([int(space.draw(draws)[0]) for _ in range(1000)], minlength=6)[1:]
+    assert counts.sum() == 1000 and counts.min() > 150 and counts.max() < 250
+    space = Space({"n": {"low": 1, "high": 8, "log": True}}, "search")
+    drawn = np.array([space.draw(draws)[0] for _ in range(1000)])
+    assert 1 <= drawn.min() and drawn.max() <= 8
+    shares = [np.mean(drawn < 3), np.mean(drawn >= 3)]  # log 3 is half of log 9
+    assert max(shares) < 0.56
+
+
+def test_a_number_below_zero_is_perturbed_both_ways() -> None:
+    space = Space({"n": {"low": -5, "high": 5}, "x": {"low": -2.0, "high": 2.0}}, "search")
+    point = np.array([-2.0, -1.0])
+    moved = np.array([space.perturb(point, generator(s), resample=0.0) for s in range(40)])
+    assert {*moved[:, 0]} == {-3.0, -1.0}
+    np.testing.assert_allclose(np.unique(moved[:, 1]), [-1.2, -0.8])

@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from paradigms.base import Snapshot
+from paradigms.pbt import PBT
+from paradigms.sequential import Sequential
 from paradigms.session import form
 from paradigms.session.evaluator import EvaluationResult
 from paradigms.session.outcome import SolveTracker
-from tests.jobs import AGENTS, PARADIGMS, Ended, job, run
+from tests.jobs import AGENTS, EVOLVED, PARADIGMS, Ended, job, run
 
 ERRORS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
 FLOATS = 8
@@ -98,6 +100,34 @@ def ended() -> Ended:
 def test_the_state_of_a_run_fits(agent: str) -> None:
     before = run(PARADIGMS["sequential"], AGENTS[agent].job())
     form.load(replace(before.job, resume=before.state))
+
+
+@pytest.mark.parametrize("name", EVOLVED)
+def test_the_state_of_a_run_without_a_replay_fits(name: str) -> None:
+    before = run(EVOLVED[name], job())
+    form.load(replace(before.job, resume=before.state), EVOLVED[name])
+
+
+def test_the_state_of_a_population_fits_and_that_of_each_member(
+    subtests: pytest.Subtests,
+) -> None:
+    made = PBT(Sequential(), members=2, ready=60)
+    before = run(made, job())
+    form.load(replace(before.job, resume=before.state), made)
+    for path, value in [
+        ("members/1/run/floats", torch.ones(1)),
+        ("members/1/run/floats", torch.full_like(before.floats, math.nan)),
+        ("members/0/run/ledger/counts", np.zeros((2, 15), np.int64)),
+        ("members/0/run/replay/heads", [1, 2, 3]),
+        ("members/0/number", -1),
+        ("members", None),
+        ("population", {}),
+        ("population/floats", np.zeros(3)),
+        ("ledger/sums", np.full((3, 8), math.nan)),
+    ]:
+        with subtests.test(path):
+            with pytest.raises(ERRORS):
+                form.load(replace(before.job, resume=changed(before.state, path, value)), made)
 
 
 RUN = [

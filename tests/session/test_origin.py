@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 
 from agents.parts.vector import Vector
+from paradigms.evolution import ES
 from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Rollout
 from paradigms.experience.uniform import Uniform
+from paradigms.hogwild import Hogwild
+from paradigms.pbt import PBT
+from paradigms.sequential import Sequential
 from paradigms.session import origin as record
 from tests.jobs import job
 
@@ -39,6 +43,22 @@ def test_the_header_builds_no_replay() -> None:
     Vector(agent)
     lines = record.introduction(j, agent)
     assert "transitions of a full replay" in lines[1]
+
+
+def test_the_header_names_what_members_run_by_its_word() -> None:
+    j = job(workers=2)
+    agent = j.make_agent(j.spec, seed=0, device="cpu")
+    Vector(agent)
+    for of, said in [
+        (Sequential(), "4 members, runs of sequential, each 1 worker x 2 envs, fragments"),
+        (Hogwild(), "4 members, runs of hogwild, each 2 workers x 2 envs, fragments"),
+        (Hogwild(locked=True), "runs of locked"),
+        (Hogwild(copy="rollout"), "runs of a3c"),
+    ]:
+        assert said in record.introduction(j, agent, PBT(of))[1]
+    assert record.introduction(j, agent, PBT(ES()))[1].endswith("es, each 2 workers x 2 envs")
+    assert record.introduction(j, agent, ES())[1] == "2 workers x 2 envs"
+    assert record.members(Hogwild()) == "" and record.member_of(Hogwild()) is None
 
 
 def test_a_run_says_of_which_commit_it_is() -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from paradigms.base import Job
 from paradigms.experience.rollout import Rollout
+from paradigms.pbt import PBT
+from paradigms.sequential import Sequential
 from paradigms.session import origin, room
 from paradigms.session.room import Room, check, children, parts, stored
 from paradigms.settings import Evaluation
@@ -37,6 +39,7 @@ def test_the_processes_of_a_run_are_counted() -> None:
     assert children(apart(workers=3), PARADIGMS["dcollect"]) == 4
     assert children(apart(workers=3), PARADIGMS["sequential"]) == 1
     assert children(job(workers=3), PARADIGMS["dcollect"]) == 0, "inline, and no evaluation"
+    assert children(apart(workers=3), PBT(Sequential(), members=5)) == 6
 
 
 def test_too_many_processes_and_files_name_the_workers() -> None:
