@@ -104,6 +104,8 @@ def keys(file: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
         return
     if group == "replay":
         yield from of(schema.Batches, values, "replay.", values)
+    if "defaults" in values:
+        values = compose([f"{group}={path.stem}"]).values[group]
     yield from of(schema.found(values["_target_"], group), values, f"{group}.", values)
 
 

@@ -46,6 +46,23 @@ def test_a_refused_resume_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
     assert (run / "config.yaml").read_bytes() == before
 
 
+def test_a_population_goes_on_with_all_its_members(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = ["paradigm=pbt", "paradigm.members=2", "paradigm.ready=64", "crew=inline"]
+    words += ["paradigm.of=hogwild", "paradigm.search.lr={low:1e-4,high:1e-2,log:true}"]
+    here(run, *words)
+    before = result(run)
+    assert before["extra"]["members_run"] == "hogwild"
+    assert "2 members, runs of hogwild, each 2 workers x 1 env" in (run / "log.txt").read_text()
+    with pytest.raises(Wrong, match=r"has paradigm\.members=2, and with these settings .* be 3"):
+        here(run, *words, f"resume={run}", "budget.env_steps=640", "paradigm.members=3")
+    here(run, *words, f"resume={run}", "budget.env_steps=640")
+    assert result(run)["extra"]["resumed_at"] == before["env_steps"] >= 320
+    assert result(run)["env_steps"] >= 640
+    with pytest.raises(Wrong, match=r"paradigm\.ready cannot be changed .* leave it at 64"):
+        check.command_line([f"resume={run}", "paradigm.ready=32"])
+
+
 @pytest.mark.parametrize("other", ["num_envs=2", "agent.hidden_sizes=[32]"])
 def test_a_run_that_does_not_fit_its_checkpoint_is_refused(other: str, tmp_path: Path) -> None:
     run = tmp_path / "run"

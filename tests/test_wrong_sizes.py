@@ -68,10 +68,7 @@ WRONG = {
         ("paradigm=pbt paradigm.search.lr={low:-1.0,high:1.0}", "lr.low=-1.0 must be a number of"),
         ("paradigm=pbt paradigm.search.lr={low:0,high:1}", "write low:0.0 and high:1.0"),
         ("paradigm=pbt paradigm.search.gamma={low:0,high:1}", "write low:0.0 and high:1.0"),
-        (
-            "paradigm=pbt paradigm.search.n_step={low:1.0,high:3.0}",
-            "n_step.low=1.0 must be a whole",
-        ),
+        ("paradigm=pbt paradigm.search.n_step={low:1.0,high:3}", "n_step.low=1.0 must be a whole"),
         ("paradigm=pbt paradigm.search.noise={choices:[white,red]}", "must be one of white, pink"),
         ("lr_schedule.hold=0.9 lr_schedule.until=0.1", "lr_schedule"),
     ],

@@ -30,9 +30,8 @@ POPULATION = PBT(Sequential(), members=4, ready=READY, search=LR)
 
 
 def few(**changes: Any) -> Job:
-    return job(
-        **{"env_steps": 800, "updates_per_env_step": 0.1, "every_env_steps": READY} | changes
-    )
+    small = {"env_steps": 800, "updates_per_env_step": 0.1, "every_env_steps": READY}
+    return job(**(small | changes))
 
 
 def same(one: Ended, two: Ended) -> None:

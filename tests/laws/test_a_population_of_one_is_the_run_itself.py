@@ -1,6 +1,9 @@
 """Law 23: a population of one member is the wrapped paradigm to the bit; a larger one ends with the
 same bits inline and in processes; who copies takes the donor's whole vector, and keeps its own
-transitions and counters, with settings of its own. (That one goes on: test_a_population_goes_on.)"""
+transitions and counters, with settings of its own.
+
+(That it goes on after a death or a resume with the same bits is in test_a_population_goes_on.py.)
+"""
 
 from __future__ import annotations
 
@@ -133,11 +136,8 @@ def test_a_range_that_is_none_is_refused(search: Any, said: str) -> None:
         ({"gamma": {"low": 0.5, "high": 1.5}}, r"not gamma=1\.5: agent\.gamma=1\.5 must lie in"),
         ({"hidden_sizes": {"choices": [[16, 16], [32]]}}, r"hidden_sizes=\[32\] gives the agent"),
         ({"hidden_sizes": {"choices": [[32]]}}, r"leave it out, and compare such runs by -m agent"),
-        ({"average": {"low": 0.0, "high": 0.1}}, r"paradigm\.search\.average=0\.1 gives the agent"),
-        (
-            {"store_q": {"choices": [False, True]}},
-            r"paradigm\.search\.store_q=True gives the agent",
-        ),
+        ({"average": {"low": 0.0, "high": 0.1}}, r"search\.average=0\.1 gives the agent"),
+        ({"store_q": {"choices": [False, True]}}, r"search\.store_q=True gives the agent"),
     ],
 )
 def test_a_setting_that_members_cannot_copy_is_refused(search: Any, said: str) -> None:

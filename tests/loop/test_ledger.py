@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -56,14 +58,11 @@ def test_a_resumed_ledger_goes_on_counting() -> None:
 
 def test_a_worker_that_is_a_run_counts_nothing_twice_that_it_does_again() -> None:
     ledger = Ledger(2)
-    run = {"updates": 5, "episodes": 2, "returns": 3.5, "length": 20}
+    run: dict[str, Any] = {"updates": 5, "episodes": 2, "returns": 3.5, "length": 20}
     ledger.stands(1, env_steps=32, **run)
     ledger.stands(1, env_steps=16, updates=1, episodes=0, returns=0.0, length=0)
-    assert (ledger.total("added"), ledger.total("collected"), ledger.total("updates")) == (
-        32,
-        32,
-        5,
-    )
+    assert ledger.total("added") == ledger.total("collected") == 32
+    assert ledger.total("updates") == ledger.total("learns") == 5
     assert ledger.means()["episode/return"] == (3.5, 2)
     ledger.stands(1, env_steps=48, **{**run, "episodes": 3, "returns": -1.0})
     assert ledger.total("added") == 48 and ledger.means()["episode/return"] == (-1.0, 3)
