@@ -1,4 +1,4 @@
-"""Laws 11, 19 and 23, of a population: a member that dies is replaced, and a run is resumed, by
+"""Law 11 and law 23, of a population: a member that dies is replaced, and a run is resumed, by
 members that go on from the end of a round, with the bits of a run that was not interrupted."""
 
 from __future__ import annotations
