@@ -32,8 +32,9 @@ from paradigms.runtime import machine
 from paradigms.runtime.crew import Crew
 
 PARADIGMS = tuple(
-    "dcollect dupdate hogwild locked a3c gossip allreduce gorila es ars".split(),
+    "dcollect dupdate hogwild locked a3c gossip allreduce gorila es ars pbt".split(),
 )
+OWN = {"pbt": ["paradigm.members=2", "paradigm.ready=500"]}  # settings of a paradigm
 WORKERS = 2
 SETTINGS = [
     "env=pendulum",
@@ -91,7 +92,7 @@ class Chaos:
 
 def suffer(name: str, kills: int, seed: int) -> tuple[list[float], dict[str, Any]]:
     """One run: the seconds until each worker stepped again, and the run's totals."""
-    setup = compose([f"paradigm={name}", *SETTINGS])
+    setup = compose([f"paradigm={name}", *SETTINGS, *OWN.get(name, [])])
     job, paradigm = assemble(setup.values, started=time.time())
     ledgers = list[Ledger]()
 

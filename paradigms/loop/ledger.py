@@ -116,6 +116,7 @@ class Ledger:
         that it replaces."""
         if env_steps < self.own("added", rank):
             return
+        self.count("fragments", rank, int(env_steps > self.own("added", rank)))
         now = {"collected": env_steps, "added": env_steps, "updates": updates, "learns": updates}
         for column, value in {**now, "episodes": episodes, "length": length}.items():
             self._counts.array[rank, COUNTS.index(column)] = value

@@ -66,6 +66,7 @@ def test_a_worker_that_is_a_run_counts_nothing_twice_that_it_does_again() -> Non
     assert ledger.means()["episode/return"] == (3.5, 2)
     ledger.stands(1, env_steps=48, **{**run, "episodes": 3, "returns": -1.0})
     assert ledger.total("added") == 48 and ledger.means()["episode/return"] == (-1.0, 3)
+    assert ledger.own("fragments", 1) == 2
 
 
 def test_an_unknown_column_is_an_error() -> None:
