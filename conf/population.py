@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from conf import schema
+from conf.nodes import made
 from conf.sentences import Wrong, and_, near, shown, words
 
 HERE = Path(__file__).resolve().parent / "paradigm"
@@ -73,10 +74,9 @@ def searched(v: Mapping[str, Any]) -> None:
 def fits(v: Mapping[str, Any], make_agent: Callable[..., Any], spec: Any) -> None:
     """Builds the agents at the ends of what is searched. Raises ValueError where one cannot be
     built, or could not copy the others."""
-    if search := v["paradigm"].get("search"):
-        from paradigms.loop.search import Space
-
-        Space(search, "paradigm.search").check(make_agent, spec)
+    space = getattr(made(v["paradigm"], "paradigm"), "space", None)
+    if space is not None:
+        space().check(make_agent, spec)
 
 
 def _ends(said: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

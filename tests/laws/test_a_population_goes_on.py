@@ -112,7 +112,7 @@ def test_a_member_that_raises_is_replaced_inline(tmp_path: Path) -> None:
     broken = world("Fault", kwargs={"kind": "raise", "at": 71, "once": str(tmp_path / "once")})
     ended = run(
         PBT(Sequential(), members=2, ready=READY),
-        few(worlds=broken, agent=Idler, env_steps=400),
+        few(worlds=broken, agent=Idler, env_steps=400, every_env_steps=None),
         lambda progress: notes.extend(words for words, _ in progress.notes),
     )
     (said,) = (words for words in notes if "goes on" not in words)
@@ -142,8 +142,9 @@ def test_a_policy_that_is_not_finite_ends_the_run() -> None:
     """Whatever paradigm the member runs: it would be so again."""
     wild = {"lr": {"choices": [1e30]}}
     for of in (Sequential(), Hogwild()):
-        with pytest.raises(Failed, match="a restart would not help"):
+        with pytest.raises(Failed, match="a restart would not help") as caught:
             run(PBT(of, members=2, ready=READY, search=wild), job(env_steps=10**4))
+        assert "used up" not in str(caught.value)
 
 
 @pytest.mark.slow
