@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from agents.base import Agent, Spec
+from agents.parts.vector import Vector
 
 
 class Space:
@@ -45,7 +46,7 @@ class Space:
             for value in self.ends(name):
                 point = {**first, name: value}
                 try:
-                    agent = make_agent(spec, seed=0, device="cpu", **point)
+                    Vector(agent := make_agent(spec, seed=0, device="cpu", **point))
                 except (TypeError, ValueError, AssertionError) as error:
                     words = ", ".join(f"{key}={said}" for key, said in point.items())
                     raise ValueError(
