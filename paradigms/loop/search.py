@@ -112,16 +112,18 @@ class Space:
 
 
 def _has_range(said: Mapping[str, Any]) -> bool:
-    low, high, log = said.get("low"), said.get("high"), said.get("log", False)
+    low: Any = said.get("low")
+    high: Any = said.get("high")
+    log = said.get("log", False)
     if not {"low", "high"} <= {*said} <= {"low", "high", "log"} or not isinstance(log, bool):
         return False
     if not all(type(end) in (int, float) and math.isfinite(end) for end in (low, high)):
         return False
-    return bool(low < high and (low > 0 or not log))  # type: ignore[operator]
+    return bool(low < high and (low > 0 or not log))
 
 
 def _has_choices(said: Mapping[str, Any]) -> bool:
-    choices = said.get("choices")
+    choices: Any = said.get("choices")
     return {*said} == {"choices"} and _is_list(choices) and len(choices) > 0 and _plain(choices)
 
 

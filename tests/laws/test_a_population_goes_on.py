@@ -4,6 +4,8 @@ members that go on from the end of a round, with the bits of a run that was not 
 from __future__ import annotations
 
 import functools
+from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 
 from paradigms import pbt
-from paradigms.base import Job, Progress
+from paradigms.base import Job, Progress, Result
 from paradigms.errors import Failed
 from paradigms.evolution import ES
 from paradigms.hogwild import Hogwild
@@ -21,6 +23,7 @@ from paradigms.pbt import PBT
 from paradigms.runtime.crew import Crew
 from paradigms.sequential import Sequential
 from paradigms.session import checkpoint, form
+from paradigms.weights.population import Population
 from tests.jobs import AGENTS, Ended, Idler, job, run, world
 from tests.laws.test_faults_are_noticed import Mortal
 
@@ -108,6 +111,20 @@ def test_a_run_that_goes_on_may_have_a_larger_budget() -> None:
     assert 800 <= ended.totals["env_steps"] < 800 + 4 * 16
 
 
+class Strides(Sequential):
+    """Members but the first go in longer strides than a round, as a generation of es may be."""
+
+    def run(self, job: Job) -> Generator[Progress, None, Result]:
+        return super().run(replace(job, rollout_length=8 if job.seed == 0 else 40))
+
+
+def test_nobody_waits_for_a_member_that_is_done() -> None:
+    few_rounds = PBT(Strides(), members=3, ready=10)
+    ended = run(few_rounds, job(env_steps=600, updates_per_env_step=0.1))
+    first, *others = (one["number"] for one in ended.state["members"])
+    assert first > 2 * max(others) and ended.totals["env_steps"] >= 600
+
+
 def test_a_member_that_raises_is_replaced_inline(tmp_path: Path) -> None:
     notes = list[str]()
     broken = world("Fault", kwargs={"kind": "raise", "at": 71, "once": str(tmp_path / "once")})
@@ -120,6 +137,28 @@ def test_a_member_that_raises_is_replaced_inline(tmp_path: Path) -> None:
     assert said == "worker-0 raised RuntimeError: Fault raised at its step 71, and is replaced"
     assert ended.totals["restarts"] == ended.totals["lost"] == 1
     assert 400 <= ended.totals["env_steps"] < 400 + 2 * 16
+
+
+@pytest.mark.parametrize("method", ["show", "keep", "end", "copy"])
+def test_a_member_that_dies_at_a_selection_is_replaced_and_the_bits_are_the_same(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after what it shows, keeps, or has ended."""
+    whole, calls, works = run(POPULATION, few(env_steps=400)), [], getattr(Population, method)
+
+    def dies(*args: Any, **options: Any) -> Any:
+        calls.append(method)
+        if len(calls) == 2:
+            raise RuntimeError("a fault before")
+        out = works(*args, **options)
+        if len(calls) == 3:
+            raise RuntimeError("a fault after")
+        return out
+
+    monkeypatch.setattr(Population, method, dies)
+    ended = run(POPULATION, few(env_steps=400))
+    assert ended.totals["restarts"] == ended.totals["lost"] == min(2, len(calls) - 1)
+    same(ended, whole)
 
 
 @pytest.mark.slow

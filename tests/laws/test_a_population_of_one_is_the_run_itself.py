@@ -8,6 +8,7 @@ transitions and counters, with settings of its own.
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ from conf.sentences import Wrong
 from paradigms.dcollect import DCollect
 from paradigms.evolution import ES
 from paradigms.hogwild import Hogwild
-from paradigms.pbt import PBT
+from paradigms.pbt import PBT, PBTMember
 from paradigms.sequential import Sequential
-from tests.jobs import AGENTS, job, run, sac
+from tests.jobs import AGENTS, Idler, job, run, sac, world
 
 LR = {"lr": {"low": 1e-5, "high": 1e-1, "log": True}}
 
@@ -85,6 +86,25 @@ def test_who_copies_does_not_take_the_donors_learning_rate() -> None:
     for lr, agent in factory.made:
         assert all(group.lr == lr for group in agent.groups.values())
     assert all(1e-5 <= lr <= 1e-1 for lr in rates)
+
+
+def test_a_score_is_of_the_episodes_since_the_selection_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said, publish = [((0.0, 0), 0.0)], PBTMember.publish
+
+    def noted(self: PBTMember, state: dict[str, Any], *, ended: bool) -> None:
+        publish(self, state, ended=ended)
+        said.append((self.returns, self.score))
+
+    monkeypatch.setattr(PBTMember, "publish", noted)
+    few = job(world("Counting"), Idler, env_steps=200)
+    run(PBT(Sequential(), members=1, ready=60), few)
+    assert len(said) == 5
+    for ((before, first), _), ((returns, episodes), score) in itertools.pairwise(said):
+        assert score == pytest.approx((returns - before) / (episodes - first))
+    scores = [score for _, score in said[1:]]
+    assert scores == sorted(scores), "a return of this env is larger than the one before"
 
 
 def test_without_exploitation_nobody_copies() -> None:
