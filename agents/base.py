@@ -226,11 +226,11 @@ class Agent(abc.ABC):
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
         """Actions for one step of B env slots.
 
-        obs: [B, *obs shape], float32 vectors or uint8 images. state: of `initial_state(B)` or the
-        last call. explore: how much to explore, one number or one a slot [B] float32, whose meaning
-        the class states; None asks for the greedy policy, which is what is evaluated, and draws
-        nothing. Other draws come from `rng.act`. Neither the arguments nor any tensor is changed: a
-        state that moves on is a new array. Nothing is recorded by autograd.
+        obs: [B, *obs shape], float32 vectors, uint8 images or, of a space that is `Packed`, their
+        bytes. state: of `initial_state(B)` or the last call. explore: how much to explore, one
+        number or one a slot [B] float32, whose meaning the class states; None asks for the greedy
+        policy, which is what is evaluated, and draws nothing. Other draws come from `rng.act`. No
+        argument and no tensor is changed; a state moves on in a new array. Without autograd.
         """
 
     @abc.abstractmethod
@@ -263,8 +263,8 @@ class Agent(abc.ABC):
         self.optim.follow(self.vector.flat(target), self.vector.flat(group), tau)
 
     def policy(self, obs: Tensor) -> Tensor:
-        """The greedy actions of observations [B, *obs shape], as `act` gives them, in torch and of
-        nothing but `obs`, for export. Raises NotImplementedError where an agent has none."""
+        """The greedy actions of observations [B, *obs shape], packed ones by name, as `act` gives
+        them, in torch and of nothing but `obs`, for export. Raises NotImplementedError if none."""
         raise NotImplementedError(f"{type(self).__name__} has no policy(obs)")
 
     def observe(self, obs: Tensor) -> None:  # noqa: B027

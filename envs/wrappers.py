@@ -1,5 +1,5 @@
-"""The spaces every agent sees: float32 observations, flat unless they are images; Box actions in
-[-1, 1]; Discrete actions counted from 0.
+"""The spaces every agent sees: float32 observations, flat unless they are images or packed with
+some; Box actions in [-1, 1]; Discrete actions counted from 0.
 
 The wrappers are Gymnasium's own, except for the repeated action. ClipAction and RescaleAction
 cannot be stacked to a clipped Box(-1, 1), because ClipAction makes the bounds infinite, so one
@@ -8,18 +8,26 @@ TransformAction does both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Iterator
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from gymnasium.spaces.utils import flatdim, flatten
 from gymnasium.wrappers import (
     FilterObservation,
     FlattenObservation,
     TransformAction,
     TransformObservation,
 )
+
+from agents.packed import Packed
+
+LEAST = 8  # rows and columns of an image in a Dict, below which no encoder reads it
+Path = tuple[Any, ...]  # the keys of a Dict and the places of a Tuple that lead to a part
 
 
 class ActionRepeat(gym.Wrapper):
@@ -59,12 +67,14 @@ def standard(env: gym.Env) -> gym.Env:
 def float_observations(env: gym.Env) -> gym.Env:
     """Observations as a float32 vector; uint8 arrays of two or more axes are images and stay.
 
-    Discrete observations become one-hot, Dict and Tuple ones are laid end to end; what is text in
-    a Dict, or of another kind that is no number, is left out.
+    Discrete observations become one-hot, Dict and Tuple ones are laid end to end, or packed with
+    their images; what is text in a Dict, or of another kind that is no number, is left out.
     """
-    if is_image(env.observation_space):
-        return env
     shown = env.observation_space
+    if is_image(shown):
+        return env
+    if any(packs(part) for _, part in arrays(shown)):
+        return Pack(env)
     if isinstance(shown, spaces.Dict) and 0 < len(gone := left_out(shown)) < len(shown):
         env = FilterObservation(env, [key for key in shown if key not in gone])
     if not isinstance(env.observation_space, spaces.Box) or len(env.observation_space.shape) != 1:
@@ -84,6 +94,29 @@ def float_observations(env: gym.Env) -> gym.Env:
     return TransformObservation(
         env, lambda obs: obs.astype(np.float32), spaces.Box(low, high, dtype=np.float32)
     )
+
+
+class Pack(gym.ObservationWrapper):
+    """Shows a Dict or Tuple as one array of bytes (agents/packed.py): its images, and before them a
+    float32 vector for each other part that can be laid out as one. An array in a nested Dict is
+    called by its keys, as "left.camera"."""
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        shown = [one for one in arrays(env.observation_space) if flattenable(one[1])]
+        self.parts = {dotted(path): (path, part) for path, part in shown}
+        assert len(self.parts) == len(shown), f"keys of {env.observation_space} are alike"
+        self.packed = self.observation_space = Packed(
+            {key: flatdim(part) for key, (_, part) in self.parts.items() if not packs(part)},
+            {key: part.shape for key, (_, part) in self.parts.items() if packs(part)},
+        )
+
+    def observation(self, observation: Any) -> np.ndarray:
+        shown = {}
+        for key, (path, part) in self.parts.items():
+            array = found(observation, path)
+            shown[key] = array if packs(part) else flatten(part, array)
+        return self.packed.pack(shown)
 
 
 def plain_actions(env: gym.Env) -> gym.Env:
@@ -142,10 +175,35 @@ def shaped(action: np.ndarray, space: gym.Space) -> np.ndarray:
 
 
 def left_out(space: gym.Space) -> list[str]:
-    """The keys of a Dict whose parts cannot be laid out as numbers, as MiniGrid's mission."""
-    if not isinstance(space, spaces.Dict):
+    """The parts of a Dict or Tuple that cannot be laid out as numbers, as MiniGrid's mission."""
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
         return []
-    return [key for key, part in space.items() if not flattenable(part)]
+    return [dotted(path) for path, part in arrays(space) if not flattenable(part)]
+
+
+def arrays(space: gym.Space, path: Path = ()) -> Iterator[tuple[Path, gym.Space]]:
+    """The parts of a Dict or Tuple, each with the keys that lead to it; inside of a part only where
+    there are images. A space of another kind is its own part."""
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        yield path, space
+        return
+    for key, part in space.items() if isinstance(space, spaces.Dict) else enumerate(space):
+        inside = [*arrays(part, (*path, key))]
+        yield from inside if any(packs(one) for _, one in inside) else [((*path, key), part)]
+
+
+def found(observation: Any, path: Path) -> Any:
+    """The part of an observation to which some keys lead."""
+    return functools.reduce(operator.getitem, path, observation)
+
+
+def dotted(path: Path) -> str:
+    return ".".join(map(str, path))
+
+
+def packs(space: gym.Space) -> bool:
+    """Whether a part of a Dict is an image that encoders read: uint8 [rows, columns, channels]."""
+    return is_image(space) and len(space.shape or ()) == 3 and min((space.shape or ())[:2]) >= LEAST
 
 
 def flattenable(space: gym.Space) -> bool:

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from agents.base import Agent, Group, at_least
+from agents.encoders.combined import Combined
 from agents.encoders.convolutions import Conv, Nature
 from agents.encoders.residual import Residual
 from agents.encoders.vae import VAE
+from agents.packed import Packed
 from agents.parts import spaces
 
 ENCODERS: Mapping[str, Callable[..., Encoder]]
@@ -47,6 +49,7 @@ def make_encoder(
     name: str | None, agent: Agent, features: int | None, generator: torch.Generator
 ) -> Encoder:
     """The encoder of that name for an agent's observations; None is for vectors and draws nothing.
+    Where observations are packed each of their images has one, and their vectors pass through.
     features: units of its last layer; 0: there is none, None: as many as its paper has.
 
     Raises ValueError for an unknown name and for observations that it cannot read."""
@@ -56,10 +59,13 @@ def make_encoder(
         raise ValueError(f"agent.encoder={name} is unknown; choose null, {', '.join(ENCODERS)}")
     at_least(0, features=features)
     kind: Any = ENCODERS[name]
-    shape = spaces.image_shape(agent, kind.least)
     units = kind.features if features is None else features
-    encoder: Encoder = kind(shape, units, generator=generator, device=agent.device)
-    return encoder
+    encoders = [
+        kind(shape, units, generator=generator, device=agent.device)
+        for shape in spaces.image_shapes(agent, kind.least)
+    ]
+    space = agent.spec.observation_space
+    return Combined(space, encoders) if isinstance(space, Packed) else encoders[0]
 
 
 def add_own(agent: Agent, encoder: Encoder, lr: float) -> None:

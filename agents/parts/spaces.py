@@ -10,25 +10,29 @@ from gymnasium import Space
 from gymnasium.spaces import Box, Discrete
 
 from agents.base import Agent
+from agents.packed import Packed, Shape
 
 
 def obs_size(agent: Agent, choice: str = "") -> int:
     """The length of an observation, which must be a vector; `choice` is what else can be done."""
     space = agent.spec.observation_space
-    if not isinstance(space, Box) or len(space.shape) != 1:
+    if not isinstance(space, Box) or len(space.shape) != 1 or isinstance(space, Packed):
         choice = " or ".join(filter(None, ["choose an env.id with Box(n,) ones", choice]))
         raise _unfit(agent, "vectors as observations", space, choice)
     return space.shape[0]
 
 
-def image_shape(agent: Agent, least: int) -> tuple[int, int, int]:
-    """Height, width and channels of an observation, which must be an image of `least` x `least`
-    pixels or more."""
-    space = agent.spec.observation_space
-    if isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3:
+def image_shapes(agent: Agent, least: int) -> list[Shape]:
+    """Height, width and channels of the images of an observation: of itself, or of those that it
+    packs. Each must have `least` x `least` pixels or more."""
+    space, shapes = agent.spec.observation_space, list[Shape]()
+    if isinstance(space, Packed):
+        shapes = [*space.images.values()]
+    elif isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3:
         height, width, channels = space.shape
-        if min(height, width) >= least:
-            return height, width, channels
+        shapes = [(height, width, channels)]
+    if shapes and all(min(height, width) >= least for height, width, _ in shapes):
+        return shapes
     needed = f"uint8 images [height, width, channels] of {least} x {least} pixels or more"
     raise _unfit(
         agent, needed, space, "choose such an env.id, or set agent.encoder=null for vectors"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from agents.base import Spec
+from agents.packed import Packed
 
 
 class Layout:
@@ -22,8 +23,9 @@ class Layout:
     and the agent's extras per fragment, [B, ...] each.
     sampled: one transition of a batch of a replay that keeps transitions: a transition's fields
     but is_first, and next_obs, discount float32, index int64, weight float32 (see `Source.sample`).
-    obs: one observation. extras, states: names of the keys per step and per fragment; the latter
-    are the agent's state before the fragment's first step.
+    obs: one observation; space: its space if it is packed, else None. extras, states: names of the
+    keys per step and per fragment; the latter are the agent's state before the fragment's first
+    step.
 
     frames: of an observation that is a stack of frames (`Spec.stack`), transitions and fragments
     have the newest one only; batches have the whole. frame: what is kept of one observation.
@@ -42,7 +44,8 @@ class Layout:
     ) -> None:
         self.rollout_length, self.num_envs = rollout_length, num_envs
         self.stack = spec.stack if frames else 1
-        obs = spec.keys["obs"]
+        space, obs = spec.observation_space, spec.keys["obs"]
+        self.space = space if isinstance(space, Packed) else None
         *sides, depth = obs.shape or (1,)
         assert depth % self.stack == 0, f"{obs.shape} is no stack of {self.stack} frames"
         width = depth // self.stack
@@ -96,6 +99,11 @@ class Layout:
         """What transitions and fragments keep of observations [..., *obs shape]: a view, of the
         newest frame where frames are kept."""
         return obs if self.stack == 1 else obs[..., -self.frame.shape[-1] :]
+
+    def numbers(self, obs: np.ndarray) -> np.ndarray:
+        """What may be infinite or NaN of observations [..., *obs shape] or of what is kept of them:
+        of packed ones the vectors, else all. A view."""
+        return obs if self.space is None else self.space.numbers(obs)
 
     def empty(self, rank: int) -> Fragment:
         """A zeroed fragment for the actor of worker `rank` to fill."""

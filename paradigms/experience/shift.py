@@ -9,19 +9,31 @@ from gymnasium.spaces import Box
 from numpy.lib.stride_tricks import sliding_window_view
 
 from agents.base import Spec, at_least
+from agents.packed import Packed
 
 
 def check(spec: Spec, pixels: int) -> None:
     """Raises ValueError if observations are no images that can be shifted by so many pixels."""
     at_least(0, "replay", shift=pixels)
     space = spec.observation_space
-    if pixels and not (
-        isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
-    ):
+    image = isinstance(space, Box) and space.dtype == np.uint8 and len(space.shape) == 3
+    if pixels and not (image or isinstance(space, Packed)):
         raise ValueError(
             f"replay.shift={pixels} is for uint8 images [height, width, channels], but the env has"
             f" {space}: set replay.shift=0"
         )
+
+
+def moved(
+    obs: np.ndarray, space: Packed | None, pixels: int, generator: torch.Generator
+) -> np.ndarray:
+    """A copy of observations [N, ...] whose images are `shifted`: of packed ones, whose `space` is
+    given, each image by itself, and the vectors stay."""
+    if space is None:
+        return shifted(obs, pixels, generator)
+    arrays = space.split(obs)
+    images = {name: shifted(arrays[name], pixels, generator) for name in space.images}
+    return space.pack(arrays | images)
 
 
 def shifted(images: np.ndarray, pixels: int, generator: torch.Generator) -> np.ndarray:

@@ -15,7 +15,7 @@ from agents.base import Batch, Spec
 from paradigms.experience.frames import Frames
 from paradigms.experience.layout import Fragment, Layout
 from paradigms.experience.ring import Ring
-from paradigms.experience.shift import check, shifted
+from paradigms.experience.shift import check, moved
 from paradigms.runtime.memory import Shared
 
 
@@ -154,7 +154,7 @@ class Uniform:
                 break
             self._torn.array[0] += 1
         for name in ("obs", "next_obs") if self.shift else ():
-            columns[name] = shifted(columns[name], self.shift, generator)
+            columns[name] = moved(columns[name], self.layout.space, self.shift, generator)
         return columns | {"index": serial * self.streams + stream, "weight": weight}
 
     def _draw(

@@ -97,7 +97,8 @@ class Actor:
             transition = transitions[t]
             acted = self.agent.act(self.obs, self.state, explore)
             if t == 0 and not np.isfinite(acted.action).all():
-                raise self._not_finite("action" if np.isfinite(self.obs).all() else None)
+                whole = np.isfinite(self.layout.numbers(self.obs)).all()
+                raise self._not_finite("action" if whole else None)
             obs, reward, terminated, truncated, info = self.env.step(acted.action)
             valid = ~self.resetting
             begins = self.first & valid
@@ -182,13 +183,14 @@ class Actor:
 
     def _check(self, fragment: Fragment) -> None:
         """Raises if a number is not finite, and blames the policy or the env for the first one."""
-        transitions = fragment.transitions
-        shown = (transitions["reward"], transitions["obs"], fragment.final_obs, fragment.next_obs)
+        transitions, numbers = fragment.transitions, self.layout.numbers
+        obs = numbers(transitions["obs"])
+        shown = (transitions["reward"], obs, numbers(fragment.final_obs), numbers(fragment.next_obs))
         returned = (transitions[name] for name in self.outputs)
-        if all(np.isfinite(numbers).all() for numbers in (*shown, *returned)):
+        if all(np.isfinite(column).all() for column in (*shown, *returned)):
             return
         for name in self.outputs:
-            if (_first_bad(transitions[name]) < _first_bad(transitions["obs"])).any():
+            if (_first_bad(transitions[name]) < _first_bad(obs)).any():
                 raise self._not_finite(name)
         raise self._not_finite(None)
 
