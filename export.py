@@ -2,9 +2,10 @@
 
 Writes a folder with the policy, a model card (README.md, with the metadata that the Hugging Face
 Hub reads), and the learning curve. What is exported maps observations [batch, ...] to greedy
-actions, as agents see both: flat float32 observations or uint8 images; Box actions in [-1, 1],
-which are mapped onto the env's bounds, and Discrete ones counted from 0. It is compared with the
-agent on 1,000 observations. The keys, as they are without your word:
+actions, as agents see both: flat float32 observations, uint8 images, or those of a Dict with
+images by name, as one dictionary; Box actions in [-1, 1], which are mapped onto the env's bounds,
+and Discrete ones counted from 0. It is compared with the agent on 1,000 observations. The keys, as
+they are without your word:
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from agents.base import Agent
+    from agents.packed import Packed
     from paradigms.session.evaluation_worker import Plan
 
 OBSERVATIONS = 1000
@@ -82,6 +84,7 @@ def export(v: schema.Export) -> None:
         plan = rebuild(about, floats=len(snapshot.floats), slots=1, seed=0, trusted=trusted)
         agent, world = plan.build()
         snapshot.into(agent)
+        space = packed(agent)
         out.mkdir(parents=True, exist_ok=True)
         target, apart = files.own(out / FILES[v.format]), None
         if v.format == "safetensors":
@@ -100,7 +103,9 @@ def export(v: schema.Export) -> None:
     for film in films[:1]:  # as evaluate.py names them
         shutil.copyfile(film, files.own(out / "replay.mp4"))
     curve(source.parent / "metrics.jsonl", out / "curve.png")
-    files.own(out / "README.md").write_text(card(about, source, v.format, apart, out), "utf-8")
+    takes = "observations [batch, ...]" if space is None else f"a batch of {space}"
+    written = card(about, source, v.format, apart, out, takes)
+    files.own(out / "README.md").write_text(written, "utf-8")
     print(f"{target}" + ("" if apart is None else f", {apart} on {OBSERVATIONS} observations"))
     print("with", *sorted(path.name for path in out.iterdir() if path != target))
 
@@ -128,25 +133,32 @@ def write(agent: Agent, obs: np.ndarray, kind: str, target: Path) -> str:
     import numpy as np
     import torch
 
-    policy = module(agent)
-    example, batch = torch.from_numpy(obs[:2].copy()), torch.export.Dim("batch")
-    program = torch.export.export(policy, (example,), dynamic_shapes={"obs": {0: batch}})
+    policy, batch = module(agent), {0: torch.export.Dim("batch")}
+    arrays = {"obs": obs} if (space := packed(agent)) is None else space.split(obs)
+    tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+    def given(named: dict[str, Any]) -> Any:
+        return named["obs"] if space is None else named
+
+    examples = {name: tensor[:2].clone() for name, tensor in tensors.items()}
+    sizes = given(dict.fromkeys(arrays, batch))
+    program = torch.export.export(policy, (given(examples),), dynamic_shapes={"obs": sizes})
     if kind == "torch_export":
         torch.export.save(program, str(target))
         with torch.no_grad():
-            made = torch.export.load(str(target)).module()(torch.from_numpy(obs)).numpy()
+            made = torch.export.load(str(target)).module()(given(tensors)).numpy()
     else:
         import onnxruntime
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's exporter warns of itself
             written = torch.onnx.export(
-                program, input_names=["obs"], output_names=["action"], verbose=False
+                program, input_names=[*arrays], output_names=["action"], verbose=False
             )
         assert written is not None
         written.save(str(target))
         session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-        (made,) = session.run(None, {"obs": obs})
+        (made,) = session.run(None, {name: tensor.numpy() for name, tensor in tensors.items()})
     wanted = agent.act(obs, agent.initial_state(len(obs)), None).action
     if np.issubdtype(wanted.dtype, np.integer):
         others = int((made != wanted).sum())
@@ -157,6 +169,14 @@ def write(agent: Agent, obs: np.ndarray, kind: str, target: Path) -> str:
     if not apart <= MOST_APART:
         raise Wrong(f"{target} is up to {apart:.2g} from the agent, more than {MOST_APART:g}")
     return f"at most {apart:.1e} from the agent"
+
+
+def packed(agent: Agent) -> Packed | None:
+    """The space of the agent's observations if they are packed."""
+    from agents.packed import Packed
+
+    space = agent.spec.observation_space
+    return space if isinstance(space, Packed) else None
 
 
 def module(agent: Agent) -> torch.nn.Module:
@@ -170,7 +190,7 @@ def module(agent: Agent) -> torch.nn.Module:
     agent.storage_moved()
 
     class Policy(torch.nn.Module):
-        def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        def forward(self, obs: Any) -> torch.Tensor:
             with torch.no_grad():
                 return agent.policy(obs)
 
@@ -214,7 +234,9 @@ def number(value: Any) -> float:
     return value
 
 
-def card(about: dict[str, Any], source: Path, kind: str, apart: str | None, out: Path) -> str:
+def card(
+    about: dict[str, Any], source: Path, kind: str, apart: str | None, out: Path, takes: str
+) -> str:
     """The model card: Markdown, with the metadata that the Hugging Face Hub reads."""
     import yaml
 
@@ -260,8 +282,8 @@ def card(about: dict[str, Any], source: Path, kind: str, apart: str | None, out:
         lines.append(f"Threshold: {env['threshold']:g}.")
     lines.append(f"\n`{FILES[kind]}`" + (f" is {apart}." if apart else ", and what rebuilds it."))
     lines.append(
-        "It takes observations [batch, ...] and gives greedy actions: Box actions in [-1, 1], which"
-        " are mapped onto the env's bounds, Discrete ones counted from 0.\n"
+        f"It takes {takes} and gives greedy actions: Box actions in [-1, 1], which are mapped onto"
+        " the env's bounds, Discrete ones counted from 0.\n"
     )
     if (out / "curve.png").exists():
         lines.append("![Returns of evaluations](curve.png)\n")

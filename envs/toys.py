@@ -8,6 +8,7 @@
     Quadratic  does an evolution strategy descend?  (optimal return 0)
     Spot       are images read?  (the return is minus a sum of distances)
     Drift      are frames stacked?  (envs/drift.py; optimal return 7.25 of 8, else 2)
+    IdentityDict  are an image and a vector read together?  (envs/identity_dict.py; 0, else -5)
 
 `TOYS` also registers Counting and Fault, for tests of storage and supervision (envs/counting.py).
 `choices` is the number of Discrete actions; 0 stands for a Box in [-1, 1].
@@ -271,6 +272,7 @@ TOYS: dict[str, tuple[str, dict[str, Any]]] = {
     "Spot": ("envs.toys:Spot", {}),
     "SpotDiscrete": ("envs.toys:Spot", {"choices": 5}),
     "Drift": ("envs.drift:Drift", {}),
+    "IdentityDict": ("envs.identity_dict:IdentityDict", {}),
     "Fault": ("envs.counting:Fault", {}),
 }
 

@@ -38,7 +38,8 @@ HOUSE: Mapping[str, str] = {  # from top to bottom
     "agents": "one algorithm a file: {files}",
     "agents/encoders": "what networks see of images: convolutions, residual ones, latents",
     "agents/parts": "networks, returns, exploration, and the flat vector of all parameters",
-    "agents/base": "what an agent is: act, learn, and one way out for its gradients",
+    "agents/base": "{files}: what an agent is (act, learn, one way out for its gradients), and"
+    " observations of several arrays",
 }
 FILES: Mapping[str, Sequence[str]] = {  # places that are some files of a folder
     "commands": (
@@ -54,7 +55,7 @@ FILES: Mapping[str, Sequence[str]] = {  # places that are some files of a folder
         "laws.py",
     ),
     "paradigms/base": ("paradigms/base.py", "paradigms/settings.py", "paradigms/errors.py"),
-    "agents/base": ("agents/base.py",),
+    "agents/base": ("agents/base.py", "agents/packed.py"),
 }
 
 

@@ -183,9 +183,10 @@ class Actor:
 
     def _check(self, fragment: Fragment) -> None:
         """Raises if a number is not finite, and blames the policy or the env for the first one."""
-        transitions, numbers = fragment.transitions, self.layout.numbers
-        obs = numbers(transitions["obs"])
-        shown = (transitions["reward"], obs, numbers(fragment.final_obs), numbers(fragment.next_obs))
+        transitions = fragment.transitions
+        seen = (transitions["obs"], fragment.final_obs, fragment.next_obs)
+        obs, *later = map(self.layout.numbers, seen)
+        shown = (transitions["reward"], obs, *later)
         returned = (transitions[name] for name in self.outputs)
         if all(np.isfinite(column).all() for column in (*shown, *returned)):
             return
