@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State
+from agents.packed import Packed
 from agents.parts.optim import Local
 from envs.counting import Counting
 
@@ -14,8 +17,9 @@ from envs.counting import Counting
 class Counter(Agent):
     """Acts by `rule`, so that all that follows an observation can be computed; `learn` does so.
 
-    streams: of the whole run. A transition's serial number must be its place in its stream, unless
-    `whole` is false, as when an actor has been replaced. The state counts the steps of an episode.
+    The env may be worlds.Pictures, too. streams: of the whole run. A transition's serial number
+    must be its place in its stream, unless `whole` is false, as when an actor has been replaced.
+    The state counts the steps of an episode.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Counter(Agent):
         return {"age": np.zeros(n, np.int64)}
 
     def act(self, obs: np.ndarray, state: State, explore: np.ndarray | float | None) -> Acted:
+        obs = numbers(self.spec.observation_space, obs)
         action = rule(obs)[:, None]
         extras = {"age": state["age"], "twice": 2 * obs[:, :2]}
         return Acted(action, {"age": state["age"] + 1}, extras)
@@ -52,8 +57,12 @@ class Counter(Agent):
 
     def check(self, batch: Batch) -> None:
         """Asserts that transitions are whole and within an episode, and their targets right."""
-        data = {name: column.numpy() for name, column in batch.items()}
+        data, space = self.numbered(batch), self.spec.observation_space
         obs, going = data["obs"], np.ones(len(data["obs"]), bool)
+        if len(space.shape or ()) == 3 and batch.obs.shape[-1] > 1:  # the frames of before
+            older = numbers(space, batch.obs.numpy()[..., :-1])
+            earlier = np.stack([0 * obs[:, 1], obs[:, 1] > 0, 0 * obs[:, 1]], 1)
+            assert_array_equal(older[:, :3], obs[:, :3] - earlier)
         steps = going.astype(np.int64)
         serial, stream = np.divmod(data["index"], self.streams)
         assert_array_equal(data["action"][:, 0], rule(obs))
@@ -86,6 +95,32 @@ class Counter(Agent):
         for one in {*stream[cut]}:
             (head,) = {*(serial + steps)[cut & (stream == one)]}
             assert serial[stream == one].max() < head
+
+    def numbered(self, batch: Batch) -> dict[str, np.ndarray]:
+        """The columns of a batch, with the numbers that observations show in their place."""
+        data = {name: column.numpy() for name, column in batch.items()}
+        shown = {name: numbers(self.spec.observation_space, data[name]) for name in SHOWN}
+        return data | shown
+
+
+SHOWN = ("obs", "next_obs")
+
+
+def numbers(space: Any, obs: np.ndarray) -> np.ndarray:
+    """What observations of Counting or Pictures show, [..., 4]; of frames the newest. Asserts that
+    every copy says the same."""
+    if isinstance(space, Packed):
+        arrays = space.split(np.ascontiguousarray(obs))
+        assert_array_equal(pictured(arrays["image"]), arrays["numbers"])
+        return arrays["numbers"]
+    return pictured(obs) if space.dtype == np.uint8 else obs
+
+
+def pictured(images: np.ndarray) -> np.ndarray:
+    """The numbers [..., 4] whose bytes images [..., 8, 8, C] show in their last channel."""
+    copies = np.ascontiguousarray(images[..., -1]).reshape(*images.shape[:-3], 4, 16)
+    assert (copies == copies[..., :1, :]).all()
+    return copies[..., 0, :].view(np.float32)
 
 
 def rule(obs: np.ndarray) -> np.ndarray:

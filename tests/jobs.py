@@ -158,6 +158,7 @@ SEEING: Mapping[str, Any] = {**SMALL, "encoder": "conv", "features": 8}
 ONCE = {"updates_per_env_step": None, "warmup": 0, "batch_size": None, "rollout_length": 4}
 DISCRETE = world("IdentityDiscrete")
 SPOT, SPOTS = (world(name, kwargs={"size": 8}) for name in ("Spot", "SpotDiscrete"))
+DICT = world("IdentityDict", kwargs={"size": 8})
 DRIFT = world("Drift", kwargs={"size": 8}, stack=3)
 SHIFTED = functools.partial(Uniform, capacity=10_000, shift=2)
 PRIORITIZED = functools.partial(Prioritized, capacity=10_000, beta_samples=500)
@@ -183,7 +184,7 @@ AGENTS: Mapping[str, Pupil] = {
     "sac_discrete": Pupil(functools.partial(DiscreteSAC, **SMALL), DISCRETE),
     "sac with images": Pupil(functools.partial(sac, **SEEING), SPOT),
     "td3 with images": Pupil(functools.partial(TD3, **SEEING), SPOT),
-    "sac_discrete with images": Pupil(functools.partial(DiscreteSAC, **SEEING), SPOTS),
+    "sac_discrete with a dict": Pupil(functools.partial(DiscreteSAC, **SEEING), DICT),
     "sac with a vae": Pupil(
         functools.partial(sac, **{**SEEING, "encoder": "vae"}), world("Spot", kwargs={"size": 16})
     ),
@@ -192,8 +193,8 @@ AGENTS: Mapping[str, Pupil] = {
     "rainbow with frames": Pupil(
         functools.partial(DQN, **{**SEEING, "encoder": "impala"}, **RAINBOW), DRIFT, PRIORITIZED
     ),
-    "ppo with images": Pupil(
-        functools.partial(PPO, epochs=2, minibatches=2, **SEEING), SPOTS, Rollout, ONCE
+    "ppo with a dict": Pupil(
+        functools.partial(PPO, epochs=2, minibatches=2, **SEEING), DICT, Rollout, ONCE
     ),
     "ppo with frames": Pupil(
         functools.partial(PPO, epochs=2, minibatches=2, critic_weight=0.5, **SEEING),

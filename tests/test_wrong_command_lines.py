@@ -170,6 +170,11 @@ WRONG = {
         ("env=pendulum replay.shift=4", "replay.shift=4 is for uint8 images [height, width"),
         ("env=pendulum agent.encoder=conv", "vectors as observations (Box([-1. -1. -8.]"),
         ("env=spot agent=actor_critic", "env=spot has images as observations"),
+        (
+            "env=identity_dict agent=dqn",
+            "env=identity_dict has images as observations (Dict(vector: float32 [2], image: uint8"
+            " [16, 16, 1])): add agent.encoder=conv",
+        ),
         ("env=spot agent=a2c agent.encoder=conv agent.normalise=true", "agent.normalise=true is"),
         ("agent=ppo env=cartpole agent.critic_weight=0.5", "agent.critic_weight=0.5 is of the"),
         ("agent=a2c env=cartpole agent.critic_weight=0.5", "agent.critic_weight=0.5 is of the"),

@@ -34,9 +34,8 @@ def image_shapes(agent: Agent, least: int) -> list[Shape]:
     if shapes and all(min(height, width) >= least for height, width, _ in shapes):
         return shapes
     needed = f"uint8 images [height, width, channels] of {least} x {least} pixels or more"
-    raise _unfit(
-        agent, needed, space, "choose such an env.id, or set agent.encoder=null for vectors"
-    )
+    choice = "agent.encoder=conv" if isinstance(space, Packed) else "agent.encoder=null for vectors"
+    raise _unfit(agent, needed, space, f"choose such an env.id, or set {choice}")
 
 
 def action_size(agent: Agent) -> int:

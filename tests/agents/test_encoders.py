@@ -140,7 +140,7 @@ def test_a_shared_encoder_moves_down_the_losses_of_actor_and_critic(kind: Any) -
 
 
 def test_both_encoders_of_ppo_learn() -> None:
-    pupil = AGENTS["ppo with images"]
+    pupil = AGENTS["ppo with a dict"]
     ended = run(PARADIGMS["sequential"], pupil.job(env_steps=64))
     before, after = (laid(pupil.make(ended.job.spec, 0)) for _ in range(2))
     after.vector.load("all", ended.floats)

@@ -72,6 +72,23 @@ def test_ppo_with_a_shared_encoder_sees_motion(encoder: str, size: int, steps: i
     assert learned(ppo, drift(size), 8, env_steps=steps, **few) > 5
 
 
+DICT = world("IdentityDict", kwargs={"size": 8})  # who sees one of both gets -5, none -7.5
+
+
+def test_dqn_reads_an_image_and_a_vector_together() -> None:
+    dqn = functools.partial(DQN, encoder="conv", features=8, hidden_sizes=(32,), lr=2e-3, gamma=0.0)
+    assert learned(dqn, DICT, 10, env_steps=1200, **EPSILON) > -0.5
+
+
+def test_ppo_reads_an_image_and_a_vector_together() -> None:
+    ppo = functools.partial(
+        PPO, encoder="conv", features=8, hidden_sizes=(32,), critic_weight=0.5, lr=2e-3, gamma=0.0,
+        epochs=4, minibatches=4,
+    )  # fmt: skip
+    few = {**ONCE, "num_envs": 8, "rollout_length": 16}
+    assert learned(ppo, DICT, 10, env_steps=2500, **few) > -0.5
+
+
 def test_actor_critic_sees_motion() -> None:
     a2c = functools.partial(
         ActorCritic, encoder="conv", critic_weight=0.5, lr=1e-3, gamma=0.0, returns="n_step", n=1

@@ -116,6 +116,33 @@ class Unbounded(Sound):
     action_space = spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 
+class Driver(Sound):
+    """A camera and a speed, whose numbers are sound."""
+
+    observation_space = spaces.Dict(
+        camera=spaces.Box(0, 255, (12, 12, 3), np.uint8), speed=spaces.Box(-1.0, 1.0, (2,))
+    )
+
+    def show(self) -> Any:
+        camera = self.np_random.integers(0, 256, (12, 12, 3)).astype(np.uint8)
+        return {"camera": camera, "speed": super().show()}
+
+
+class Speeding(Driver):
+    def show(self) -> Any:
+        return super().show() | {"speed": np.array([0.0, 2.0], np.float32)}
+
+
+class DriverOfFloats(Driver):
+    observation_space = spaces.Dict(
+        Driver.observation_space.spaces | {"camera": spaces.Box(0.0, 1.0, (12, 12, 3))}
+    )
+
+    def show(self) -> Any:
+        shown = super().show()
+        return shown | {"camera": shown["camera"].astype(np.float32) / 255}
+
+
 class Silent(Sound):
     def reward(self) -> Any:
         return 0.0
@@ -143,6 +170,8 @@ SAID = [
     (Same, "return a copy"),
     (FloatPictures, "pictures (16, 16, 3) are float32"),
     (ChannelsFirst, "put the channels last"),
+    (Speeding, "speed of step shows 2 at [1], outside of observation_space (-1 to 1)"),
+    (DriverOfFloats, "pictures of camera (12, 12, 3) are float32"),
     (Unbounded, "actions have no bounds"),
     (Silent, "saw no reward but 0"),
     (Huge, "observations are as large as"),
@@ -154,8 +183,9 @@ def sentences(kind: type[gym.Env]) -> list[str]:
     return list(examine.examine(kind, steps=400))
 
 
-def test_of_a_sound_env_only_the_speed_is_said() -> None:
-    said = sentences(Sound)
+@pytest.mark.parametrize("kind", [Sound, Driver])
+def test_of_a_sound_env_only_the_speed_is_said(kind: type[gym.Env]) -> None:
+    said = sentences(kind)
     assert len(said) == 1 and "steps a second in one process" in said[0]
 
 

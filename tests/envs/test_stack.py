@@ -13,10 +13,12 @@ from gymnasium.wrappers import FrameStackObservation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.packed import Packed
 from envs.make import describe, make_env, spread
 from envs.wrappers import ActionRepeat, standard
 
 MODES = ("next_step", "same_step", "disabled")
+SMALL = {"size": 8, "length": 4}
 SPOT = {"id": "paceline/Spot-v0", "kwargs": {"size": 8, "length": 5}}
 
 
@@ -64,6 +66,47 @@ def test_a_stack_is_gymnasiums_whatever_ends(mode: str, count: int, repeat: int,
         elif mode == "disabled" and over.any():
             shown = [e.reset(options={"reset_mask": over})[0] for e in (ours, plain)]
             np.testing.assert_array_equal(*shown)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_array_of_a_dict_is_stacked_by_itself(mode: str) -> None:
+    """As Gymnasium stacks an env that shows the image alone, and one that shows the vector."""
+    ours = make_env("paceline/IdentityDict-v0", num_envs=2, stack=3, autoreset=mode, kwargs=SMALL)
+    space = ours.single_observation_space
+    assert space == Packed({"vector": 6}, {"image": (8, 8, 3)})
+    assert ours.metadata["stack"] == describe(partial(make_env, ours.spec.id, stack=3)).stack == 1
+
+    def alone(key: str) -> gym.Env:
+        bare = gym.make("paceline/IdentityDict-v0", disable_env_checker=True, **SMALL)
+        picked = gym.wrappers.TransformObservation(
+            bare, lambda obs: obs[key], bare.observation_space[key]
+        )
+        return naive(picked, 3)
+
+    modes = {m.name.lower(): m for m in gym.vector.AutoresetMode}
+    envs = {
+        key: SyncVectorEnv([partial(alone, key)] * 2, autoreset_mode=modes[mode])
+        for key in ("image", "vector")
+    }
+    seeds = [int(s) for s in spread(0, 0, 2)[:, 0]]
+    shown, apart = ours.reset()[0], {key: env.reset(seed=seeds)[0] for key, env in envs.items()}
+    ends = 0
+    for action in np.random.default_rng(0).integers(4, size=(20, 2)):
+        for key, array in space.split(shown).items():
+            np.testing.assert_array_equal(array, apart[key])
+        shown, _, terminated, _, info = ours.step(action)
+        steps = {key: env.step(action) for key, env in envs.items()}
+        apart = {key: step[0] for key, step in steps.items()}
+        for slot in np.flatnonzero(terminated):
+            ends += 1
+            if mode == "same_step":
+                for key, array in space.split(info["final_obs"][slot]).items():
+                    np.testing.assert_array_equal(array, steps[key][4]["final_obs"][slot])
+        if mode == "disabled" and terminated.any():
+            mask = {"reset_mask": terminated}
+            shown = ours.reset(options=mask)[0]
+            apart = {key: env.reset(options=mask)[0] for key, env in envs.items()}
+    assert ends > 4
 
 
 def test_what_a_step_has_shown_stays_as_it_was() -> None:

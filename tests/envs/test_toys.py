@@ -12,6 +12,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from envs.counting import Counting, Fault
+from envs.played import flat
 from envs.toys import TOYS
 
 
@@ -46,7 +47,9 @@ def test_a_toy_is_deterministic_given_its_seed(subtests: pytest.Subtests) -> Non
     for toy in TOYS:
         with subtests.test(toy):
             for one, other in zip(three_episodes(toy), three_episodes(toy), strict=True):
-                np.testing.assert_array_equal(one[0], other[0])
+                space = make(toy).observation_space
+                for mine, theirs in zip(one[0], other[0], strict=True):
+                    np.testing.assert_array_equal(flat(space, mine), flat(space, theirs))
                 assert one[1:] == other[1:]
 
 
@@ -160,6 +163,28 @@ def test_a_spot_is_shown_where_it_is_and_goes_where_it_is_moved(toy: str) -> Non
     assert np.mean(returns) > (-3.0 if env.choices else -1.0)
     with pytest.raises(ValueError, match="choices=4 must be 0, for a Box, or 5"):
         make(toy, choices=4)
+
+
+def test_half_of_the_answer_is_in_the_image_and_half_in_the_vector() -> None:
+    def answer(obs: list[Any]) -> list[int]:
+        image, vector = (obs[-1][key] for key in ("image", "vector"))
+        halves = (image[:, :4] == 255).all(), (image[:, 4:] == 255).all()
+        assert sum(halves) == vector.sum() == 1 and image.sum() == 255 * 32
+        return [int(halves[1]), int(vector[1])]
+
+    def pair(obs: list[Any]) -> int:
+        return 2 * answer(obs)[0] + answer(obs)[1]
+
+    asked = {pair(play(make("IdentityDict", size=8), pair, seed)[0]) for seed in range(40)}
+    assert asked == {0, 1, 2, 3}
+    obs, rewards, ending = play(make("IdentityDict", size=8), lambda _: 2, 3)
+    assert rewards == [float(pair([shown]) == 2) - 1 for shown in obs[:-1]]
+    assert len(rewards) == 10 and ending == "terminated" and {*rewards} == {0.0, -1.0}
+    box: dict[str, Any] = {"size": 8, "choices": 0}
+    assert sum(play(make("IdentityDict", **box), lambda obs: np.array(answer(obs)) - 0.5)[1]) == 0
+    assert play(make("IdentityDict", **box), lambda _: np.full(2, 0.5))[1][0] in (0, -0.5, -1)
+    with pytest.raises(ValueError, match="choices=3 must be 0, for a Box, or 4"):
+        make("IdentityDict", choices=3)
 
 
 def test_recall_shows_the_cue_once_and_flags_the_question() -> None:

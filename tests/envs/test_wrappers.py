@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from agents.packed import Packed
 from envs.wrappers import float_observations, is_image, left_out, onto, plain_actions, standard
 
 
@@ -39,6 +40,10 @@ class Mission(spaces.Space):
 
 DISCRETE = spaces.Discrete(3)
 POINT = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def image(*shape: int) -> spaces.Box:
+    return spaces.Box(0, 255, shape, np.uint8)
 
 
 SHOWN = [
@@ -83,6 +88,67 @@ def test_images_are_left_alone() -> None:
     for shape in [(8, 8), (8, 8, 3), (4, 8, 8)]:
         env = Echo(spaces.Box(0, 255, shape, np.uint8), DISCRETE)
         assert standard(env) is env and is_image(env.observation_space)
+
+
+PACKED = [
+    (spaces.Dict(camera=image(8, 9, 3), speed=POINT), {"speed": 2}, {"camera": (8, 9, 3)}),
+    (spaces.Dict(camera=image(8, 8, 1)), {}, {"camera": (8, 8, 1)}),
+    (
+        spaces.Tuple([DISCRETE, image(8, 8, 1), Mission(), spaces.Box(-2, 2, (2, 3), float)]),
+        {"0": 3, "3": 6},
+        {"1": (8, 8, 1)},
+    ),
+    (
+        spaces.Dict(
+            left=spaces.Dict(camera=image(9, 8, 2), mission=Mission(), gear=DISCRETE),
+            right=spaces.Dict(small=image(7, 9, 3), grey=image(9, 9), gear=DISCRETE),
+        ),
+        {"left.gear": 3, "right": 3 + 81 + 189},
+        {"left.camera": (9, 8, 2)},
+    ),
+]
+
+
+def parts(shown: Any, name: str) -> Any:
+    """The part of an observation that has this dotted name."""
+    for key in name.split("."):
+        shown = shown[int(key) if key.isdigit() else key]
+    return shown
+
+
+def test_a_dict_with_images_is_packed_and_what_is_no_number_left_out(
+    subtests: pytest.Subtests,
+) -> None:
+    for shown, vectors, images in PACKED:
+        with subtests.test(str(shown)):
+            env = standard(echo := Echo(shown, DISCRETE))
+            assert env.observation_space == Packed(vectors, images)
+            shown.seed(3)
+            given = [shown.sample() for _ in range(2)]
+            shown.seed(3)
+            for obs, raw in zip((env.reset()[0], env.step(0)[0]), given, strict=True):
+                assert env.observation_space.contains(obs)
+                for name, array in env.observation_space.split(obs).items():
+                    space, part = parts(echo.observation_space, name), parts(raw, name)
+                    flat = part if name in images else spaces.flatten(space, part)
+                    np.testing.assert_array_equal(array, np.asarray(flat, array.dtype))
+
+
+def test_a_dict_of_small_images_stays_a_vector() -> None:
+    env = float_observations(Echo(spaces.Dict(view=image(7, 7, 3), way=DISCRETE), DISCRETE))
+    assert env.observation_space.shape == (150,) and env.observation_space.dtype == np.float32
+
+
+def test_what_is_left_out_of_a_dict_is_named(subtests: pytest.Subtests) -> None:
+    inner = spaces.Dict(camera=image(8, 8, 3), mission=Mission())
+    for shown, gone in [
+        (spaces.Dict(left=inner, note=Mission(), speed=POINT), ["left.mission", "note"]),
+        (spaces.Dict(left=spaces.Dict(mission=Mission(), speed=POINT), speed=POINT), ["left"]),
+        (inner, ["mission"]),
+        (POINT, []),
+    ]:
+        with subtests.test(str(shown)):
+            assert left_out(shown) == gone
 
 
 def test_what_already_fits_is_not_wrapped() -> None:

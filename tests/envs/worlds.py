@@ -8,6 +8,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from envs.counting import Counting
+
 
 class Pairs(gym.Env):
     """Name which of 3 and which of 2 you see, 10 times; the optimal return is 0, a uniform policy's
@@ -52,5 +54,29 @@ class Matrix(gym.Env):
         return self.shown, -float(np.square(action - self.shown).sum()), True, False, {}
 
 
+class Pictures(Counting):
+    """Counting whose four numbers are shown as an image [8, 8, 1] of their bytes, four times over;
+    with `both` as a Dict of it and of the numbers themselves."""
+
+    def __init__(self, both: bool = False) -> None:
+        super().__init__()
+        self.both, numbers = both, self.observation_space
+        image = spaces.Box(0, 255, (8, 8, 1), np.uint8)
+        self.observation_space = spaces.Dict(image=image, numbers=numbers) if both else image
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict]:
+        obs, info = super().reset(seed=seed, options=options)
+        return self._shown(obs), info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        obs, *rest = super().step(action)
+        return self._shown(obs), *rest
+
+    def _shown(self, numbers: np.ndarray) -> Any:
+        image = np.tile(numbers.view(np.uint8), 4).reshape(8, 8, 1)
+        return {"image": image, "numbers": numbers} if self.both else image
+
+
 gym.register("worlds/Pairs-v0", Pairs)
+gym.register("worlds/Pictures-v0", Pictures)
 gym.register("worlds/Matrix-v0", Matrix)

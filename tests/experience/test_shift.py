@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box
 
+from agents.base import Spec
+from agents.packed import Packed
 from paradigms.experience.prioritized import Prioritized
-from paradigms.experience.shift import shifted
+from paradigms.experience.shift import check, moved, shifted
 from paradigms.experience.uniform import Uniform
 from tests.experience.model import make as of_vectors
 from tests.experience.test_frames import GOES_ON, TERMINATED, Film, make, spec, thin
@@ -34,8 +37,8 @@ def test_images_are_padded_by_their_edges_and_cropped_at_random() -> None:
     seen = shifted(IMAGES, pixels, torch.Generator().manual_seed(0))
     draws = torch.randint(5, (2, len(IMAGES)), generator=torch.Generator().manual_seed(0)).numpy()
     assert seen.shape == IMAGES.shape and seen.dtype == np.uint8
-    for image, moved, down, right in zip(IMAGES, seen, *draws, strict=True):
-        np.testing.assert_array_equal(moved, crop(image, pixels, down, right))
+    for image, one, down, right in zip(IMAGES, seen, *draws, strict=True):
+        np.testing.assert_array_equal(one, crop(image, pixels, down, right))
     counts = np.bincount(draws[0] * 5 + draws[1], minlength=25)
     assert counts.min() > 4 and counts.max() < 40  # 16 expected of each
 
@@ -52,7 +55,7 @@ def test_a_replay_shifts_what_it_draws_and_nothing_else(kind: type[Uniform]) -> 
             replay.add(thin(replay.layout, whole))
     one, other = (r.sample(50, torch.Generator().manual_seed(1)) for r in (plain, moving))
     again = moving.sample(50, torch.Generator().manual_seed(1))
-    moved = 0
+    count = 0
     for name in one:
         assert torch.equal(other[name], again[name])
         if name not in ("obs", "next_obs"):
@@ -61,8 +64,24 @@ def test_a_replay_shifts_what_it_draws_and_nothing_else(kind: type[Uniform]) -> 
         for image, seen in zip(one[name].numpy(), other[name].numpy(), strict=True):
             ways = [(d, r) for d in range(5) for r in range(5)]
             (way,) = [w for w in ways if (crop(image, 2, *w) == seen).all()]
-            moved += way != (2, 2)
-    assert moved > 80
+            count += way != (2, 2)
+    assert count > 80
+
+
+def test_of_packed_observations_the_images_are_shifted_each_by_itself() -> None:
+    space = Packed({"speed": 2}, {"left": (8, 8, 1), "right": (9, 8, 3)})
+    drawn = np.random.default_rng(0).integers(0, 256, (30, *space.shape), np.uint8)
+    before = drawn.copy()
+    generator = torch.Generator().manual_seed(0)
+    seen = moved(drawn, space, 2, generator)
+    np.testing.assert_array_equal(drawn, before)
+    split, whole = space.split(seen), space.split(drawn)
+    assert split["speed"].tobytes() == whole["speed"].tobytes()
+    generator.manual_seed(0)
+    for name in space.images:
+        np.testing.assert_array_equal(split[name], shifted(whole[name], 2, generator))
+        assert (split[name] != whole[name]).any((1, 2, 3)).sum() > 20
+    check(Spec(space, Box(-1, 1, (1,))), pixels=2)
 
 
 def test_vectors_are_not_shifted() -> None:

@@ -4,6 +4,7 @@ transition of a worker once, in its order, in fragments side by side."""
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from envs.counting import Counting
 from paradigms.base import Job
 from paradigms.experience.rollout import Fifo, Rollout
 from tests.counting import Counter, before, rule
-from tests.jobs import ONCE, PARADIGMS, job, run, world
+from tests.jobs import ONCE, PARADIGMS, job, run
+from tests.laws.test_every_transition_is_stored_once import COUNTING, SHOWN
 
 REPLAYS: dict[str, Any] = {
     "rollout": Rollout,
@@ -50,7 +52,7 @@ class Reader(Counter):
         return acted._replace(state={**acted.state, "since": acted.state["age"]})
 
     def check(self, batch: Batch) -> None:
-        data = {name: column.numpy() for name, column in batch.items()}
+        data = self.numbered(batch)
         valid, states = data["valid"], data.pop("since")
         assert_array_equal(data["weight"], valid.astype(np.float32))
         streams = [float(obs[0, 2]) for obs in np.moveaxis(data["obs"], 1, 0)]
@@ -85,12 +87,19 @@ class Reader(Counter):
         assert_array_equal(data["discount"], np.float32(self.gamma) * ~terminated)
 
 
-def reading(read: list[np.ndarray], name: str, replay: str, mode: str, **changes: Any) -> Job:
+def reading(
+    read: list[np.ndarray],
+    name: str,
+    replay: str,
+    mode: str,
+    shows: Callable[..., Any] = COUNTING,
+    **changes: Any,
+) -> Job:
     fixed = "of 3" not in replay and ("of all" in replay or name not in ("dcollect", "allreduce"))
     agent = functools.partial(Reader, read=read, fixed=fixed)
     workers = 1 if name == "sequential" else 3
     once = {**ONCE, "workers": workers, "make_replay": REPLAYS[replay], **changes}
-    return job(world("Counting", autoreset=mode), agent, **once)
+    return job(functools.partial(shows, autoreset=mode), agent, **once)
 
 
 NAMES = [name for name in PARADIGMS if name != "locked"]
@@ -118,6 +127,15 @@ def test_every_transition_is_consumed_once(
         left = 2 * 3  # of an incomplete last round
     assert 0 <= waiting <= 8 * left
     assert ended.totals["updates"] > 4
+
+
+@pytest.mark.parametrize("what", ["images", "a dict"])
+@pytest.mark.parametrize("name", ["sequential", "dcollect", "dupdate", "hogwild"])
+def test_every_transition_with_an_image_is_consumed_once(name: str, what: str) -> None:
+    read: list[np.ndarray] = []
+    ended = run(PARADIGMS[name], reading(read, name, "rollout", "next_step", SHOWN[what]))
+    transitions = np.concatenate(read)
+    assert len(np.unique(transitions, axis=0)) == len(transitions) == ended.totals["env_steps"]
 
 
 @pytest.mark.slow
