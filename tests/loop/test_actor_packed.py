@@ -1,9 +1,10 @@
-"""What an actor stores of a Dict with images, whatever it is made of, and what is drawn of it again:
+"""What an actor stores of a Dict with images, whatever it is made of, and what is drawn of it:
 the bits that the env showed."""
 
 from __future__ import annotations
 
 import functools
+from itertools import pairwise
 from typing import Any
 
 import gymnasium as gym
@@ -90,7 +91,7 @@ class Album(gym.Env):
 
     def transitions(self) -> list[tuple[Any, Any]]:
         """(obs, next obs) of every step."""
-        return [pair for episode in self.shown for pair in zip(episode, episode[1:], strict=False)]
+        return [pair for episode in self.shown for pair in pairwise(episode)]
 
 
 def acting(

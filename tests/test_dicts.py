@@ -1,0 +1,59 @@
+"""Runs whose env shows a Dict with an image: trained, played, handed on and gone on with; and the
+env of one's own that the page shows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import doctor
+import export
+from conf.compose import compose
+from evaluate import play
+from tests import pages
+from train import learn
+
+SEEING = ["agent.encoder=conv", "agent.features=8", "agent.hidden_sizes=[16]", "num_envs=2"]
+KEPT = ["replay.batch_size=8", "replay.capacity=1000", "warmup=32", "updates_per_env_step=0.2"]
+QUICK = (
+    "crew=inline evaluation.where=inline evaluation.every_seconds=null evaluation.episodes=1"
+    " evaluation.confirm_episodes=0 logger=[] workers=2 budget.env_steps=150"
+).split()
+DICT = ["env=identity_dict", "env.kwargs.size=8", "agent=dqn", *SEEING, *KEPT, *QUICK]
+PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
+
+
+@pytest.mark.slow
+def test_a_run_on_a_dict_is_played_handed_on_and_gone_on_with(tmp_path: Path) -> None:
+    where = tmp_path / "run"
+    result = learn(*DICT, "paradigm=dupdate", "env.stack=2", f"hydra.run.dir={where}")
+    assert result["updates"] >= 20
+    assert -10 <= play(where, "episodes=3").returns.mean() <= 0
+    export.export(export.checked([f"run={where}", "format=torch_export"]))
+    policy = torch.export.load(str(where / "export" / "policy.pt2")).module()
+    arrays = {"vector": torch.rand(5, 4), "image": torch.zeros(5, 8, 8, 2, dtype=torch.uint8)}
+    assert policy(arrays).shape == (5,)
+    card = (where / "export" / "README.md").read_text()
+    assert "a batch of Dict(vector: float32 [4], image: uint8 [8, 8, 2])" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_the_env_of_ones_own_that_the_page_shows_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paradigm: str
+) -> None:
+    (text,) = (
+        text for _, text in pages.blocks("docs/environments.md") if text.startswith("# driver.py")
+    )
+    (tmp_path / "driver.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "driver", raising=False)
+    words = ["env=gym", "env.id=driver:Driver-v0", "agent=sac", *SEEING, *KEPT, *QUICK]
+    if paradigm == "sequential":
+        said = [*doctor.environment(compose(words))]
+        assert len(said) == 3 and "steps a second" in said[-1], said
+    result = learn(*words, f"paradigm={paradigm}", f"hydra.run.dir={tmp_path / 'run'}")
+    assert result["updates"] >= 20
