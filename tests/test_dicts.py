@@ -1,11 +1,12 @@
-"""Runs whose env shows a Dict with an image: trained, played, handed on and gone on with; and the
-env of one's own that the page shows."""
+"""Runs whose env shows a Dict with an image: trained, played and handed on; and the env of one's
+own that the page shows."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 import torch
 
@@ -27,7 +28,7 @@ PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
 
 
 @pytest.mark.slow
-def test_a_run_on_a_dict_is_played_handed_on_and_gone_on_with(tmp_path: Path) -> None:
+def test_a_run_on_a_dict_is_played_and_handed_on(tmp_path: Path) -> None:
     where = tmp_path / "run"
     result = learn(*DICT, "paradigm=dupdate", "env.stack=2", f"hydra.run.dir={where}")
     assert result["updates"] >= 20
@@ -51,6 +52,7 @@ def test_the_env_of_ones_own_that_the_page_shows_is_trained(
     (tmp_path / "driver.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "driver", raising=False)
+    monkeypatch.delitem(gym.registry, "Driver-v0", raising=False)
     words = ["env=gym", "env.id=driver:Driver-v0", "agent=sac", *SEEING, *KEPT, *QUICK]
     if paradigm == "sequential":
         said = [*doctor.environment(compose(words))]

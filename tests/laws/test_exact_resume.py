@@ -18,6 +18,7 @@ def saving_job(agent: str, **others: Any) -> Job:
 
 
 AGENTS = ["sac", "sac, prioritized", "sac, elite", "rainbow", "reinforce", "reinforce, fifo", "ppo"]
+AGENTS += ["sac_discrete with a dict"]
 
 
 @pytest.mark.parametrize("agent", AGENTS)
