@@ -229,8 +229,8 @@ class Agent(abc.ABC):
         obs: [B, *obs shape], float32 vectors, uint8 images or, of a space that is `Packed`, their
         bytes. state: of `initial_state(B)` or the last call. explore: how much to explore, one
         number or one a slot [B] float32, whose meaning the class states; None asks for the greedy
-        policy, which is what is evaluated, and draws nothing. Other draws come from `rng.act`. No
-        argument and no tensor is changed; a state moves on in a new array. Without autograd.
+        policy, which is what is evaluated, and draws nothing. Other draws come from `rng.act`.
+        No argument or tensor is changed; a state moves on in a new array; autograd records nothing.
         """
 
     @abc.abstractmethod
