@@ -104,7 +104,7 @@ class Pack(gym.ObservationWrapper):
     def __init__(self, env: gym.Env) -> None:
         super().__init__(env)
         shown = [one for one in arrays(env.observation_space) if flattenable(one[1])]
-        self.parts = {dotted(path): (path, part) for path, part in shown}
+        self.parts: dict[str, tuple[Path, Any]] = {dotted(one[0]): one for one in shown}
         assert len(self.parts) == len(shown), f"keys of {env.observation_space} are alike"
         self.packed = self.observation_space = Packed(
             {key: flatdim(part) for key, (_, part) in self.parts.items() if not packs(part)},
@@ -112,7 +112,7 @@ class Pack(gym.ObservationWrapper):
         )
 
     def observation(self, observation: Any) -> np.ndarray:
-        shown = {}
+        shown: dict[str, Any] = {}
         for key, (path, part) in self.parts.items():
             array = found(observation, path)
             shown[key] = array if packs(part) else flatten(part, array)

@@ -35,7 +35,7 @@ class Combined:
         space = self.space
         views = {name: obs[..., space.spans[name]].view(torch.float32) for name in space.vectors}
         for name, shape in space.images.items():
-            views[name] = obs[..., space.spans[name]].unflatten(-1, shape)
+            views[name] = obs[..., space.spans[name]].view(*obs.shape[:-1], *shape)
         return views
 
     def __call__(self, obs: Tensor | Mapping[str, Tensor]) -> Tensor:

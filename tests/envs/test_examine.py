@@ -170,7 +170,7 @@ SAID = [
     (Same, "return a copy"),
     (FloatPictures, "pictures (16, 16, 3) are float32"),
     (ChannelsFirst, "put the channels last"),
-    (Speeding, "speed of step shows 2 at [1], outside of observation_space (-1 to 1)"),
+    (Speeding, "speed of reset shows 2 at [1], outside of observation_space (-1 to 1)"),
     (DriverOfFloats, "pictures of camera (12, 12, 3) are float32"),
     (Unbounded, "actions have no bounds"),
     (Silent, "saw no reward but 0"),

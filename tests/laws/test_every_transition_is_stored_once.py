@@ -71,7 +71,7 @@ def test_every_transition_is_stored_once_and_fed_whole(name: str, mode: str, n_s
     assert ended.state["replay"]["heads"].all()
 
 
-@pytest.mark.parametrize(("what", "mode"), zip(SHOWN, MODES, strict=True))
+@pytest.mark.parametrize(("what", "mode"), [*zip(SHOWN, MODES, strict=True)])
 @pytest.mark.parametrize("name", ["sequential", "dcollect", "dupdate", "hogwild"])
 def test_every_transition_with_an_image_is_stored_once(name: str, what: str, mode: str) -> None:
     ended = counted(name, shows=SHOWN[what], mode=mode, n_step=2, capacity=64)

@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
     "sac": (SAC, BOX),
     "td3": (TD3, BOX),
     "sac_discrete": (DiscreteSAC, DICT),
-    "ppo": (PPO, DICT),
+    "ppo": (functools.partial(PPO, epochs=2, minibatches=2), DICT),
     "actor_critic": (functools.partial(ActorCritic, lstm=3), DICT),
 }
 
