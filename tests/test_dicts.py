@@ -27,18 +27,36 @@ DICT = ["env=identity_dict", "env.kwargs.size=8", "agent=dqn", *SEEING, *KEPT, *
 PARADIGMS = ("sequential", "dcollect", "dupdate", "hogwild")
 
 
-@pytest.mark.slow
-def test_a_run_on_a_dict_is_played_and_handed_on(tmp_path: Path) -> None:
-    where = tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("dict") / "run"
     result = learn(*DICT, "paradigm=dupdate", "env.stack=2", f"hydra.run.dir={where}")
     assert result["updates"] >= 20
-    assert -10 <= play(where, "episodes=3").returns.mean() <= 0
-    export.export(export.checked([f"run={where}", "format=torch_export"]))
-    policy = torch.export.load(str(where / "export" / "policy.pt2")).module()
+    return where
+
+
+@pytest.mark.slow
+def test_a_run_on_a_dict_is_played_and_handed_on(run: Path) -> None:
+    assert -10 <= play(run, "episodes=3").returns.mean() <= 0
+    export.export(export.checked([f"run={run}", "format=torch_export"]))
+    policy = torch.export.load(str(run / "export" / "policy.pt2")).module()
     arrays = {"vector": torch.rand(5, 4), "image": torch.zeros(5, 8, 8, 2, dtype=torch.uint8)}
     assert policy(arrays).shape == (5,)
-    card = (where / "export" / "README.md").read_text()
+    card = (run / "export" / "README.md").read_text()
     assert "a batch of Dict(vector: float32 [4], image: uint8 [8, 8, 2])" in card
+
+
+@pytest.mark.slow
+def test_an_onnx_policy_has_an_input_for_each_key(run: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    export.export(export.checked([f"run={run}", "format=onnx"]))
+    session = ort.InferenceSession(str(run / "export" / "policy.onnx"))
+    taken = {each.name: (each.type, each.shape[1:]) for each in session.get_inputs()}
+    assert taken == {
+        "vector": ("tensor(float)", [4]),
+        "image": ("tensor(uint8)", [8, 8, 2]),
+    }
 
 
 @pytest.mark.slow
