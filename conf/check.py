@@ -260,7 +260,7 @@ def _build(setup: Setup) -> None:
 def seen(setup: Setup, obs: Any, needs: frozenset[str]) -> frozenset[str]:
     """What an agent needs with the encoder that is chosen. Raises Wrong if another one would do."""
     agent, env = setup.values["agent"], setup.choices.get("env")
-    image = shows_images(obs)
+    image = obs.dtype == "uint8"  # an image, or bytes of which some are images
     if agent.get("encoder") is None:
         if image and "encoder" in agent and "vector" in needs:
             raise Wrong(f"env={env} has images as observations ({obs}): add agent.encoder=conv")
@@ -273,17 +273,12 @@ def seen(setup: Setup, obs: Any, needs: frozenset[str]) -> frozenset[str]:
     return needs - {"vector"} | {"image"}
 
 
-def shows_images(obs: Any) -> bool:
-    """Whether observations are images, or bytes of which some are."""
-    return len(obs.shape or ()) > 1 or obs.dtype == "uint8"
-
-
 def suits(setup: Setup, obs: Any, action: Any) -> None:
     """Whether the agent takes an env's spaces. Raises Wrong."""
     from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
     needs = seen(setup, obs, attributes(setup.values, "agent").get("needs", frozenset()))
-    kinds = {"image" if shows_images(obs) else "vector": obs}
+    kinds = {"image" if obs.dtype == "uint8" else "vector": obs}
     if isinstance(action, Box) and len(action.shape) == 1:
         kinds["box"] = action
     elif isinstance(action, Discrete):
