@@ -22,7 +22,7 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.encoders.make import add_own, make_encoder, train_own
+from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts.bounds import (
     Betas,
     Count,
@@ -90,6 +90,8 @@ class ActorCritic(Agent):
         critic: bool = True,
         encoder: EncoderName | None = None,
         features: Features | None = None,
+        pretrained: Pretrained = None,
+        frozen: bool = False,
         hidden_sizes: Widths = (64, 64),
         lstm: WholeNumber = 0,
         lr: NonNegative = 7e-4,
@@ -130,7 +132,7 @@ class ActorCritic(Agent):
         above(0, rho_bar=rho_bar, c_bar=c_bar)
         within(0, 1, lam=lam)
         init = reseed(torch.Generator(), seed, "init")
-        self.encoder = make_encoder(encoder, self, features, init)
+        self.encoder = make_encoder(encoder, self, features, init, pretrained, frozen)
         obs_size, self.critic_weight = self.encoder.size, critic_weight
         self.returns, self.gamma, self.lam, self.n = returns, gamma, lam, n
         self.rho_bar, self.c_bar, self.entropy = rho_bar, c_bar, entropy

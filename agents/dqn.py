@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
-from agents.encoders.make import Encoder, add_own, make_encoder, train_own
+from agents.encoders.make import Encoder, Pretrained, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Atoms,
@@ -80,6 +80,8 @@ class DQN(Agent):
         *,
         encoder: EncoderName | None = None,
         features: Features | None = None,
+        pretrained: Pretrained = None,
+        frozen: bool = False,
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 1e-3,
         betas: Betas = (0.9, 0.999),
@@ -116,7 +118,7 @@ class DQN(Agent):
         )
         init = reseed(torch.Generator(), seed, "init")
         self.online = QNetwork(
-            make_encoder(encoder, self, features, init),
+            make_encoder(encoder, self, features, init, pretrained, frozen),
             hidden_sizes,
             actions=self.actions,
             size=self.head.size,

@@ -21,7 +21,7 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.encoders.make import add_own, make_encoder, train_own
+from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts.bounds import (
     Count,
     EncoderName,
@@ -84,6 +84,8 @@ class PPO(Agent):
         *,
         encoder: EncoderName | None = None,
         features: Features | None = None,
+        pretrained: Pretrained = None,
+        frozen: bool = False,
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 3e-4,
         critic_lr: NonNegative | None = None,
@@ -131,7 +133,7 @@ class PPO(Agent):
 
         init = reseed(torch.Generator(), seed, "init")
         net: dict[str, Any] = {"generator": init, "device": self.device}
-        self.actor_encoder = make_encoder(encoder, self, features, init)
+        self.actor_encoder = make_encoder(encoder, self, features, init, pretrained, frozen)
         apart = critic_weight is None and bool(self.actor_encoder.tensors)
         self.critic_encoder = (
             make_encoder(encoder, self, features, init) if apart else self.actor_encoder

@@ -23,7 +23,7 @@ from agents.base import (
     at_least,
     within,
 )
-from agents.encoders.make import add_own, make_encoder, train_own
+from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Betas,
@@ -96,6 +96,8 @@ class SAC(Agent):
         *,
         encoder: EncoderName | None = None,
         features: Features | None = None,
+        pretrained: Pretrained = None,
+        frozen: bool = False,
         hidden_sizes: Widths = (256, 256),
         critic_hidden_sizes: Widths | None = None,
         lr: NonNegative = 3e-4,
@@ -128,7 +130,7 @@ class SAC(Agent):
         at_least(0, quantiles=quantiles)
         within(0, 1, tau=tau, average=average)
         init = reseed(torch.Generator(), seed, "init")
-        self.encoder = make_encoder(encoder, self, features, init)
+        self.encoder = make_encoder(encoder, self, features, init, pretrained, frozen)
         self.action_size = spaces.action_size(self)
         self.gamma, self.n_step, self.average = gamma, n_step, average
         self.automatic = temperature == "auto"

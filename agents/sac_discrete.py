@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, within
-from agents.encoders.make import add_own, make_encoder, train_own
+from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
@@ -60,6 +60,8 @@ class DiscreteSAC(Agent):
         *,
         encoder: EncoderName | None = None,
         features: Features | None = None,
+        pretrained: Pretrained = None,
+        frozen: bool = False,
         hidden_sizes: Widths = (256, 256),
         lr: NonNegative = 3e-4,
         gamma: Unit = 0.99,
@@ -73,7 +75,7 @@ class DiscreteSAC(Agent):
         super().__init__(spec, seed, device)
         within(0, 1, tau=tau, entropy_share=entropy_share)
         init = reseed(torch.Generator(), seed, "init")
-        self.encoder = make_encoder(encoder, self, features, init)
+        self.encoder = make_encoder(encoder, self, features, init, pretrained, frozen)
         actions = spaces.choices(self)
         self.gamma, self.n_step = gamma, n_step
         self.automatic = temperature == "auto"

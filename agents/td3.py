@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, at_least, within
-from agents.encoders.make import add_own, make_encoder, train_own
+from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Count,
@@ -71,6 +71,8 @@ class TD3(Agent):
         *,
         encoder: EncoderName | None = None,
         features: Features | None = None,
+        pretrained: Pretrained = None,
+        frozen: bool = False,
         hidden_sizes: Widths = (256, 256),
         lr: NonNegative = 3e-4,
         actor_lr: NonNegative | None = None,
@@ -94,7 +96,7 @@ class TD3(Agent):
         at_least(0, smoothing=smoothing, smoothing_clip=smoothing_clip, noise_std=noise_std)
         within(0, 1, tau=tau)
         init = reseed(torch.Generator(), seed, "init")
-        self.encoder = make_encoder(encoder, self, features, init)
+        self.encoder = make_encoder(encoder, self, features, init, pretrained, frozen)
         self.action_size = spaces.action_size(self)
         self.gamma, self.n_step, self.tau, self.delay = gamma, n_step, tau, delay
         self.smoothing, self.smoothing_clip = smoothing, smoothing_clip

@@ -21,6 +21,7 @@ THRUXTON_UNSEEN = (
     "env.threshold=1132",
     "env.random_return=-0.9",
 )
+ENCODER = "outputs/carracing.safetensors"  # made by the command in benchmarks/README.md
 TWO_OF_TEN = ("agent=tqc", "agent.critics=2", "agent.quantiles=10")
 GREEDY = ("explore.start=0", "explore.final=0")
 
@@ -92,6 +93,32 @@ STUDIES: dict[str, Study] = {
         seeds=span(101, 103),
         cap=160,
         table="race",
+    ),
+    "carracing_latents": Study(
+        question="Does SAC drive CarRacing further in eight minutes on latents than on images?",
+        variants={
+            "latents": (f"env.encoder={ENCODER}",),
+            "images": ("agent.encoder=conv",),
+        },
+        common=(
+            "agent=sac",
+            "env=carracing",
+            "paradigm=dcollect",
+            "workers=1",  # and the learner: a core each
+            "updates_per_env_step=0.25",  # one an action
+            "warmup=4000",
+            "replay.capacity=100000",
+            "replay.batch_size=128",
+            "evaluation.every_seconds=20",
+            "evaluation.share=0.25",
+            "evaluation.episodes=5",  # of 250 pictures
+            "evaluation.confirm_episodes=20",
+            *budget(480, 1_000_000),
+        ),
+        seeds=span(100, 101),
+        cap=480,
+        margin=180,
+        table="gained",
     ),
     "warmup": Study(
         question="How many warm-up episodes of MountainCarContinuous reach the goal?",

@@ -114,6 +114,13 @@ OVERESTIMATION: Columns = {
     "Q - return, IQM [95 %]": lambda row: spread(row.extras("difference_mean"), 2),
     "standard error in a run": lambda row: number(median(row.extras("difference_error")), 2),
 }
+GAINED: Columns = {
+    "seeds": COUNTS["seeds"],
+    "env steps, median": lambda row: row.middle("env_steps", 0),
+    "updates, median": lambda row: row.middle("updates", 0),
+    "return at the end, by seed": lambda row: each(row.values("final_return")),
+    "of the best policy, by seed": lambda row: each(row.values("best_return")),
+}
 KEPT: Columns = {
     **COUNTS,
     "worst after the threshold": lambda row: row.iqm("worst_after_threshold"),
@@ -150,6 +157,7 @@ TABLES = {
     "warmup": WARMUP,
     "overestimation": OVERESTIMATION,
     "kept": KEPT,
+    "gained": GAINED,
 }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from conf import check, limits, schema, trust
 from conf.compose import flatten
-from conf.nodes import made
+from conf.nodes import agent_of, begun, made
 from conf.sentences import Wrong, line
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def assemble(v: Mapping[str, Any], **others: Any) -> tuple[Job, Paradigm]:
     make_env, paradigm = made(v["env"]["make"], "env.make"), made(v["paradigm"], "paradigm")
     fields: dict[str, Any] = {
         "spec": describe(make_env, threshold=v["env"]["threshold"]),
-        "make_agent": made(v["agent"], "agent"),
+        "make_agent": made(agent_of(v), "agent"),
         "make_env": make_env,
         "make_replay": made(replay, "replay"),
         "explore": made(v["explore"], "explore"),
@@ -106,7 +106,11 @@ def rebuild(
             warnings.simplefilter("ignore")  # that an env has about its keywords
             spec = describe(make_env, threshold=env.get("threshold"))
             plan = Plan(
-                made({**agent, "_partial_": True}, "agent"), make_env, spec, slots=slots, seed=seed
+                made({**begun(agent), "_partial_": True}, "agent"),
+                make_env,
+                spec,
+                slots=slots,
+                seed=seed,
             )
             built, world = plan.build()
             world.close()

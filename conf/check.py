@@ -17,7 +17,7 @@ import yaml
 
 from conf import limits, population, rules, schema, trust
 from conf.compose import PARTS, Setup, compose, flags_of, jobs, parsed, typed_for_hydra
-from conf.nodes import made
+from conf.nodes import agent_of, made
 from conf.sentences import Wrong, and_, line, or_
 from conf.stored import resumed
 
@@ -250,7 +250,7 @@ def _build(setup: Setup) -> None:
     suits(setup, env.single_observation_space, env.single_action_space)
     try:
         shift.check(spec, setup.values["replay"].get("shift", 0))
-        make_agent = made(setup.values["agent"], "agent")
+        make_agent = made(agent_of(setup.values), "agent")
         make_agent(spec, seed=0, device="cpu")
         population.fits(setup.values, make_agent, spec)
     except (ValueError, AssertionError) as error:

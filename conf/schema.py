@@ -74,6 +74,7 @@ class Env:
     stack: Annotated[int, Ge(1)]
     sign_rewards: bool
     engine: Literal["gymnasium", "envpool", "vector", "arrival"]
+    encoder: str | None
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,12 @@ def takes(kind: Any) -> Takes:
         frozenset(p.name for p in keywords if p.default is p.empty),
         open=any(p.kind is p.VAR_KEYWORD for p in parameters),
     )
+
+
+def accepts(kind: Any, name: str, type: Any) -> bool:
+    """Whether a keyword of a constructor is annotated with that type, as one of several maybe."""
+    hint = takes(kind).hints.get(name)
+    return hint is Any or type in (hint, *typing.get_args(hint))
 
 
 def found(target: Any, key: str) -> Any:

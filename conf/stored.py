@@ -18,8 +18,8 @@ from conf.sentences import Wrong, line, near
 
 LASTING = (  # what a checkpoint was made with: its replay, streams and counters fit nothing else
     "seed workers num_envs rollout_length warmup updates_per_env_step env.id env.kwargs"
-    " env.action_repeat env.stack agent.hidden_sizes replay.capacity paradigm.of paradigm.members"
-    " paradigm.ready paradigm.search"
+    " env.action_repeat env.stack env.encoder agent.pretrained agent.frozen agent.hidden_sizes"
+    " replay.capacity paradigm.of paradigm.members paradigm.ready paradigm.search"
 ).split()
 OPEN = ("env.kwargs", "env.reference")  # mappings that take any key
 

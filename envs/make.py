@@ -19,6 +19,7 @@ from gymnasium.wrappers.vector import TransformReward
 import envs.racing as racing  # noqa: F401  (registers them, as the next line does)
 import envs.toys as toys  # noqa: F401
 from envs import engines
+from envs.latents import Latents, Readers
 from envs.stack import Stack
 from envs.wrappers import ActionRepeat, standard
 
@@ -44,6 +45,7 @@ def make_env(
     sign_rewards: bool = False,
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] = "gymnasium",
     reference_engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None = None,
+    encoder: Readers = None,
     threads: int = 1,
     autoreset: str = "next_step",
     copy: bool = True,
@@ -57,8 +59,9 @@ def make_env(
     are EnvPool's. The engine vector is for ids with a `vector_entry_point` of their own, whose
     copies are stepped side by side; arrival drives the one car of a running simulator.
     Each action is played for `action_repeat` steps, in the reference env too; rewards are summed.
-    Observations are the last `stack` ones side by side (envs/stack.py); with `sign_rewards` workers
-    see the signs of the summed rewards, and the reference env says what they are.
+    Images are shown as the latents that `encoder()` makes of them (envs/latents.py), and what is
+    shown are the last `stack` observations side by side (envs/stack.py). With `sign_rewards`
+    workers see the signs of the summed rewards, and the reference env says what they are.
     The first plain `reset()` uses the seeds of `spread(seed, rank, num_envs)`; later ones go on
     from there. With `copy=False` the observations of a step may be overwritten by the next one.
     Raises ValueError, in one sentence, for an id, a module or keywords that do not work.
@@ -114,11 +117,13 @@ def make_env(
             bare(), seeds=seeds, action_repeat=action_repeat, autoreset_mode=mode, threads=threads
         )
     else:
-        copy = copy and stack == 1  # a stack is a copy itself
+        copy = copy and stack == 1 and encoder is None  # stacks and latents are copies themselves
         made = SeededVectorEnv([one] * num_envs, seeds=seeds, copy=copy, autoreset_mode=mode)
         made.metadata = {**made.metadata, "action_repeat": action_repeat}
     if sign_rewards and rank is not None:
         made = TransformReward(made, np.sign)
+    if encoder is not None:
+        made = Latents(made, encoder())
     return made if stack == 1 else Stack(made, stack)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 
+import encode
 import evaluate
 import export
 from benchmarks import comparison, tuning
@@ -21,6 +22,8 @@ def check_one(command: Command) -> None:
             evaluate.checked(arguments)
         case ["python", "doctor.py", *arguments]:
             assert not arguments or check.command_line(arguments).setup
+        case ["python", "encode.py", *arguments]:
+            assert encode.read(arguments)
         case ["python", "laws.py", *arguments]:
             assert check.command_line(arguments).setup
         case ["tensorboard", "--logdir", _]:

@@ -53,6 +53,7 @@ FILES: Mapping[str, Sequence[str]] = {  # places that are some files of a folder
         "probe.py",
         "tune.py",
         "laws.py",
+        "encode.py",
     ),
     "paradigms/base": ("paradigms/base.py", "paradigms/settings.py", "paradigms/errors.py"),
     "agents/base": ("agents/base.py", "agents/packed.py"),

@@ -18,7 +18,7 @@ import evaluate
 import export
 from conf import trust
 from paradigms.session import files
-from paradigms.session import policy as policies
+from paradigms.session import sealed as seal
 from tests.hostile import GIT, RUN, SYSTEM, WRITE, Refusal, Values, changed, here, policy, refusal
 
 __all__ = ["here", "refusal"]  # fixtures
@@ -27,7 +27,7 @@ __all__ = ["here", "refusal"]  # fixtures
 def sealed(path: Path, values: Values) -> Values:
     """Writes a policy's JSON with the digest that belongs to it: a stranger can compute it, too."""
     values = {name: value for name, value in values.items() if name != "sha256"}
-    digest = policies._digest(load_file(path), values)
+    digest = seal.digest(load_file(path), values)
     path.with_suffix(".json").write_text(files.json_text({**values, "sha256": digest}))
     return values
 
@@ -95,6 +95,10 @@ PARTS: list[tuple[str, Any, str]] = [  # key, what it becomes, what is said
     ("env.make.max_episode_steps", -1, "must be a whole number of at least 1 or null"),
     ("env.make.action_repeat", 0, "must be a whole number of at least 1"),
     ("env.make.engine", "arrival", "is no race"),
+    ("env.make.encoder", SYSTEM, "env.make.encoder._target_=os.system"),
+    ("env.make.encoder", "/dev/zero", "env.encoder=/dev/zero must be a .safetensors file"),
+    ("env.make.encoder", 10**6, "env.encoder=1000000 must be a .safetensors file"),
+    ("agent.pretrained", SYSTEM, "agent.pretrained._target_=os.system"),
     ("env.make.id", "GymV26Environment-v0", "cannot be built"),
     ("env.threshold", "x", "must be a number or null"),
     ("_target_", "os.system", "_target_=os.system"),

@@ -25,6 +25,7 @@ class Combined:
         self.space, self.encoders = space, [*encoders]
         self.size = space.floats + sum(each.size for each in encoders)
         self.tensors = [tensor for each in encoders for tensor in each.tensors]
+        self.still = [tensor for each in encoders for tensor in each.still]
         self.own: Mapping[str, list[Tensor]] = {
             name: [tensor for each in encoders for tensor in each.own[name]]
             for name in encoders[0].own

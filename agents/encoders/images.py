@@ -32,6 +32,7 @@ class Images:
         self.device = torch.device(device)
         self.tensors: list[Tensor] = []
         self.own: Mapping[str, list[Tensor]] = {}
+        self.still: list[Tensor] = []
         self.size = 0
         self.layered = False
 

@@ -11,11 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
+from agents.encoders.trained import Trained
+from agents.encoders.vae import VAE
 from benchmarks import cells, memory, store, study
 from benchmarks.plans import Cell, Study
-from benchmarks.studies import STUDIES
-from conf import check
+from benchmarks.studies import ENCODER, STUDIES
+from conf import check, encoders
 
 pytestmark = pytest.mark.slow
 CIRCUITS = ("thruxton", "anglesey")
@@ -218,11 +221,16 @@ def test_every_study_has_distinct_cells_and_no_tuning_seed() -> None:
         assert all(cell.seed >= 100 for cell in found)
 
 
-def test_train_accepts_every_override_of_a_study(subtests: pytest.Subtests) -> None:
+def test_train_accepts_every_override_of_a_study(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """Where EnvPool is not installed, so would it be with Gymnasium's engine; where l2r is not,
-    with an oval; where ale-py is not, with a toy that shows pictures."""
+    with an oval; where ale-py is not, with a toy that shows pictures. The autoencoder is one that
+    has learned nothing."""
     others = {} if find_spec("l2r") else {f"track={c}": "track=oval" for c in CIRCUITS}
     others |= {} if find_spec("ale_py") else {"env=breakout": "env=drift"}
+    made = tmp_path / "made.safetensors"
+    vae = VAE((64, 64, 1), 32, generator=torch.Generator().manual_seed(0))
+    encoders.write(made, Trained.of(vae, str(made)), {})
+    others |= {ENCODER: str(made)}
     for name in STUDIES:
         with subtests.test(name):
             lacking, seen = find_spec("envpool") is None, set[str]()
