@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from paradigms.session.policy import save_policy
 
 RUN = compose(["env=identity", "agent.hidden_sizes=[8,8]"])
 EVIL = "import pathlib\npathlib.Path('RAN').touch()\nclass Agent: ...\ndef f(*a, **k): ...\n"
+MOST_SECONDS, MOST_BYTES = 5.0, 500 * 10**6  # that a file may cost which is refused
 Values = dict[str, Any]
 Refusal = Callable[..., str]
 
@@ -54,7 +57,7 @@ def refusal(
 
     def refused(main: Callable[[], None], *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["script", *arguments])
-        with pytest.raises(SystemExit) as left:
+        with bounded(), pytest.raises(SystemExit) as left:
             main()
         out, err = capsys.readouterr()
         assert (left.value.code, out) == (2, ""), err
@@ -63,6 +66,23 @@ def refusal(
         return err
 
     return refused
+
+
+@contextlib.contextmanager
+def bounded(seconds: float = MOST_SECONDS, most: int = MOST_BYTES) -> Iterator[None]:
+    """Asserts that the body takes no longer, and at no moment more memory than there was before."""
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
+    before, began = resident("VmRSS"), time.monotonic()
+    yield
+    took, grown = time.monotonic() - began, resident("VmHWM") - before
+    assert took < seconds, f"{took:.1f} s"
+    assert grown < most, f"{grown:,} bytes"
+
+
+def resident(what: str) -> int:
+    """Bytes of this process in memory: VmRSS now, VmHWM at most."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:"))
 
 
 SYSTEM = {"_target_": "os.system", "command": "touch RAN"}

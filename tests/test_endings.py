@@ -95,6 +95,37 @@ def test_a_signal_while_policies_are_measured_leaves_the_rest_out(
     saved(tmp_path / "run", ended)
 
 
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ("dcollect: ", ["evaluation.every_seconds=null"]),  # its first line: no process has started
+        (
+            "(3 of 3 in a row)",
+            ["env.threshold=-1000", "evaluation.every_seconds=0", "stop_when_solved=true"],
+        ),
+    ],
+    ids=["starts", "is confirmed"],
+)
+def test_sigterm_stops_a_run_soon_while_it(moment: str, words: list[str], tmp_path: Path) -> None:
+    endless = ["evaluation.confirm_episodes=300000", "paradigm=dcollect", "workers=1"]
+    run = subprocess.Popen(
+        command(*LONG, *endless, *words, "hydra.run.dir=run"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            if moment in line:
+                run.send_signal(signal.SIGTERM)
+                break
+        said, _ = run.communicate(timeout=10)
+    assert run.returncode == 128 + signal.SIGTERM, said
+    assert result(tmp_path / "run")["stopped_by"] == "signal"
+    assert list((tmp_path / "run" / "checkpoints").glob("step_*"))
+
+
 def test_ctrl_c_while_the_run_starts_is_one_line(tmp_path: Path) -> None:
     code = "import os, signal, sys; sys.argv[1:] = ['env=identity']; import train; {}; train.main()"
     early = "train.check.command_line = lambda *_, **__: os.kill(os.getpid(), signal.SIGINT)"

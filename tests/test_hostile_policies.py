@@ -6,10 +6,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,7 +21,19 @@ import export
 from conf import trust
 from paradigms.session import files
 from paradigms.session import sealed as seal
-from tests.hostile import GIT, RUN, SYSTEM, WRITE, Refusal, Values, changed, here, policy, refusal
+from tests.hostile import (
+    GIT,
+    RUN,
+    SYSTEM,
+    WRITE,
+    Refusal,
+    Values,
+    bounded,
+    changed,
+    here,
+    policy,
+    refusal,
+)
 
 __all__ = ["here", "refusal"]  # fixtures
 
@@ -118,6 +132,15 @@ def test_a_policy_is_data(here: Path, refusal: Refusal, subtests: pytest.Subtest
             path = policy(here, RUN.values)
             sealed(path, changed(json.loads(path.with_suffix(".json").read_text()), key, value))
             assert said in refusal(evaluate.main, "run=.", "episodes=1")
+
+
+def test_what_takes_too_long_or_too_much_is_noticed() -> None:
+    with pytest.raises(AssertionError, match=r"0\.\d s"), bounded(seconds=0.01):
+        time.sleep(0.05)
+    with pytest.raises(AssertionError, match="bytes"), bounded(most=10**7):
+        np.ones(4 * 10**6)  # gone again at once
+    with bounded(most=10**8):
+        np.ones(4 * 10**6)
 
 
 def test_an_env_of_another_package_needs_trust(here: Path, refusal: Refusal) -> None:

@@ -18,6 +18,8 @@ from paradigms.experience.ring import Ring
 from paradigms.experience.shift import check, moved
 from paradigms.runtime.memory import Shared
 
+HEAD, CLOSED = range(2)  # of a stream: its write position; episodes whose actor was replaced
+
 
 class Uniform:
     """The last `capacity` transitions of all writers, drawn with equal probability and replacement.
@@ -63,7 +65,7 @@ class Uniform:
         self.length = self.window + self.margin
         kind = Ring if self.layout.stack == 1 else Frames
         self.ring = kind(self.layout, streams=self.streams, length=self.length)
-        self._heads = Shared((self.streams, 8), np.int64)  # a cache line a stream
+        self._heads = Shared((self.streams, 8), np.int64)  # a cache line a stream: HEAD, CLOSED
         self._floors = Shared((self.streams, 8), np.int64)  # serial numbers below it are gone
         self._next_number = Shared(writers, np.int64)
         self._torn = Shared(1, np.int64)  # a rare count that two at once may get wrong by one
@@ -71,7 +73,7 @@ class Uniform:
 
     @property
     def torn(self) -> int:
-        """Draws repeated, over all processes, because a writer came round."""
+        """Draws repeated, over all processes, because a writer came round, or closed an episode."""
         return int(self._torn.array[0])
 
     @property
@@ -90,7 +92,7 @@ class Uniform:
         return int((heads - self._first(heads)).sum())
 
     def heads(self) -> np.ndarray:
-        return self._heads.array[:, 0].copy()
+        return self._heads.array[:, HEAD].copy()
 
     def add(self, fragment: Fragment) -> int:
         if fragment.number < self._next_number.array[fragment.rank]:
@@ -101,19 +103,19 @@ class Uniform:
             stream = fragment.rank * self.num_envs + slot
             transitions = fragment.transitions[:, slot]
             valid = np.flatnonzero(transitions["valid"])
-            head, floor = int(self._heads.array[stream, 0]), int(self._floors.array[stream, 0])
+            head, floor = int(self._heads.array[stream, HEAD]), int(self._floors.array[stream, 0])
             intact = head + len(valid) + 1 - self.length + self.history
             self._floors.array[stream, 0] = max(floor, intact)
             at = ring.at(stream, head + np.arange(len(valid) + 1))
             if head and len(valid) and transitions["is_first"][valid[0]]:
-                self._close(ring.at(stream, head - 1), at[0])
+                self._close(stream, ring.at(stream, head - 1), at[0])
             ring.put(at[:-1], transitions[valid])
             ended = np.flatnonzero(
                 transitions["terminated"][valid] | transitions["truncated"][valid]
             )
             ring.end(at[ended], fragment.final_obs[valid[ended], slot])
             ring.transitions["obs"][at[-1]] = fragment.next_obs[slot]
-            self._heads.array[stream, 0] = head + len(valid)
+            self._heads.array[stream, HEAD] = head + len(valid)
             added += len(valid)
         self._next_number.array[fragment.rank] = fragment.number + 1
         return added
@@ -146,11 +148,13 @@ class Uniform:
     ) -> dict[str, np.ndarray]:
         """What `sample` makes a batch of, as arrays: the fields of `Layout.sampled`."""
         while True:
+            closed = self._heads.array[:, CLOSED].copy()
             stream, serial, weight = self._draw(size, generator, heads, ranks)
             columns = self.ring.gather(
                 stream, serial, heads[stream], n_step=self.n_step, gamma=self.gamma
             )
-            if (serial >= self._floors.array[stream, 0]).all():
+            there = (serial >= self._floors.array[stream, 0]).all()
+            if there and (closed == self._heads.array[:, CLOSED])[stream].all():
                 break
             self._torn.array[0] += 1
         for name in ("obs", "next_obs") if self.shift else ():
@@ -182,12 +186,15 @@ class Uniform:
         first: np.ndarray = np.minimum(held, heads)
         return first
 
-    def _close(self, previous: int, head: int) -> None:
-        """Marks an episode as truncated whose actor was replaced before it ended."""
+    def _close(self, stream: int, previous: int, head: int) -> None:
+        """Marks an episode as truncated whose actor was replaced before it ended. Whoever has read
+        that it goes on must not take what is written to `head` next for its next observation: the
+        count of CLOSED, between the two, tells."""
         ring = self.ring.transitions
         if not (ring["terminated"][previous] or ring["truncated"][previous]):
             self.ring.end(np.array([previous]), ring["obs"][[head]])
             ring["truncated"][previous] = True
+            self._heads.array[stream, CLOSED] += 1
 
     def save(self) -> dict[str, Any]:
         """The filled part of every stream, the last observations of its episodes, and the
@@ -195,21 +202,30 @@ class Uniform:
         numbers = self._next_number.array.copy()  # before `heads`: an older one is harmless
         heads, parts = self.heads(), []
         for stream in range(self.streams):
-            heads[stream] = self._heads.array[stream, 0]
-            oldest = max(0, int(self._first(heads)[stream]) - self.history)
-            serial = np.arange(oldest, heads[stream] + 1)
-            at = self.ring.at(stream, serial)
-            packed = self.ring.packed.array[at]
-            ended = self._ended(packed)
-            final = self.ring.finals(at[ended]).reshape(len(ended), -1 if len(ended) else 0)
-            gone = np.searchsorted(serial, self._floors.array[stream, 0] - self.history)
-            parts.append((packed[gone:], final[np.searchsorted(ended, gone) :]))
+            closed = -1
+            while closed != (now := int(self._heads.array[stream, CLOSED])):
+                closed = now
+                heads[stream] = self._heads.array[stream, HEAD]
+                part = self._filled(stream, heads)
+            parts.append(part)
         return {
             "heads": heads,
             "numbers": numbers,
             "transitions": [torch.from_numpy(transitions) for transitions, _ in parts],
             "final": [torch.from_numpy(final) for _, final in parts],
         }
+
+    def _filled(self, stream: int, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of a stream's transitions, with the observation at the write position, uint8
+        [N + 1, bytes], and of the last observations of the episodes that end in them."""
+        oldest = max(0, int(self._first(heads)[stream]) - self.history)
+        serial = np.arange(oldest, heads[stream] + 1)
+        at = self.ring.at(stream, serial)
+        packed = self.ring.packed.array[at]
+        ended = self._ended(packed)
+        final = self.ring.finals(at[ended]).reshape(len(ended), -1 if len(ended) else 0)
+        gone = np.searchsorted(serial, self._floors.array[stream, 0] - self.history)
+        return packed[gone:], final[np.searchsorted(ended, gone) :]
 
     def load(self, state: dict[str, Any]) -> None:
         if len(state["heads"]) != self.streams:
@@ -227,7 +243,7 @@ class Uniform:
             ended, final = at[self._ended(packed)], np.asarray(state["final"][stream])
             final = final[len(final) - len(ended) :]
             self.ring.end(ended, final.reshape(len(ended), *self.layout.frame.shape))
-            self._heads.array[stream, 0] = head
+            self._heads.array[stream, HEAD] = head
             self._floors.array[stream, 0] = first + self.history if first else 0
         self._next_number.array[:] = np.asarray(state["numbers"])
 

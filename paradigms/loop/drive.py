@@ -126,6 +126,9 @@ class Driver:
                 if report.kind == "restarted":
                     words = f"{report.name} {report.data['cause']}, and is replaced"
                     progress = replace(progress, notes=((words, report.data["trace"]),))
+                elif report.kind == "note":
+                    words = f"{report.name}: {report.data['words']}"
+                    progress = replace(progress, notes=((words, ""),))
                 yield progress
         return Result(
             snapshot("all"),

@@ -198,7 +198,12 @@ def main(
         machine.prepare()
         (member,) = arguments.load()
         if journal is not None:
-            writer = JournalWriter(journal, member.index, member.rank)
+            writer = JournalWriter(
+                journal,
+                member.index,
+                member.rank,
+                lambda text: pipe.send(("note", {"words": text})),
+            )
         link = ProcessLink(member, beats, pipe, writer)
         link.role = member.build()
         begun = time.monotonic()

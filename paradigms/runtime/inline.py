@@ -128,7 +128,14 @@ class InlineEngine:
         """Builds a role on its thread, up to its `run`."""
         writer = None
         if self._journal is not None:
-            writer = JournalWriter(self._journal, member.index, member.rank)
+            writer = JournalWriter(
+                self._journal,
+                member.index,
+                member.rank,
+                lambda text: self._baton.reports.append(
+                    Report(member.name, "note", {"words": text})
+                ),
+            )
         link = InlineLink(member, self._baton, writer, first)
         self._links[member.name] = self._baton.holders[member.name] = link
         link.thread.start()

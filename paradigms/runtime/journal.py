@@ -8,10 +8,11 @@ The file is one line of JSON (`begin`) and then records of RECORD, which the rol
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -95,12 +96,23 @@ class Journal:
 
 class JournalWriter:
     """One role's end of the journal: keeps records in memory, appends them whole (O_APPEND), so
-    that roles in several processes can write one file. Raises OSError if the file cannot grow."""
+    that roles in several processes can write one file.
 
-    def __init__(self, path: str | Path, role: int, rank: int) -> None:
-        """role: its index in the header's list. rank: for the record."""
-        self._role, self._rank = role, rank
+    failed: gets a sentence when the file cannot grow, as on a full disk. The role goes on, and
+    records nothing more: with a gap in it the journal could not be re-executed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        role: int,
+        rank: int,
+        failed: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        """role: its index in the header's list. rank: for the record. OSError as it comes."""
+        self._role, self._rank, self._failed = role, rank, failed
         self._buffer = bytearray()
+        self._whole = True
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def write(self, event: Event) -> None:
@@ -111,11 +123,16 @@ class JournalWriter:
         )  # fmt: skip
 
     def flush(self) -> None:
-        if self._buffer:
-            done = os.write(self._file, self._buffer)
-            if done != len(self._buffer):
-                raise OSError("the journal cannot grow: is the disk full? set journal=null")
-            self._buffer.clear()
+        if self._buffer and self._whole:
+            try:
+                done = os.write(self._file, self._buffer)
+                problem = "" if done == len(self._buffer) else os.strerror(errno.ENOSPC)
+            except OSError as error:
+                problem = os.strerror(error.errno or errno.EIO)
+            if problem:
+                self._whole = False
+                self._failed(f"the journal cannot be written ({problem}) and stays incomplete")
+        self._buffer.clear()
 
     def end(self, seq: int) -> None:
         """The role has returned after `seq` events, and all of them are in the journal."""
@@ -123,10 +140,8 @@ class JournalWriter:
         self.flush()
 
     def close(self) -> None:
-        try:
-            self.flush()
-        finally:
-            os.close(self._file)
+        self.flush()
+        os.close(self._file)
 
 
 def begin(path: str | Path, roles: Sequence[str]) -> None:

@@ -15,7 +15,8 @@ from paradigms.runtime.journal import JournalWriter
 class Report:
     """What a crew tells its owner. By kind, data is:
 
-    tick: {}, and name is "". metrics: what link.report was given. restarted: {"cause", "trace"}.
+    tick: {}, and name is "". metrics: what link.report was given. note: {"words"}, for the user.
+    restarted: {"cause", "trace"}.
     finished: {"seconds": {what: seconds waited}, "total": seconds in run()}, and cause and trace of
     a restartable role that failed after the crew was asked to stop.
     """

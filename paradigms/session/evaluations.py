@@ -48,6 +48,7 @@ class Evaluations:
         self.averaged_return: float | None = None
         self._number, self._averaged, self._submitted_at = number, averaged, 0
         self._confirms = stop_when_solved and settings.confirm_episodes > 0
+        self._unkept: dict[str, float | None] = {}  # policies that could not be saved yet
         self._evaluator: Evaluator | None = None
         if settings.every_seconds is not None or settings.confirm_episodes:
             in_worker = settings.where == "worker"
@@ -69,6 +70,11 @@ class Evaluations:
     def restarts(self) -> int:
         """How many times the evaluation process has been replaced."""
         return 0 if self._evaluator is None else self._evaluator.restarts
+
+    @property
+    def unkept(self) -> list[str]:
+        """The policies that are not on disk as they should be, by name."""
+        return list(self._unkept)
 
     def step(self, progress: Progress) -> None:
         """Takes a result that has come, and submits a policy that is due. Never blocks, unless
@@ -100,6 +106,7 @@ class Evaluations:
         self.log.say(f"measuring the kept policies on {episodes} further episodes each")
         for name in self.tracker.measure(final, episodes, self._evaluator.measure):
             self._keep(name, self.tracker.measured[name])
+        self._keep_again()
         if self._averaged and final is not None:
             played = self._evaluator.measure(final, episodes, averaged=True)
             self.averaged_return = float(played.returns.mean())
@@ -132,13 +139,25 @@ class Evaluations:
                 f" {result.mean:.1f}, at the threshold of {tracker.threshold:g}"
                 f" ({tracker.in_a_row} of {IN_A_ROW} in a row)"
             )
+        self._keep_again()
         for name in new:
             self._keep(name, tracker.recent)
 
     def _keep(self, name: str, mean: float | None) -> None:
+        """Writes a policy; one that cannot be written is tried again after the next evaluation."""
         kept = self.tracker.solving if name == "solving" else self.tracker.best
         assert kept is not None
-        self.folder.keep(name, kept, mean)
+        try:
+            self.folder.keep(name, kept, mean)
+        except OSError as error:
+            self._unkept[name] = mean
+            self.log.failed(f"the {name} policy could not be saved: {error}")
+        else:
+            self._unkept.pop(name, None)
+
+    def _keep_again(self) -> None:
+        for name, mean in list(self._unkept.items()):
+            self._keep(name, mean)
 
 
 def finite(snapshot: Snapshot) -> bool:

@@ -103,11 +103,16 @@ class RunFolder:
                 f" resume={self.path}, or choose another folder by hydra.run.dir=FOLDER"
             )
 
-    def describe(self) -> None:
-        """Writes run.json; a run that goes on here keeps its identity."""
+    def describe(self) -> str:
+        """Writes run.json; a run that goes on here keeps its identity. Returns why it could not be
+        written, or an empty string."""
         self.identity = identity_of(self.path) or secrets.token_hex(4)
         about = {**record.origin(), "identity": self.identity, "choices": self.choices}
-        files.write_json(self.path / "run.json", about)
+        try:
+            files.write_json(self.path / "run.json", about)
+        except OSError as error:
+            return f"run.json could not be written: {error}"
+        return ""
 
     def described(self, resumed_at: int | None) -> Run:
         """The run as sinks are told of it."""

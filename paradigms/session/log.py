@@ -11,6 +11,7 @@ import numpy as np
 
 from paradigms.base import Progress
 from paradigms.loop.episodes import means
+from paradigms.session.appended import Appended
 from paradigms.session.evaluator import EvaluationResult
 from paradigms.session.screen import Screen
 from paradigms.session.sinks import Sinks
@@ -26,8 +27,11 @@ class Log:
     """Everything a run writes while it goes on, from one process.
 
     env_steps, seconds: the budget, for the time left. sinks: started by whoever made them; they
-    are closed with the log. Metrics are averaged between two flushes, at
-    most one a second; `Progress.means` over all episodes and fragments since the last flush.
+    are closed with the log. Metrics are averaged between two flushes, at most one a second;
+    `Progress.means` over all episodes and fragments since the last flush.
+
+    Where the disk is full nothing raises: what cannot be written waits (see Appended), and
+    `failed_writes` counts how often something of the run could not be written.
     """
 
     def __init__(
@@ -40,13 +44,15 @@ class Log:
         stream: TextIO | None = None,
         resumed_at: int | None = None,
     ) -> None:
-        self.env_steps, self.seconds = env_steps, seconds
-        self._screen = Screen(stream)
+        self.env_steps, self.seconds, self.failed_writes = env_steps, seconds, 0
+        self._text = Appended(folder / "log.txt", self.failed)
+        self._screen = Screen(stream, self.failed)
         broken = 0
         if resumed_at is not None:
             broken = forget_after(folder / "metrics.jsonl", resumed_at)
-        self._text = (folder / "log.txt").open("a", encoding="utf-8")
-        self._lines = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._lines = Appended(folder / "metrics.jsonl", self.failed)
+        for file in (self._text, self._lines):
+            file.write(b"")
         self.sinks = Sinks({}) if sinks is None else sinks
         self.sinks.say = self.say
         self._sums: dict[str, list[float]] = {}
@@ -61,8 +67,13 @@ class Log:
     def say(self, text: str, detail: str = "") -> None:
         """A line for the user and for log.txt; `detail` goes to the file alone."""
         self._screen.line(text)
-        self._text.write(f"{time.strftime('%H:%M:%S')} {text}\n{detail}")
-        self._text.flush()
+        lines = f"{time.strftime('%H:%M:%S')} {text}\n{detail}"
+        self._text.write(lines.encode(errors="backslashreplace"))
+
+    def failed(self, text: str) -> None:
+        """Says, and counts, that something could not be written."""
+        self.failed_writes += 1
+        self.say(text)
 
     def progress(self, progress: Progress) -> None:
         """Takes what a paradigm yields; cheap enough for every one."""
@@ -153,6 +164,7 @@ class Log:
         self.sinks.close(exit_code)
         self._lines.close()
         self._text.close()
+        self._screen.close()
 
     def _left(self, progress: Progress) -> str | None:
         times = []
@@ -167,8 +179,7 @@ class Log:
 
     def _write(self, row: dict[str, Any]) -> None:
         numbers = {k: v for k, v in row.items() if not isinstance(v, float) or np.isfinite(v)}
-        self._lines.write(json.dumps(numbers) + "\n")
-        self._lines.flush()
+        self._lines.write(json.dumps(numbers).encode() + b"\n")
 
 
 class Speeds:

@@ -14,7 +14,7 @@ from typing import Any
 from agents.parts.vector import Vector
 from paradigms.base import Job, Paradigm, Progress, Result, Snapshot
 from paradigms.errors import Stopped
-from paradigms.session import form
+from paradigms.session import form, results
 from paradigms.session import origin as record
 from paradigms.session.checkpoint import Checkpoints, Damaged
 from paradigms.session.evaluations import Evaluations, dated, finite
@@ -85,7 +85,7 @@ class Session:
 
     def __enter__(self) -> Session:
         settings = self.settings
-        self.folder.describe()
+        undescribed = self.folder.describe()
         self.log = Log(
             self.folder.path,
             env_steps=self.job.budget.env_steps,
@@ -93,7 +93,10 @@ class Session:
             sinks=self.sinks,
             resumed_at=self.resumed_at,
         )
-        self.sinks.start(self.folder.described(self.resumed_at))
+        if undescribed:
+            self.log.failed(undescribed)
+        about = self.folder.described(self.resumed_at)
+        self.sinks.start(replace(about, failed=self.log.failed))
         self.evaluations = Evaluations(
             self.job,
             settings.evaluation,
@@ -176,6 +179,8 @@ class Session:
             except Stopped:
                 self.stop.reason = "signal"
                 self.log.say("stopping: the kept policies are not all measured")
+        if unkept := self.evaluations.unkept:
+            self.stop.failed(f"policies could not be saved: {', '.join(unkept)}")
 
     def fail(self, error: BaseException, trace: str) -> None:
         """Notes what ended the run, and saves what it has learned until then, if that is whole."""
@@ -211,7 +216,12 @@ class Session:
         if not finite(final):
             self.log.say("the final policy is not kept: its weights are not finite")
             return None
-        self.folder.keep("final", final, None)
+        try:
+            self.folder.keep("final", final, None)
+        except OSError as error:
+            self.log.failed(why := f"the final policy could not be saved: {error}")
+            if self.stop.reason != "error":
+                self.stop.failed(why)
         return final
 
     def _hand_on(self) -> None:
@@ -242,13 +252,13 @@ class Session:
                 "confirmations": self.tracker.confirmations,
                 "averaged_return": self.evaluations.averaged_return,
                 "failed_saves": self.checkpoints.failures,
+                "failed_writes": self.log.failed_writes,
                 "resumed_at": self.resumed_at,
                 "members_run": record.member_of(self.paradigm),
                 "failed_sinks": self.sinks.errors,
             },
         }
-        self.folder.write_result(result)
-        return result
+        return results.keep(result, self.folder, self.stop)
 
     def _end_at_once(self) -> None:
         self.stop.reason = "signal"

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from paradigms.session.appended import Appended
+
 SECRET = ("key", "token", "secret", "password")  # of a setting's name: its value is not passed on
 
 
@@ -23,6 +25,7 @@ class Run:
 
     identity: the same when the run is resumed. group: PARADIGM-AGENT-ENV. config: the resolved
     configuration, plain values. resumed_at: env steps of the checkpoint that it goes on from.
+    failed: takes a sentence about what could not be written, for the log, which counts them.
     """
 
     folder: Path
@@ -32,6 +35,7 @@ class Run:
     tags: Sequence[str] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     resumed_at: int | None = None
+    failed: Callable[[str], None] = lambda text: None
 
 
 class Sink(Protocol):
@@ -93,17 +97,19 @@ class Sinks:
 
 
 class TensorBoard:
-    """Events in the run's folder. The writer is imported by a thread, so that nobody waits."""
+    """Events in the run's folder. What encodes them is imported by a thread, so that nobody waits.
+    Where the disk is full they wait for space."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Mapping[str, float], int, float]] = []
-        self._writer: Any = None
+        self._file: Appended | None = None
         self._error: Exception | None = None
         self._began = time.time()
         self._thread: threading.Thread | None = None
 
     def start(self, run: Run) -> None:
-        self._thread = threading.Thread(target=self._open, args=(run,), daemon=True)
+        self._thread = threading.Thread(target=self._import, daemon=True)
+        self._run = run
         self._thread.start()
 
     def scalars(self, values: Mapping[str, float], env_steps: int, seconds: float) -> None:
@@ -120,27 +126,28 @@ class TensorBoard:
     def close(self, exit_code: int) -> None:
         if self._thread is not None:
             self._thread.join()
-        self._drain()
-        if self._writer is not None:
-            self._writer.close()
+            self._drain()
+        if self._file is not None:
+            self._file.close()
 
-    def _open(self, run: Run) -> None:
+    def _import(self) -> None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
-
-            purge = None if run.resumed_at is None else run.resumed_at + 1
-            self._writer = SummaryWriter(str(run.folder), purge_step=purge)
+            import paradigms.session.events  # noqa: F401
         except Exception as error:  # raised where the run can hear it
             self._error = error
 
     def _drain(self) -> None:
         if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+            raise self._error
+        from paradigms.session import events
+
+        if self._file is None:
+            again = None if self._run.resumed_at is None else self._run.resumed_at + 1
+            self._file = Appended(self._run.folder / events.name(), self._run.failed)
+            self._file.write(events.beginning(again))
         rows, self._waiting = self._waiting, []
-        for values, env_steps, seconds in rows if self._writer is not None else ():
-            for name, value in values.items():
-                self._writer.add_scalar(name, value, env_steps, self._began + seconds)
+        for values, env_steps, seconds in rows:
+            self._file.write(events.scalars(values, env_steps, self._began + seconds))
 
 
 def public(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Weights:
     @property
     def version(self) -> int:
         """The newest version published, in updates."""
-        return int(self._versions.array[int(self._serial.array[1]) % self.slots])
+        return self._whole(lambda slot: None)[1]
 
     @property
     def torn(self) -> int:

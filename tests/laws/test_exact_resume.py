@@ -1,12 +1,14 @@
-"""Law 19: a sequential run that is saved and resumed ends with the bits of the unbroken run."""
+"""Law 19: a run in lockstep that is saved and resumed ends with the bits of the unbroken run."""
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from paradigms.base import Job
+from paradigms.base import Job, Progress
 from paradigms.sequential import Sequential
 from tests import jobs
 
@@ -30,3 +32,20 @@ def test_a_resumed_run_is_the_unbroken_run(agent: str) -> None:
     resumed = jobs.run(Sequential(), saving_job(agent, resume=state))
     resumed.same_as(unbroken)
     assert resumed.totals["updates"] > 0
+
+
+@pytest.mark.parametrize("name", jobs.PARADIGMS)
+def test_a_run_in_lockstep_is_resumed_from_anywhere(name: str) -> None:
+    """From two states of the run, at random; its episodes end with every fragment."""
+    few = jobs.job(env_steps=112, every_env_steps=16)
+    cuts = sorted(random.Random(name).sample(range(4, 76), 2))
+    states = list[dict[str, Any]]()
+
+    def look(progress: Progress) -> None:
+        if len(states) < 2 and progress.updates >= cuts[len(states)]:
+            states.append(progress.save())
+
+    unbroken = jobs.run(jobs.PARADIGMS[name], few, look)
+    assert len(states) == 2
+    for state in states:
+        jobs.run(jobs.PARADIGMS[name], replace(few, resume=state)).same_as(unbroken)

@@ -85,3 +85,26 @@ def test_the_journal_of_a_process_that_died_has_what_it_had_flushed(tmp_path: Pa
         crew.add("a", Die)
         list(crew.run())
     assert [e.count for e in Journal.read(path).events("a")] == [5]
+
+
+class Record(Role):
+    def run(self, link: Link) -> None:
+        for count in range(3):
+            with link.event("collect", count=count):
+                pass
+
+
+@pytest.mark.parametrize("kind", ["inline", pytest.param("process", marks=pytest.mark.slow)])
+def test_a_journal_that_cannot_grow_is_said_and_ends_no_role(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal.bin"
+    path.symlink_to("/dev/full")
+    monkeypatch.setattr(journals, "begin", lambda *_: None)
+    with Crew(kind, journal=path) as crew:
+        crew.add("a", Record)
+        said = [report for report in crew.run() if report.kind != "tick"]
+    assert [report.kind for report in said] == ["note", "finished"]
+    assert said[0].data["words"] == (
+        "the journal cannot be written (No space left on device) and stays incomplete"
+    )

@@ -17,6 +17,7 @@ from paradigms.sequential import Sequential
 from paradigms.session import form
 from paradigms.session.evaluator import EvaluationResult
 from paradigms.session.outcome import SolveTracker
+from tests.hostile import bounded
 from tests.jobs import AGENTS, EVOLVED, PARADIGMS, Ended, job, run
 
 ERRORS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError)
@@ -87,7 +88,7 @@ BESIDE = [
 def test_other_values_than_a_session_keeps_are_refused(subtests: pytest.Subtests) -> None:
     for path, value in BESIDE:
         with subtests.test(f"{path}={value!r}"):
-            with pytest.raises(ERRORS):
+            with bounded(), pytest.raises(ERRORS):
                 form.check(changed(beside(), path, value), FLOATS)
 
 
@@ -152,7 +153,7 @@ RUN = [
 def test_other_values_than_a_run_keeps_are_refused(ended: Ended, subtests: pytest.Subtests) -> None:
     for path, value in RUN:
         with subtests.test(f"{path}={value!r}"):
-            with pytest.raises(ERRORS):
+            with bounded(), pytest.raises(ERRORS):
                 form.load(replace(ended.job, resume=changed(ended.state, path, value)))
 
 
