@@ -48,6 +48,7 @@ def track(arguments: list[str]) -> None:
         group="-".join(names),
         tags=[name for name in names if name],
         config=config,
+        failed=print,
     )
     made_sinks = {name: made(node, f"logger.{name}") for name, node in values["logger"].items()}
     sinks, count = Sinks(made_sinks, print), 0

@@ -24,7 +24,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MOST_POINTS = 3000  # of a schedule; a process that is not done by then never will be
+MOST_ACCESSES = 5000  # of a schedule; a process that is not done by then never will be
 
 Check = Callable[[], None]
 Scenario = Callable[[], tuple[Sequence[Callable[[], None]], Check]]
@@ -203,9 +203,9 @@ class Schedule:
         by.add(me.number)
         if write:
             writers.add(me.number)
+        self.accesses += 1
+        assert self.accesses < MOST_ACCESSES, "a process does not come to its end"
         if self.conflicts is None or key in self.conflicts:
-            self.accesses += 1
-            assert self.accesses < MOST_POINTS, "a process does not come to its end"
             self._switch(me)
         self.writes += write
 

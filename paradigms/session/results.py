@@ -14,12 +14,11 @@ from paradigms.session.stopping import StopReason
 
 def keep(result: dict[str, Any], folder: RunFolder, stop: StopReason) -> dict[str, Any]:
     """Writes result.json and returns what it says. Where it cannot be written, that is said on
-    stderr, in one line, and the run is one that failed, unless a signal has ended it."""
+    stderr, in one line, and the run is one that failed."""
     try:
         folder.write_result(result)
     except OSError as error:
-        if stop.reason not in ("error", "signal"):
-            stop.failed(f"result.json could not be written: {error}")
+        stop.lacks(f"result.json could not be written: {error}")
         result = result | {"stopped_by": stop.reason, "error": stop.error or None}
         words = json.dumps(files.jsonable(result))
         with contextlib.suppress(OSError):

@@ -179,8 +179,8 @@ class Session:
             except Stopped:
                 self.stop.reason = "signal"
                 self.log.say("stopping: the kept policies are not all measured")
-        if unkept := self.evaluations.unkept:
-            self.stop.failed(f"policies could not be saved: {', '.join(unkept)}")
+        for name in self.evaluations.unkept:
+            self.stop.lacks(f"the {name} policy could not be saved")
 
     def fail(self, error: BaseException, trace: str) -> None:
         """Notes what ended the run, and saves what it has learned until then, if that is whole."""
@@ -220,8 +220,7 @@ class Session:
             self.folder.keep("final", final, None)
         except OSError as error:
             self.log.failed(why := f"the final policy could not be saved: {error}")
-            if self.stop.reason != "error":
-                self.stop.failed(why)
+            self.stop.lacks(why)
         return final
 
     def _hand_on(self) -> None:

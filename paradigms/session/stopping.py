@@ -41,6 +41,12 @@ class StopReason:
     def failed(self, error: str) -> None:
         self.reason, self.error = "error", error
 
+    def lacks(self, what: str) -> None:
+        """The run is one that failed because of what could not be kept of it, unless something else
+        ended it badly before."""
+        if self.reason != "error":
+            self.failed(what)
+
     def spent(self, seconds: float) -> bool:
         """Whether the budget of seconds is used up."""
         return self.budget.seconds is not None and seconds >= self.budget.seconds
