@@ -17,6 +17,7 @@ is seen in its order, as x86 has it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import threading
@@ -118,17 +119,40 @@ class Point(NamedTuple):
     able: tuple[int, ...]
 
 
-class Process:
-    """One process of a schedule, on a thread; `gate` is opened when it may go."""
+class Worker:
+    """A thread that does `work` whenever its gate is opened; used by one process after another."""
 
-    def __init__(self, number: int, body: Callable[[], None]) -> None:
+    def __init__(self) -> None:
+        self.gate, self.work = closed(), go_home
+        threading.Thread(target=self._live, daemon=True).start()
+
+    def _live(self) -> None:
+        while True:
+            self.gate.acquire()
+            self.work()
+
+
+class Process:
+    """One process of a schedule; `gate` is opened when it may go, `end` when it was unwound."""
+
+    def __init__(self, number: int, body: Callable[[], None], worker: Worker) -> None:
         self.number, self.body, self.done = number, body, False
         self.seen: int | None = None  # writes before it looked in vain, of who waits
-        self.gate = threading.Lock()
-        self.gate.acquire()
+        self.gate, self.end = worker.gate, closed()
 
     def able(self, writes: int) -> bool:
         return not self.done and (self.seen is None or writes > self.seen)
+
+
+def closed() -> threading.Lock:
+    """A gate that one release opens for one thread."""
+    gate = threading.Lock()
+    gate.acquire()
+    return gate
+
+
+def go_home() -> None:
+    """Nothing is to be done."""
 
 
 def go_on(able: Sequence[int], current: int | None) -> int:
@@ -156,8 +180,7 @@ class Schedule:
         self.locks: dict[int, int] = {}  # who holds which file's
         self._touched: dict[Hashable, tuple[set[int], set[int]]] = {}
         self._closing = False
-        self._over = threading.Lock()
-        self._over.acquire()
+        self._over = closed()
 
     @property
     def order(self) -> str:
@@ -171,18 +194,19 @@ class Schedule:
         now = self
         try:
             bodies, check = scenario()
-            self._processes = [Process(number, body) for number, body in enumerate(bodies)]
-            threads = [threading.Thread(target=self._live, args=(p,)) for p in self._processes]
-            for thread in threads:
-                thread.start()
+            workers = [idle.pop() if idle else Worker() for _ in bodies]
+            each = enumerate(zip(bodies, workers, strict=True))
+            self._processes = [Process(number, *both) for number, both in each]
+            for process, worker in zip(self._processes, workers, strict=True):
+                worker.work = functools.partial(self._live, process)
             self._switch(None)
             self._over.acquire()
             self.current, self._closing = None, True
             for process in self._processes:
                 if not process.done:
                     process.gate.release()
-            for thread in threads:
-                thread.join()
+                    process.end.acquire()
+            idle.extend(workers)
             if self.error is None:
                 try:
                     check()
@@ -221,18 +245,21 @@ class Schedule:
             me.seen = None
 
     def _live(self, process: Process) -> None:
-        process.gate.acquire()
+        """A process, from when it may go for the first time."""
+        broken: BaseException | None = None
         try:
             if not self._closing:
                 process.body()
-        except Closed:
-            return
         except BaseException as error:
-            self.error, process.done = error, True
-            self._over.release()
+            broken = error
+        if self._closing:
+            process.end.release()
             return
         process.done = True
-        if not self._closing:
+        if broken is not None:
+            self.error = broken
+            self._over.release()
+        else:
             self._switch(process)
 
     def _switch(self, me: Process | None) -> None:
@@ -265,3 +292,4 @@ class Schedule:
 
 
 now: Schedule | None = None  # one at a time
+idle: list[Worker] = []
