@@ -27,7 +27,6 @@ from tests.scenarios import Made
 SIZE = {"writers": 1, "num_envs": 1, "rollout_length": 1}
 WINDOW, HEAD = 2, 4  # transitions that may be drawn, and how many there have been at the beginning
 REPLACED = 51  # the first content of an actor that replaces another one at HEAD
-CONTENTS = {HEAD: REPLACED, HEAD + 1: REPLACED + 1}
 
 
 def spec(stack: int) -> Spec:
@@ -67,7 +66,7 @@ def shown(older: int, newer: int, stack: int) -> np.ndarray:
 
 
 def whole(got: Fragment, number: int) -> None:
-    assert got.data.tobytes() == fragment(number).data.tobytes(), f"fragment {number} is whole"
+    assert (got.data.copy() == fragment(number).data).all(), f"fragment {number} is whole"
 
 
 def agree(batch: Batch, contents: dict[int, int] | None = None) -> None:
@@ -86,12 +85,12 @@ def sent() -> Made:
     channel = Channel(fragment_layout(), 1, depth=2)
 
     def put() -> None:
-        for number in range(4):
+        for number in range(3):
             wait(lambda: channel.has_space(0))
             channel.put(fragment(number))
 
     def get() -> None:
-        for number in range(4):
+        for number in range(3):
             wait(channel.filled)
             whole(channel.get(0), number)
             channel.free(0)
@@ -121,7 +120,7 @@ def consumed() -> Made:
     replay._ring = Peeked(replay.layout, 1, 2)
 
     def work() -> None:
-        for number in range(4):
+        for number in range(3):
             replay.add(fragment(number))
             if number:
                 batch = replay.sample(0, torch.Generator())
@@ -161,7 +160,7 @@ def state(kind: type[Uniform], stack: int) -> dict[str, Any]:
 
 
 def drawn(stack: int = 1) -> Made:
-    """A writer that comes round, and a reader that draws up to an old position and up to all."""
+    """A writer that comes round, and a reader."""
     replay = made(stack=stack)
 
     def write() -> None:
@@ -169,23 +168,20 @@ def drawn(stack: int = 1) -> Made:
             replay.add(fragment(number, stack=stack))
 
     def read() -> None:
-        generator = torch.Generator().manual_seed(0)
-        agree(replay.sample(4, generator, heads=np.array([HEAD])))
-        agree(replay.sample(4, generator))
+        agree(replay.sample(4, torch.Generator().manual_seed(0)))
 
     return [write, read], lambda: None
 
 
 def replaced(stack: int = 1) -> Made:
-    """The first fragments of an actor that replaces another one, and a reader."""
+    """The first fragment of an actor that replaces another one, and a reader."""
     replay = made(stack=stack)
 
     def write() -> None:
-        for number in (HEAD, HEAD + 1):
-            replay.add(fragment(number, CONTENTS[number], stack))
+        replay.add(fragment(HEAD, REPLACED, stack))
 
     def read() -> None:
-        agree(replay.sample(4, torch.Generator().manual_seed(0)), CONTENTS)
+        agree(replay.sample(4, torch.Generator().manual_seed(0)), {HEAD: REPLACED})
 
     return [write, read], lambda: None
 
@@ -195,12 +191,12 @@ def kept() -> Made:
     replay = made()
 
     def write() -> None:
-        replay.add(fragment(HEAD, CONTENTS[HEAD]))
+        replay.add(fragment(HEAD, REPLACED))
 
     def save() -> None:
         again = near(Uniform(SPECS[1], capacity=WINDOW, **SIZE))
         again.load(replay.save())
-        agree(again.sample(4, torch.Generator().manual_seed(0)), CONTENTS)
+        agree(again.sample(4, torch.Generator().manual_seed(0)), {HEAD: REPLACED})
 
     return [write, save], lambda: None
 

@@ -135,7 +135,7 @@ def population() -> Made:
             snapshot = Snapshot("all", own.floats, own.counts, 0)
             shared.publish(rank, number, snapshot, np.array([own.floats[0]]), float(rank))
             wait(lambda: shared.complete(number))  # noqa: B023
-            if rank == 0:
+            if rank == 0 and number == 1:
                 floats, counts, point = shared.copy(0, 1, number)
                 for part in (floats, counts, torch.from_numpy(point)):
                     assert (part == 10 * number + 2).all(), "what is copied is the donor's"

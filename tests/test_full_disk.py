@@ -57,7 +57,8 @@ def test_a_full_disk_ends_no_run_and_what_waits_is_written_later(
     for words in ("metrics.jsonl cannot be written (File too large)", "the best policy could not"):
         assert text.count(words) >= 1
     assert text.count("the checkpoint could not be saved") == 1
-    rows = [json.loads(row) for row in (tmp_path / "run" / "metrics.jsonl").open()]
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
     evaluated = [row for row in rows if row["kind"] == "evaluation"]
     assert len(evaluated) == extra["evaluations"] > 5
     events = EventAccumulator(str(tmp_path / "run"), {"scalars": 0}).Reload()
