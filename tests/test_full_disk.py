@@ -98,6 +98,25 @@ def test_policies_that_cannot_be_written_make_a_run_that_failed(
     assert there["env_steps"] >= 320 and there["extra"]["failed_writes"] > 2
 
 
+def test_a_policy_that_could_not_be_written_is_tried_again_after_the_next_evaluation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, asked = RunFolder.keep, list[str]()
+
+    def full_once(folder: RunFolder, name: str, *about: Any) -> None:
+        asked.append(name)
+        if name == "solving" and asked.count(name) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        keep(folder, name, *about)
+
+    monkeypatch.setattr(RunFolder, "keep", full_once)
+    often = ["evaluation.every_seconds=0", "evaluation.share=1", "env.threshold=-1000"]
+    there = here(tmp_path / "run", *often)
+    assert (there["stopped_by"], there["extra"]["failed_writes"]) == ("budget", 1)
+    assert asked.count("solving") == 3, "when found, after the next evaluation, at the end"
+    assert asked.index("final") > asked.index("solving", asked.index("solving") + 1)
+
+
 def test_a_run_whose_stdout_is_on_a_full_disk_goes_on(tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         words = command(*SMALL, "logger=[]", "evaluation.where=inline", "hydra.run.dir=run")

@@ -106,7 +106,8 @@ class Evaluations:
         self.log.say(f"measuring the kept policies on {episodes} further episodes each")
         for name in self.tracker.measure(final, episodes, self._evaluator.measure):
             self._keep(name, self.tracker.measured[name])
-        self._keep_again()
+        for name, mean in list(self._unkept.items()):
+            self._keep(name, mean)
         if self._averaged and final is not None:
             played = self._evaluator.measure(final, episodes, averaged=True)
             self.averaged_return = float(played.returns.mean())
@@ -139,9 +140,8 @@ class Evaluations:
                 f" {result.mean:.1f}, at the threshold of {tracker.threshold:g}"
                 f" ({tracker.in_a_row} of {IN_A_ROW} in a row)"
             )
-        self._keep_again()
-        for name in new:
-            self._keep(name, tracker.recent)
+        for name in dict.fromkeys((*new, *self._unkept)):
+            self._keep(name, tracker.recent if name in new else self._unkept[name])
 
     def _keep(self, name: str, mean: float | None) -> None:
         """Writes a policy; one that cannot be written is tried again after the next evaluation."""
@@ -154,10 +154,6 @@ class Evaluations:
             self.log.failed(f"the {name} policy could not be saved: {error}")
         else:
             self._unkept.pop(name, None)
-
-    def _keep_again(self) -> None:
-        for name, mean in list(self._unkept.items()):
-            self._keep(name, mean)
 
 
 def finite(snapshot: Snapshot) -> bool:
