@@ -117,11 +117,11 @@ MISTAKES = [
     ),
     Mistake(
         "a policy is not looked at again", "population", Population, "snapshot",
-        (("if int(self._ended.array[:, 0].min()) == ended:", "if True:"),),
+        (("if self._complete() == number:", "if True:"),),
     ),
     Mistake(
-        "a round ends before its weights are there", "population", Population, "publish",
-        earlier("self._ended.array[rank, 0] = number + 1", "at = (number % 2, rank)"),
+        "a round is complete before all have ended it", "population", Population, "complete",
+        (("(self._ended.array[:, 0] > number)", "(self._ended.array[:, 0] >= number)"),),
     ),
     Mistake(
         "one of two vectors is not locked", "averages", Vectors, "average",

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from paradigms.base import Snapshot
 from paradigms.loop.tasks import TRAIN, Task, Tasks
 from paradigms.runtime.event import Event
 from paradigms.runtime.journal import Journal, JournalWriter, begin
@@ -132,8 +131,9 @@ def population() -> Made:
     def live(rank: int) -> None:
         for number in range(3):
             own = Numbers(10 * number + rank + 1)
-            snapshot = Snapshot("all", own.floats, own.counts, 0)
-            shared.publish(rank, number, snapshot, np.array([own.floats[0]]), float(rank))
+            point = np.array([own.floats[0]])
+            shared.show(rank, number, own.floats, own.counts, point, float(rank))
+            shared.end(rank, number)
             wait(lambda: shared.complete(number))  # noqa: B023
             if rank == 0 and number == 1:
                 floats, counts, point = shared.copy(0, 1, number)
