@@ -38,7 +38,7 @@ from agents.parts.draws import reseed
 from agents.parts.normal import Normal, standardised
 from agents.parts.optim import Local
 from agents.parts.policies import LSTM, Net, make_head
-from agents.parts.returns import gae, monte_carlo, n_step_return, vtrace
+from agents.parts.returns import end_known, gae, monte_carlo, n_step_return, vtrace
 
 RETURNS = ("monte_carlo", "n_step", "gae", "vtrace")
 
@@ -208,7 +208,7 @@ class ActorCritic(Agent):
             with torch.no_grad():
                 next_value = self.critic(next_seen).squeeze(-1)
         else:
-            rows = valid & (cut.flip(0).cumsum(0).flip(0) > 0)  # an end is known to follow
+            rows = valid & end_known(cut, batch.truncated & ~valid)
             metrics = self.count_dropped(valid, rows)
         if not rows.any():
             return Learned(0, metrics)

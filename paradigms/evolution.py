@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -188,6 +189,7 @@ class EvolvingWorker(Role):
         the two and others for every pair and generation; a half's return is its episodes' mean.
         False if the crew is asked to stop meanwhile."""
         job, steps, episodes = self.components.job, 0, list[tuple[float, int]]()
+        failed = partial(self.components.ledger.failed, self.rank)
         for index in self.scores.share(self.rank):
             seeds = [
                 key(job.seed, "evolve", generation, index, slot) >> 33
@@ -198,7 +200,7 @@ class EvolvingWorker(Role):
                 seen = Sample(OBSERVED) if self.scores.rows else None
                 if not link.go():
                     return False
-                played = play(self.agent, self.env, seeds, link.go, seen)
+                played = play(self.agent, self.env, seeds, link.go, seen, failed=failed)
                 if played is None:
                     return False
                 if not np.isfinite(played.returns).all():

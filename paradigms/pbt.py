@@ -22,7 +22,7 @@ from agents.parts.draws import reseed
 from paradigms.base import Job, Paradigm, Progress, Result, Snapshot
 from paradigms.experience.nothing import Nothing
 from paradigms.loop.build import Components
-from paradigms.loop.drive import Driver
+from paradigms.loop.drive import ENV_OF_WORKER, Driver
 from paradigms.loop.search import Space
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
@@ -154,10 +154,10 @@ class PBTMember(Role):
             while link.go():
                 progress = next(going)
                 self.note(progress)
-                newest, due = progress.snapshot, (number + 1) * self.ready
+                newest, due = progress, (number + 1) * self.ready
                 if progress.env_steps < due or due >= self.job.budget.env_steps:
                     continue
-                self.publish(number, newest("all"))
+                self.publish(number, newest.snapshot("all"))
                 if not link.wait("population", lambda: self.population.complete(number)):  # noqa: B023
                     break
                 donor = None
@@ -177,8 +177,9 @@ class PBTMember(Role):
             return
         finally:
             going.close()
+            self.count({} if newest is None else newest.totals())
         if newest is not None:  # the run was stopped
-            self.publish(number, newest("all"))
+            self.publish(number, newest.snapshot("all"))
 
     def copy(
         self, donor: int, number: int, going: Generator[Progress, None, Result], progress: Progress
@@ -213,6 +214,14 @@ class PBTMember(Role):
         self.ledger.collected(self.rank, transitions, told)
         self.ledger.stored(self.rank, transitions, self.ledger.total("updates"))
         self.ledger.learned(self.rank, int(updates), int(updates))
+        for words, trace in progress.notes:
+            if words.startswith(ENV_OF_WORKER):
+                self.ledger.failed(self.rank, 0, trace)
+
+    def count(self, totals: Mapping[str, Any]) -> None:
+        """Adds what the member's own ledger has counted beside progress."""
+        self.ledger.skipped(self.rank, totals.get("skipped", 0))
+        self.ledger.failed(self.rank, totals.get("env_errors", 0), "")
 
     def publish(self, number: int, newest: Snapshot) -> None:
         """What the others need; the score is -inf if no episode has ended since the last time."""

@@ -105,7 +105,7 @@ class Uniform:
             intact = head + len(valid) + 1 - self.length + self.history
             self._floors.array[stream, 0] = max(floor, intact)
             at = ring.at(stream, head + np.arange(len(valid) + 1))
-            if head and len(valid) and transitions["is_first"][valid[0]]:
+            if head and (transitions["is_first"][0] or not transitions["valid"][0]):
                 self._close(ring.at(stream, head - 1), at[0])
             ring.put(at[:-1], transitions[valid])
             ended = np.flatnonzero(
@@ -183,7 +183,8 @@ class Uniform:
         return first
 
     def _close(self, previous: int, head: int) -> None:
-        """Marks an episode as truncated whose actor was replaced before it ended."""
+        """Marks an episode as truncated whose actor was replaced, or whose env raised, before it
+        ended."""
         ring = self.ring.transitions
         if not (ring["terminated"][previous] or ring["truncated"][previous]):
             self.ring.end(np.array([previous]), ring["obs"][[head]])

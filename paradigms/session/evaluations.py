@@ -70,6 +70,11 @@ class Evaluations:
         """How many times the evaluation process has been replaced."""
         return 0 if self._evaluator is None else self._evaluator.restarts
 
+    @property
+    def env_errors(self) -> int:
+        """How often envs of evaluations have raised, and were rebuilt."""
+        return 0 if self._evaluator is None else self._evaluator.env_errors
+
     def step(self, progress: Progress) -> None:
         """Takes a result that has come, and submits a policy that is due. Never blocks, unless
         evaluation.where=inline. Raises Failed with the evaluation process."""
