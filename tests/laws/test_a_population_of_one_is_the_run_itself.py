@@ -175,7 +175,7 @@ def test_a_stored_run_names_a_paradigm_as_the_members_own() -> None:
 @pytest.mark.parametrize(
     ("kind", "cause"),
     [
-        ("raise", "raised RuntimeError: Fault raised at its step 41"),
+        ("raise", "raised RuntimeError: Fault raised at its step 1"),
         ("kill", "was killed by SIGKILL"),
         ("hang", "has not reached link.go() for 3 s"),
     ],
@@ -186,7 +186,7 @@ def test_a_member_that_fails_is_named(
     """Law 11: its env breaks in every member, the first of which is named."""
     impatient = functools.partial(Crew, heartbeat=3.0, seconds_to_stop=0.5)
     monkeypatch.setattr(pbt, "Crew", impatient)
-    broken = world("Fault", kwargs={"kind": kind, "at": 41})
+    broken = world("Fault", kwargs={"kind": kind, "at": 1 if kind == "raise" else 41})
     with pytest.raises(Failed) as caught:
         run(PBT(Sequential(), members=2), job(broken, crew="process", env_steps=10**6))
     assert caught.value.name.startswith("worker-") and cause in caught.value.cause
