@@ -125,7 +125,10 @@ def constructors(setup: Setup) -> None:
     for part in MADE_OF:
         node(part, setup.values[part], beside=["batch_size"] if part == "replay" else [])
     node("env.make", setup.values["env"]["make"])
-    made(setup.values["paradigm"], "paradigm")  # which refuses what its annotations cannot say
+    for part in ("paradigm", "explore", "lr_schedule"):  # refuse what annotations cannot say
+        made(setup.values[part], part)
+    rules.searched(setup.values)
+    rules.there(setup.values["device"])
     sinks(setup.values["logger"])
     fitting(setup)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from conf.sentences import Wrong, near, shown
+from conf import schema
+from conf.sentences import Wrong, near, shown, words
 
 LARGEST = 2**63
 
@@ -51,6 +53,32 @@ def crossed(v: Mapping[str, Any]) -> None:
             )
 
 
+def searched(v: Mapping[str, Any]) -> None:
+    """Checks that a population draws values that the agent takes; imports its class."""
+    search = v["paradigm"].get("search") or {}
+    hints = schema.takes(schema.found(v["agent"]["_target_"], "agent")).hints if search else {}
+    for name, said in search.items():
+        for value in said.get("choices") or (said["low"], said["high"]):
+            if name in hints and not schema.fits(value, hints[name]):
+                raise Wrong(
+                    f"paradigm.search.{name} may draw {shown(value)}, and agent.{name} must be"
+                    f" {words(hints[name], value)}"
+                )
+
+
+def there(device: str) -> None:
+    """Checks that torch finds the device; imports torch."""
+    if device == "cpu":
+        return
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise Wrong(f"device={device} needs a CUDA device, and torch finds none: use cpu")
+    if int(device.partition(":")[2] or 0) >= count:
+        raise Wrong(f"device={device} is not there: choose cpu or cuda:0 up to cuda:{count - 1}")
+
+
 def numbers(node: Any, key: str = "") -> Iterator[tuple[str, int]]:
     """(dotted key, value) of every whole number."""
     children: Iterable[tuple[Any, Any]] = ()
@@ -78,6 +106,12 @@ def learns(v: Mapping[str, Any]) -> None:
         raise Wrong(
             f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so nothing would be"
             " learned; make one smaller or the other larger"
+        )
+    ratio = v["updates_per_env_step"]
+    if ratio is not None and math.floor(ratio * (steps - warmup)) == 0:
+        raise Wrong(
+            f"updates_per_env_step={ratio:g} makes no update of the {steps - warmup} env steps that"
+            " follow the warmup: make it larger, or budget.env_steps"
         )
 
 

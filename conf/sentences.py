@@ -141,9 +141,11 @@ def _bounds(marks: Sequence[Any]) -> str:
             case Gt(gt=bound):
                 said.append(f"above {_number(bound)}")
             case Lt(lt=bound):
-                said.append(f"below {_number(bound)}")
+                said.append(f"{'and ' if least is not None else ''}below {_number(bound)}")
             case Len(min_length=low, max_length=high) if low == high:
                 said.append(f"and {low} of them")
+            case Len(min_length=low, max_length=None):
+                said.append(f"and at least {low} of them")
             case Len(max_length=high):
                 said.append(f"and at most {high} of them")
     if least is not None and most is not None:

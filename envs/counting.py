@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from envs.toys import Started, Stepped, action_space
+from envs.toys import Started, Stepped, action_space, counts
 
 
 class Counting(gym.Env):
@@ -86,6 +86,9 @@ class Fault(Counting):
         super().__init__(choices)
         if kind not in self.kinds:
             raise ValueError(f"env.kwargs.kind={kind!r} is not one of {', '.join(self.kinds)}")
+        counts(at=at)
+        if not 0 <= chance <= 1:
+            raise ValueError(f"env.kwargs.chance={chance} must lie in [0, 1]")
         self.kind, self.at, self.once, self.chance = kind, at, once, chance
         self.lived = 0
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import gymnasium as gym
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.wrappers.vector import TransformReward
 
@@ -41,8 +41,8 @@ def make_env(
     kwargs: Mapping[str, Any] | None = None,
     reference: Mapping[str, Any] | None = None,
     per_worker: Sequence[Mapping[str, Any]] | None = None,
-    action_repeat: Annotated[int, Ge(1)] = 1,
-    stack: Annotated[int, Ge(1)] = 1,
+    action_repeat: Annotated[int, Ge(1), Le(1000)] = 1,
+    stack: Annotated[int, Ge(1), Le(64)] = 1,
     sign_rewards: bool = False,
     engine: Literal["gymnasium", "envpool", "vector", "arrival"] = "gymnasium",
     reference_engine: Literal["gymnasium", "envpool", "vector", "arrival"] | None = None,

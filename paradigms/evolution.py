@@ -19,7 +19,7 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from agents.parts.draws import key
 from paradigms.base import Job, Progress, Result
@@ -53,9 +53,9 @@ class ES:
     """
 
     pairs: Annotated[int, Ge(1)] = 16
-    sigma: Annotated[float, Gt(0)] = 0.1
+    sigma: Annotated[float, Gt(0), Le(10)] = 0.1
     lr: Annotated[float, Gt(0)] = 0.02
-    weight_decay: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0), Le(1)] = 0.0
 
     name = "es"
     workers = None
@@ -81,7 +81,7 @@ class ARS:
 
     pairs: Annotated[int, Ge(1)] = 16
     top: Annotated[int, Ge(1)] = 8
-    sigma: Annotated[float, Gt(0)] = 0.1
+    sigma: Annotated[float, Gt(0), Le(10)] = 0.1
     lr: Annotated[float, Gt(0)] = 0.02
 
     name = "ars"

@@ -49,7 +49,7 @@ class PBT:
     members: Annotated[int, Ge(1)] = 4
     ready: Annotated[int, Ge(1)] = 5000
     resample: Annotated[float, Ge(0), Le(1)] = 0.25
-    search: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exploit: bool = True
 
     name = "pbt"

@@ -88,6 +88,11 @@ class Factor(Linear):
     def __post_init__(self) -> None:
         _check_shares("lr_schedule", self.hold, self.until)
         at_least(0, "lr_schedule", start=self.start, end=self.end)
+        if self.start == self.end == 0:
+            raise ValueError(
+                "lr_schedule.start=0 and lr_schedule.end=0 are a learning rate of 0 for the whole"
+                " run: make one of them larger"
+            )
 
 
 def at(value: float | Schedule, progress: float) -> float:

@@ -56,11 +56,14 @@ class Vehicle:
         does not have and for a value that is no positive number."""
         text = Path(__file__).with_name("devbot.yaml").read_text("utf-8")
         numbers = {name: float(value) for name, value in yaml.safe_load(text).items()}
+        if not isinstance(changes or {}, Mapping):
+            raise ValueError(f"vehicle={changes} must be a mapping, as {{mass: 900.0}}")
         for name, value in (changes or {}).items():
             if name not in numbers:
                 known = ", ".join(f.name for f in fields(cls))
                 raise ValueError(f"vehicle.{name} is no number of a car; it has {known}")
-            if not isinstance(value, int | float) or not (value > 0 or name == "load_dependence"):
+            number = isinstance(value, int | float) and np.isfinite(value)
+            if not number or not (value > 0 or name == "load_dependence"):
                 raise ValueError(f"vehicle.{name}={value} must be a positive number")
             numbers[name] = float(value)
         return cls(**numbers)
@@ -98,7 +101,7 @@ class Cars:
     """
 
     def __init__(self, vehicle: Vehicle, n: int, *, substep: float = MOST_SUBSTEP) -> None:
-        if not 0 < substep <= MOST_SUBSTEP:
+        if not isinstance(substep, int | float) or not 0 < substep <= MOST_SUBSTEP:
             raise ValueError(f"substep={substep} must lie in (0, {MOST_SUBSTEP}] seconds")
         self.vehicle, self.n, self.substep = vehicle, n, substep
         self.state = np.zeros((6, n))

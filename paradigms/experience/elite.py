@@ -53,8 +53,8 @@ class Elite(Uniform):
         gamma: float = 0.99,
         device: str = "cpu",
         share: Annotated[float, Ge(0), Le(1)] = 0.25,
-        episodes: Annotated[int, Ge(1)] = 20,
-        transitions: Annotated[int, Ge(1)] = 20_000,
+        episodes: Annotated[int, Ge(1), Le(1000)] = 20,
+        transitions: Annotated[int, Ge(1), Le(1_000_000)] = 20_000,
         finetune: Annotated[float, Ge(0), Le(1)] = 0.0,
         budget: Annotated[int, Ge(1)] | None = None,
     ) -> None:

@@ -20,9 +20,13 @@ class Space:
     def __init__(self, search: Mapping[str, Mapping[str, Any]], key: str) -> None:
         self.search = {name: dict(said) for name, said in search.items()}
         for name, said in self.search.items():
-            whole = {*said} == {"choices"} and len(said["choices"]) > 0
+            choices = said.get("choices")
+            whole = {*said} == {"choices"} and isinstance(choices, list) and len(choices) > 0
             low, high = said.get("low"), said.get("high")
-            numbers = isinstance(low, int | float) and isinstance(high, int | float)
+            numbers = all(
+                isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n)
+                for n in (low, high)
+            )
             ranged = {"low", "high"} <= {*said} <= {"low", "high", "log"} and numbers
             if not whole and not (
                 ranged and low < high and (low > 0 or not said.get("log"))  # type: ignore[operator]

@@ -83,7 +83,7 @@ def children(job: Job, paradigm: Paradigm) -> int:
     apart = job.evaluation.where == "process" and (
         job.evaluation.every_seconds is not None or job.evaluation.confirm_episodes > 0
     )
-    roles = job.workers + getattr(paradigm, "shards", 0)
+    roles = getattr(paradigm, "members", job.workers) + getattr(paradigm, "shards", 0)
     if paradigm.name == "sequential" or job.crew == "inline":
         roles = 0
     return roles + int(apart)
@@ -140,8 +140,10 @@ def parts(job: Job, paradigm: Paradigm, agent: Agent) -> list[Need]:
 
 def _who(job: Job, paradigm: Paradigm) -> str:
     """The setting that most processes come from."""
-    shards = getattr(paradigm, "shards", 0)
-    return f"paradigm.shards={shards}" if shards > job.workers else f"workers={job.workers}"
+    for name in ("shards", "members"):
+        if (many := getattr(paradigm, name, 0)) > job.workers:
+            return f"paradigm.{name}={many}"
+    return f"workers={job.workers}"
 
 
 def stored(job: Job) -> int:
