@@ -1,5 +1,5 @@
-"""An episode that an env's error interrupts ends with the step before, teaches nothing false and
-counts as none that has finished; the error is counted."""
+"""Law 11: an env that raises is rebuilt alone; the episode that it interrupts ends with the step
+before, teaches nothing false and is none that has finished; the error is counted."""
 
 from __future__ import annotations
 
