@@ -20,7 +20,7 @@ from agents.parts.bounds import (
     Members,
     NoiseName,
     NonNegative,
-    Share,
+    Rate,
     Unit,
     Widths,
 )
@@ -78,7 +78,7 @@ class TD3(Agent):
         actor_lr: NonNegative | None = None,
         critic_lr: NonNegative | None = None,
         gamma: Unit = 0.99,
-        tau: Share = 0.005,
+        tau: Rate = 0.005,
         critics: Members = 2,
         smoothing: Deviation = 0.2,
         smoothing_clip: Deviation = 0.5,

@@ -35,6 +35,12 @@ def crossed(v: Mapping[str, Any]) -> None:
         if name not in v["agent"]:
             known = [f"agent.{key}" for key in v["agent"]]
             raise Wrong(f"paradigm.search.{name} is no setting of the agent; {near(name, known)}")
+    members, ready = (v["paradigm"].get(name) for name in ("members", "ready"))
+    if members and ready > (share := math.ceil(steps / members)):
+        raise Wrong(
+            f"paradigm.ready={ready} leaves no selection, as each of paradigm.members={members} has"
+            f" {share} env steps: choose less, or a larger budget.env_steps"
+        )
     evaluation = v["evaluation"]
     if v["policy_lag"] and v["max_ahead"]:
         raise Wrong(f"policy_lag={v['policy_lag']} is for lockstep: add max_ahead=0")
@@ -178,8 +184,8 @@ def consumed_once(v: Mapping[str, Any], chosen: str) -> None:
     together, capacity = v["replay"].get("fragments") or 1, v["replay"]["capacity"]
     if not 1 <= together <= capacity:
         raise Wrong(
-            f"replay.capacity={capacity} must hold a sample: {together} fragments of a worker, and"
-            " 1 at least"
+            f"replay.capacity={capacity} must hold a sample of replay.fragments={together} of a"
+            " worker, and 1 at least"
         )
     if v["warmup"]:
         raise Wrong(f"warmup={v['warmup']} would be thrown away: {once}; set warmup=0")

@@ -53,7 +53,7 @@ class ES:
     """
 
     pairs: Annotated[int, Ge(1)] = 16
-    sigma: Annotated[float, Gt(0), Le(10)] = 0.1
+    sigma: Annotated[float, Ge(1e-6), Le(10)] = 0.1
     lr: Annotated[float, Gt(0)] = 0.02
     weight_decay: Annotated[float, Ge(0), Le(1)] = 0.0
 
@@ -81,7 +81,7 @@ class ARS:
 
     pairs: Annotated[int, Ge(1)] = 16
     top: Annotated[int, Ge(1)] = 8
-    sigma: Annotated[float, Gt(0), Le(10)] = 0.1
+    sigma: Annotated[float, Ge(1e-6), Le(10)] = 0.1
     lr: Annotated[float, Gt(0)] = 0.02
 
     name = "ars"

@@ -27,6 +27,7 @@ evaluation.episodes=[]
 checkpoint.keep=0
 checkpoint.every_env_steps=0
 lr_schedule.until=-0.5
+lr_schedule.end=1e300
 lr_schedule.start=0 lr_schedule.end=0
 explore.min_random=[]
 device=cuda:99
@@ -35,6 +36,7 @@ AGENTS = """
 agent.n_step=1e8
 agent.n_step=100000000
 agent.tau=0
+agent.tau=1e-300
 agent.eps=1e300
 agent.pessimism=-5
 agent.target_entropy=3
@@ -53,7 +55,9 @@ agent=sac_discrete env=cartpole agent.tau=0
 agent=ppo agent.epochs=1000000000
 agent=ppo agent.log_std=1000
 agent=ppo agent.entropy=1e300
-agent=ppo agent.eps=2
+agent=ppo agent.eps=1e-300
+agent=ppo agent.gamma=true
+agent=ppo replay.fragments=1000000000000
 agent=a2c agent.n=100000
 agent=a2c agent.lstm=1000000000
 agent=a2c agent.entropy=1e300
@@ -74,6 +78,9 @@ paradigm=gossip paradigm.every=1000000000000
 paradigm=gorila paradigm.sync_period=1000000000000
 paradigm=es paradigm.sigma=1e300
 paradigm=es paradigm.weight_decay=5
+paradigm=dupdate paradigm.shares={train:nan,evaluate:0.1,collect:0.4}
+paradigm=es paradigm.sigma=1e-300
+paradigm=pbt paradigm.ready=1000000000000
 paradigm=pbt paradigm.search.lr={low:-1.0,high:1.0}
 paradigm=pbt paradigm.search.lr={low:1.0,high:inf}
 paradigm=pbt paradigm.search.lr={choices:abc}
@@ -88,6 +95,9 @@ env.max_episode_steps=inf
 env=gym env.id=paceline/Loop-v0 env.kwargs.reward=nan
 env=race agent=ppo env.kwargs.seconds=-1
 env=race agent=ppo env.kwargs.seconds=nan
+env=race agent=ppo env.kwargs.substep=1e-300
+env=race agent=ppo env.kwargs.rays=[]
+env=race agent=ppo env.kwargs.view_height=inf
 env=race agent=ppo env.kwargs.seconds=forty
 env=race agent=ppo env.kwargs.laps=0
 env=race agent=ppo env.kwargs.circuits=[]
