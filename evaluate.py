@@ -130,7 +130,7 @@ def played(v: schema.Play) -> Played:
         for key in ("video", "picture"):
             if getattr(v, key) and not draws(plan, key):
                 raise Wrong(f"{key}=true: this env draws no {key}")
-        with Evaluator(plan, where="inline") as evaluator:
+        with Evaluator(plan, where="inline", say=lambda words, trace: print(words)) as evaluator:
             returns = evaluator.measure(snapshot, v.episodes)
     except (Damaged, Wrong, ValueError, RuntimeError) as error:
         text = line(error)
@@ -233,8 +233,8 @@ def show(plan: Plan, snapshot: Snapshot, targets: list[Path], seed: list[int]) -
             if video is not None:
                 video.send(np.ascontiguousarray(env.render()[0]))
             action, state, _ = agent.act(obs, state, None)
-            obs, _, terminated, truncated, _ = env.step(action)
-            over = bool(terminated[0] or truncated[0])
+            obs, _, terminated, truncated, info = env.step(action)
+            over = bool(terminated[0] or truncated[0] or "env_error" in info)
         for target in targets:
             if target not in videos:
                 env.unwrapped.picture(target)

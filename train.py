@@ -132,8 +132,6 @@ def learn(
 
 def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
     """Everything a run needs, from checked values. Raises Wrong for what only now can be known."""
-    import torch
-
     from conf.build import assemble, settings
     from conf.nodes import made
     from paradigms.session import files
@@ -147,8 +145,6 @@ def build(setup: Setup, folder: Path, began: float, *, first: bool) -> Session:
 
         setup = probe.settled(setup)
     v = setup.values
-    if v["device"] != "cpu" and not torch.cuda.is_available():
-        raise Wrong(f"device={v['device']} needs a CUDA device, and torch finds none: use cpu")
     journal = str(folder / "journal.bin") if settings(v).journal else None
     job, paradigm = assemble(v, started=run_began(began, first=first), journal=journal)
     try:

@@ -25,20 +25,22 @@ from agents.base import (
 from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts.bounds import (
     Betas,
-    Count,
+    Coefficient,
     EncoderName,
+    Epsilon,
     Features,
+    Few,
+    LogStd,
     NonNegative,
     Positive,
     Unit,
-    WholeNumber,
     Widths,
 )
 from agents.parts.draws import reseed
 from agents.parts.normal import Normal, standardised
 from agents.parts.optim import Local
 from agents.parts.policies import LSTM, Net, make_head
-from agents.parts.returns import gae, monte_carlo, n_step_return, vtrace
+from agents.parts.returns import end_known, gae, monte_carlo, n_step_return, vtrace
 
 RETURNS = ("monte_carlo", "n_step", "gae", "vtrace")
 
@@ -93,22 +95,22 @@ class ActorCritic(Agent):
         pretrained: Pretrained = None,
         frozen: bool = False,
         hidden_sizes: Widths = (64, 64),
-        lstm: WholeNumber = 0,
+        lstm: Features = 0,
         lr: NonNegative = 7e-4,
         critic_lr: NonNegative | None = None,
-        critic_weight: NonNegative | None = None,
+        critic_weight: Coefficient | None = None,
         betas: Betas = (0.9, 0.999),
-        eps: Positive = 1e-5,
+        eps: Epsilon = 1e-5,
         clip: Positive | None = 0.5,
         gamma: Unit = 0.99,
         lam: Unit = 0.95,
-        n: Count = 5,
+        n: Few = 5,
         rho_bar: Positive = 1.0,
         c_bar: Positive = 1.0,
-        entropy: NonNegative = 0.01,
+        entropy: Coefficient = 0.01,
         normalise_advantage: bool = False,
         normalise: bool = False,
-        log_std: float = 0.0,
+        log_std: LogStd = 0.0,
         state_std: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)
@@ -210,7 +212,7 @@ class ActorCritic(Agent):
             with torch.no_grad():
                 next_value = self.critic(next_seen).squeeze(-1)
         else:
-            rows = valid & (cut.flip(0).cumsum(0).flip(0) > 0)  # an end is known to follow
+            rows = valid & end_known(cut, batch.truncated & ~valid)
             metrics = self.count_dropped(valid, rows)
         if not rows.any():
             return Learned(0, metrics)

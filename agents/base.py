@@ -101,15 +101,15 @@ class Batch(dict[str, Tensor]):
 
     Drawn transitions [N, ...]: obs, action, reward, discount, next_obs, weight, index (int64),
     version (int64) and the agent's extras. `reward` is summed over n steps, `discount` is gamma^n,
-    0 where the episode terminated; `weight` multiplies a transition's loss; `index` names the
-    transition to the replay.
+    0 where the episode terminated; `weight` multiplies a loss; `index` is the replay's name for it.
 
     Whole fragments side by side, time first [T, B, ...]: obs, action, reward, terminated,
     truncated, is_first, valid (bool), version (int64), the agent's extras, next_obs (the successor
     within the episode: at its end the episode's own last observation), discount (gamma, 0 where
     terminated) and weight (`valid` as a number). The reset step of an autoreset is no transition:
-    it has valid=False, weight 0 and arbitrary numbers, and the step before it ends an episode.
-    Extras kept per fragment are [B, ...]: their values before its first step.
+    it has valid=False, weight 0 and arbitrary numbers, and the step before it ends an episode; with
+    truncated=True the env raised, and that episode has no end. Extras kept per fragment are
+    [B, ...]: their values before its first step.
 
     A missing column raises AttributeError as an attribute and KeyError as a key.
     """

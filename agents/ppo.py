@@ -23,9 +23,13 @@ from agents.base import (
 )
 from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts.bounds import (
+    Coefficient,
     Count,
     EncoderName,
+    Epsilon,
     Features,
+    Few,
+    LogStd,
     NonNegative,
     Positive,
     Unit,
@@ -89,21 +93,21 @@ class PPO(Agent):
         hidden_sizes: Widths = (64, 64),
         lr: NonNegative = 3e-4,
         critic_lr: NonNegative | None = None,
-        critic_weight: NonNegative | None = None,
-        eps: Positive = 1e-5,
+        critic_weight: Coefficient | None = None,
+        eps: Epsilon = 1e-5,
         clip: Positive | None = 0.5,
         gamma: Unit | Schedule = 0.99,
         lam: Unit = 0.95,
-        epochs: Count = 10,
+        epochs: Few = 10,
         minibatches: Count = 16,
         clip_ratio: Positive = 0.2,
         clip_value: Positive | None = None,
-        entropy: NonNegative | Schedule = 0.0,
+        entropy: Coefficient | Schedule = 0.0,
         target_kl: Positive | None = None,
         normalise: bool = False,
         scale_reward: bool = False,
         clip_reward: Positive | Schedule | None = None,
-        log_std: float = 0.0,
+        log_std: LogStd = 0.0,
         max_log_std: float | Schedule | None = None,
         state_std: bool = False,
     ) -> None:
@@ -113,6 +117,7 @@ class PPO(Agent):
         above(0, clip_ratio=clip_ratio, clip_value=clip_value, target_kl=target_kl)
         above(0, **ends(clip_reward=clip_reward))
         at_least(0, **ends(entropy=entropy))
+        within(0, 1e6, **ends(entropy=entropy))
         within(0, 1, lam=lam, **ends(gamma=gamma))
         within(LOG_STD_MIN, LOG_STD_MAX, **ends(max_log_std=max_log_std))
         if encoder and normalise:

@@ -27,14 +27,17 @@ from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
     Betas,
-    Count,
     EncoderName,
+    Epsilon,
     Features,
+    Few,
     Members,
     NoiseName,
     NonNegative,
     Positive,
     Quantiles,
+    Rate,
+    Scale,
     Temperature,
     Unit,
     WholeNumber,
@@ -105,22 +108,22 @@ class SAC(Agent):
         critic_lr: NonNegative | None = None,
         temperature_lr: NonNegative | None = None,
         betas: Betas = (0.9, 0.999),
-        eps: Positive = 1e-8,
+        eps: Epsilon = 1e-8,
         clip: Positive | None = None,
         gamma: Unit = 0.99,
-        tau: Unit = 0.005,
+        tau: Rate = 0.005,
         temperature: Temperature = "auto",
-        initial_temperature: Positive = 1.0,
+        initial_temperature: Scale = 1.0,
         target_entropy: float | None = None,
-        n_step: Count = 1,
-        pessimism: float = 1.0,
+        n_step: Few = 1,
+        pessimism: Unit = 1.0,
         critics: Members = 2,
         quantiles: Quantiles = 0,
         drop: WholeNumber = 2,
         layer_norm: bool = False,
         average: Unit = 0.0,
         noise: NoiseName = "white",
-        action_hold: Count = 16,
+        action_hold: Few = 16,
         bf16: bool = False,
         store_q: bool = False,
     ) -> None:
@@ -134,6 +137,12 @@ class SAC(Agent):
         self.action_size = spaces.action_size(self)
         self.gamma, self.n_step, self.average = gamma, n_step, average
         self.automatic = temperature == "auto"
+        most = self.action_size * math.log(2)
+        if target_entropy is not None and not -1e6 <= target_entropy < most:
+            raise ValueError(
+                f"agent.target_entropy={target_entropy:g} must lie in [-1e6, {most:.3g}), below the"
+                " entropy of uniform actions, or be null"
+            )
         self.target_entropy = -self.action_size if target_entropy is None else target_entropy
         self.held = HeldActions(self.action_size, action_hold)
         self.noise: Noise = make_noise(noise, self.action_size)

@@ -13,11 +13,12 @@ from agents.base import Acted, Agent, Batch, Group, Learned, Spec, State, within
 from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
-    Count,
     EncoderName,
     Features,
+    Few,
     NonNegative,
-    Positive,
+    Rate,
+    Scale,
     Temperature,
     Unit,
     Widths,
@@ -65,11 +66,11 @@ class DiscreteSAC(Agent):
         hidden_sizes: Widths = (256, 256),
         lr: NonNegative = 3e-4,
         gamma: Unit = 0.99,
-        tau: Unit = 0.005,
+        tau: Rate = 0.005,
         temperature: Temperature = "auto",
-        initial_temperature: Positive = 1.0,
+        initial_temperature: Scale = 1.0,
         entropy_share: Unit = 0.5,
-        n_step: Count = 1,
+        n_step: Few = 1,
         layer_norm: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)

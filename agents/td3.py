@@ -13,12 +13,14 @@ from agents.base import Acted, Agent, Batch, Group, Key, Learned, Spec, State, a
 from agents.encoders.make import Pretrained, add_own, make_encoder, train_own
 from agents.parts import spaces
 from agents.parts.bounds import (
-    Count,
+    Deviation,
     EncoderName,
     Features,
+    Few,
     Members,
     NoiseName,
     NonNegative,
+    Rate,
     Unit,
     Widths,
 )
@@ -78,16 +80,16 @@ class TD3(Agent):
         actor_lr: NonNegative | None = None,
         critic_lr: NonNegative | None = None,
         gamma: Unit = 0.99,
-        tau: Unit = 0.005,
+        tau: Rate = 0.005,
         critics: Members = 2,
-        smoothing: NonNegative = 0.2,
-        smoothing_clip: NonNegative = 0.5,
-        delay: Count = 2,
-        n_step: Count = 1,
+        smoothing: Deviation = 0.2,
+        smoothing_clip: Deviation = 0.5,
+        delay: Few = 2,
+        n_step: Few = 1,
         layer_norm: bool = False,
         noise: NoiseName = "white",
-        noise_std: NonNegative = 0.1,
-        action_hold: Count = 1,
+        noise_std: Deviation = 0.1,
+        action_hold: Few = 1,
         store_q: bool = False,
     ) -> None:
         super().__init__(spec, seed, device)

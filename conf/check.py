@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from conf import limits, population, rules, schema, trust
+from conf import limits, population, rules, schema, trust, worlds
 from conf.compose import PARTS, Setup, compose, flags_of, jobs, parsed, typed_for_hydra
-from conf.nodes import agent_of, made
-from conf.sentences import Wrong, and_, line, or_
+from conf.nodes import made
+from conf.sentences import Wrong, and_, or_
 from conf.stored import resumed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def command_line(
     searched = []
     if flags.config_dir:
         searched = [f"hydra.searchpath=['file://{Path(flags.config_dir).resolve()}']"]
-    name, place, worlds = flags.config_name or "config", flags.config_path, set[str]()
+    name, place, built = flags.config_name or "config", flags.config_path, set[str]()
     several = flags.multirun or flags.cfg
     given = [typed_for_hydra(text) for text in arguments]
     for job in jobs(overrides) if flags.multirun else [flags.overrides]:
@@ -80,8 +80,8 @@ def command_line(
         constructors(setup)
         effective(setup)
         world = yaml.safe_dump([setup.values[part] for part in ("env", "agent", "paradigm")])
-        if world not in worlds and not flags.cfg:
-            worlds.add(world)
+        if world not in built and not flags.cfg:
+            built.add(world)
             spaces(setup)
     return Typed(given) if several else Typed(given, setup)
 
@@ -126,8 +126,10 @@ def constructors(setup: Setup) -> None:
     for part in MADE_OF:
         node(part, setup.values[part], beside=["batch_size"] if part == "replay" else [])
     node("env.make", setup.values["env"]["make"])
-    made(setup.values["paradigm"], "paradigm")  # which refuses what its annotations cannot say
+    for part in ("paradigm", "explore", "lr_schedule"):  # refuse what annotations cannot say
+        made(setup.values[part], part)
     population.searched(setup.values)
+    rules.there(setup.values["device"])
     sinks(setup.values["logger"])
     fitting(setup)
 
@@ -224,76 +226,6 @@ def _that_offer(what: str) -> str:
 def spaces(setup: Setup, *, most: int | None = None) -> None:
     """Builds the reference env, those that workers step and the agent, in `most` bytes or in those
     that are free, and compares what they are with what the agent needs. Raises Wrong."""
+    needs = attributes(setup.values, "agent").get("needs", frozenset())
     with limits.memory(most or limits.usual(), "agent and env together take"):
-        _build(setup)
-
-
-def _build(setup: Setup) -> None:
-    from envs.make import describe
-    from paradigms.experience import shift
-
-    world = setup.values["env"]
-    make = made(world["make"], "env.make")
-    try:
-        for rank in (None, *range(max(1, len(world.get("per_worker") or ())))):
-            env = make(num_envs=1, seed=0, rank=rank)
-            env.close()
-        spec = describe(make, threshold=world["threshold"])
-    except ValueError as error:
-        raise Wrong(line(error)) from error
-    except MemoryError:
-        raise
-    except Exception as error:  # an env is anybody's code
-        raise Wrong(
-            f"env.id={world['id']} cannot be built: {type(error).__name__}: {line(error)}"
-        ) from error
-    suits(setup, env.single_observation_space, env.single_action_space)
-    try:
-        shift.check(spec, setup.values["replay"].get("shift", 0))
-        make_agent = made(agent_of(setup.values), "agent")
-        make_agent(spec, seed=0, device="cpu")
-        population.fits(setup.values, make_agent, spec)
-    except (ValueError, AssertionError) as error:
-        raise Wrong(line(error)) from error
-
-
-def seen(setup: Setup, obs: Any, needs: frozenset[str]) -> frozenset[str]:
-    """What an agent needs with the encoder that is chosen. Raises Wrong if another one would do."""
-    agent, env = setup.values["agent"], setup.choices.get("env")
-    image = obs.dtype == "uint8"  # an image, or bytes of which some are images
-    if agent.get("encoder") is None:
-        if image and "encoder" in agent and "vector" in needs:
-            raise Wrong(f"env={env} has images as observations ({obs}): add agent.encoder=conv")
-        return needs
-    if not image:
-        raise Wrong(
-            f"agent.encoder={agent['encoder']} reads images, but env={env} has vectors as"
-            f" observations ({obs}): set agent.encoder=null"
-        )
-    return needs - {"vector"} | {"image"}
-
-
-def suits(setup: Setup, obs: Any, action: Any) -> None:
-    """Whether the agent takes an env's spaces. Raises Wrong."""
-    from gymnasium.spaces import Box, Discrete, MultiDiscrete
-
-    needs = seen(setup, obs, attributes(setup.values, "agent").get("needs", frozenset()))
-    kinds = {"image" if obs.dtype == "uint8" else "vector": obs}
-    if isinstance(action, Box) and len(action.shape) == 1:
-        kinds["box"] = action
-    elif isinstance(action, Discrete):
-        kinds["discrete"] = action
-    elif isinstance(action, MultiDiscrete):
-        kinds["several"] = action
-    said = {"vector": "vectors as observations", "image": "images as observations"}
-    said |= {"box": "continuous actions", "discrete": "discrete actions"}
-    said |= {"several": "several choices at once as actions, which ppo and actor_critic make"}
-    for need in sorted(needs & said.keys() - kinds.keys()):
-        has = obs if need in ("vector", "image") else action
-        kind = next((said[k] for k, space in kinds.items() if space is has), "other actions")
-        examples = {"box": "lander", "discrete": "cartpole", "vector": "pendulum"}
-        raise Wrong(
-            f"agent={setup.choices.get('agent')} needs {said[need]}, but"
-            f" env={setup.choices.get('env')} has {kind} ({has});"
-            f" try env={examples.get(need, 'gym')}"
-        )
+        worlds.build(setup, needs)

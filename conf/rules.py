@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -23,6 +24,12 @@ def crossed(v: Mapping[str, Any]) -> None:
     ratio, steps = v["updates_per_env_step"], v["budget"]["env_steps"]
     if ratio is not None and ratio * steps >= LARGEST:
         raise Wrong(f"updates_per_env_step={ratio:g} makes more updates than counters can hold")
+    members, ready = (v["paradigm"].get(name) for name in ("members", "ready"))
+    if members and ready > (share := math.ceil(steps / members)):
+        raise Wrong(
+            f"paradigm.ready={ready} leaves no selection, as each of paradigm.members={members} has"
+            f" {share} env steps: choose less, or a larger budget.env_steps"
+        )
     evaluation = v["evaluation"]
     if v["policy_lag"] and v["max_ahead"]:
         raise Wrong(f"policy_lag={v['policy_lag']} is for lockstep: add max_ahead=0")
@@ -39,6 +46,19 @@ def crossed(v: Mapping[str, Any]) -> None:
                 f"{key}={shown(wanted)} needs evaluations while training: set"
                 " evaluation.every_seconds=1 and evaluation.where=process"
             )
+
+
+def there(device: str) -> None:
+    """Checks that torch finds the device; imports torch."""
+    if device == "cpu":
+        return
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        raise Wrong(f"device={device} needs a CUDA device, and torch finds none: use cpu")
+    if int(device.partition(":")[2] or 0) >= count:
+        raise Wrong(f"device={device} is not there: choose cpu or cuda:0 up to cuda:{count - 1}")
 
 
 def numbers(node: Any, key: str = "") -> Iterator[tuple[str, int]]:
@@ -68,6 +88,12 @@ def learns(v: Mapping[str, Any]) -> None:
         raise Wrong(
             f"warmup={warmup} lasts for the whole budget.env_steps={steps}, so nothing would be"
             " learned; make one smaller or the other larger"
+        )
+    ratio = v["updates_per_env_step"]
+    if ratio is not None and math.floor(ratio * (steps - warmup)) == 0:
+        raise Wrong(
+            f"updates_per_env_step={ratio:g} makes no update of the {steps - warmup} env steps that"
+            " follow the warmup: make it larger, or budget.env_steps"
         )
 
 
@@ -134,8 +160,8 @@ def consumed_once(v: Mapping[str, Any], chosen: str) -> None:
     together, capacity = v["replay"].get("fragments") or 1, v["replay"]["capacity"]
     if not 1 <= together <= capacity:
         raise Wrong(
-            f"replay.capacity={capacity} must hold a sample: {together} fragments of a worker, and"
-            " 1 at least"
+            f"replay.capacity={capacity} must hold a sample of replay.fragments={together} of a"
+            " worker, and 1 at least"
         )
     if v["warmup"]:
         raise Wrong(f"warmup={v['warmup']} would be thrown away: {once}; set warmup=0")

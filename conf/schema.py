@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from conf.sentences import Wrong, near, plain, shown, words
@@ -69,9 +69,9 @@ class Env:
     random_return: float | None
     max_episode_steps: Annotated[int, Ge(1)] | None
     reference: Mapping[str, Any]
-    per_worker: Sequence[Mapping[str, Any]] | None
-    action_repeat: Annotated[int, Ge(1)]
-    stack: Annotated[int, Ge(1)]
+    per_worker: Annotated[Sequence[Mapping[str, Any]], Len(1)] | None
+    action_repeat: Annotated[int, Ge(1), Le(1000)]
+    stack: Annotated[int, Ge(1), Le(64)]
     sign_rewards: bool
     engine: Literal["gymnasium", "envpool", "vector", "arrival"]
     encoder: str | None

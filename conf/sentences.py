@@ -104,7 +104,10 @@ def words(annotation: Any, value: Any = None) -> str:
     if origin is Literal:
         return ("one of " if len(arguments) > 1 else "") + ", ".join(map(shown, arguments))
     if origin in (Mapping, dict) or annotation in (Mapping, dict):
-        return "a mapping such as {key: value}"
+        each = arguments[1] if arguments and arguments[1] is not Any else None
+        given = list(value.values()) if isinstance(value, dict) else []
+        odd = next((v for v in given if isinstance(v, float) and not math.isfinite(v)), None)
+        return "a mapping such as {key: value}" + (f", each {words(each, odd)}" if each else "")
     if origin in (Sequence, list, tuple):
         kinds = dict.fromkeys(words(a) for a in arguments if a is not ...)
         return f"a list, each {' or '.join(kinds)}"
@@ -141,9 +144,11 @@ def _bounds(marks: Sequence[Any]) -> str:
             case Gt(gt=bound):
                 said.append(f"above {_number(bound)}")
             case Lt(lt=bound):
-                said.append(f"below {_number(bound)}")
+                said.append(f"{'and ' if least is not None else ''}below {_number(bound)}")
             case Len(min_length=low, max_length=high) if low == high:
                 said.append(f"and {low} of them")
+            case Len(min_length=low, max_length=None):
+                said.append(f"and at least {low} of them")
             case Len(max_length=high):
                 said.append(f"and at most {high} of them")
     if least is not None and most is not None:

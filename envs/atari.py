@@ -13,6 +13,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
+from envs.toys import counts
+
 
 class Atari(gym.Env):
     """One game. A step is a frame of 1/60 s; obs uint8 [size, size, 1], or 3 channels if not
@@ -46,6 +48,10 @@ class Atari(gym.Env):
         sticky: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
+        counts(size=size)
+        counts(0, noops=noops)
+        if not 0 <= sticky <= 1:
+            raise ValueError(f"env.kwargs.sticky={sticky} must lie in [0, 1], a probability")
         self.emulator = emulator(game, "grayscale" if grey else "rgb", sticky, render_mode)
         self.ale, self.render_mode = self.emulator.ale, render_mode
         self.noops, self.life_loss = noops, life_loss

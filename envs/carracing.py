@@ -15,6 +15,8 @@ from gymnasium import spaces
 from gymnasium.envs.box2d import car_racing
 from pygame import gfxdraw
 
+from envs.toys import counts
+
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 SCREEN = np.array([car_racing.WINDOW_W, car_racing.WINDOW_H])  # pixels
 CORNERS = car_racing.GRASS_DIM * np.array([(1, 0), (0, 0), (0, 1), (1, 1)])
@@ -39,6 +41,7 @@ class CarRacing(car_racing.CarRacing):
         lap_complete_percent: float = 0.95,
         render_mode: str | None = None,
     ) -> None:
+        counts(size=size)
         super().__init__(
             render_mode=render_mode,
             continuous=continuous,

@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from envs.toys import Started, Stepped, action_space
+from envs.toys import Started, Stepped, action_space, counts
 
 
 class Counting(gym.Env):
@@ -65,7 +65,8 @@ class Counting(gym.Env):
 
 
 class Fault(Counting):
-    """Counting that breaks at its `at`-th step (1 is the first, over all episodes).
+    """Counting that breaks at its `at`-th step (1 is the first, over all episodes), or, where
+    `chance` is above 0, at every step with that probability, which its seed decides.
 
     kind: "raise" RuntimeError, "hang" forever, "exit" the process with status 13, "kill" it by
     SIGKILL, "nan" as obs and reward of that step, or "none". `once` is a file that is made when the
@@ -75,18 +76,27 @@ class Fault(Counting):
     kinds = ("none", "raise", "hang", "exit", "kill", "nan")
 
     def __init__(
-        self, kind: str = "none", at: int = 1, once: str | None = None, choices: int = 0
+        self,
+        kind: str = "none",
+        at: int = 1,
+        once: str | None = None,
+        choices: int = 0,
+        chance: float = 0.0,
     ) -> None:
         super().__init__(choices)
         if kind not in self.kinds:
             raise ValueError(f"env.kwargs.kind={kind!r} is not one of {', '.join(self.kinds)}")
-        self.kind, self.at, self.once = kind, at, once
+        counts(at=at)
+        if not 0 <= chance <= 1:
+            raise ValueError(f"env.kwargs.chance={chance} must lie in [0, 1]")
+        self.kind, self.at, self.once, self.chance = kind, at, once, chance
         self.lived = 0
 
     def step(self, action: Any) -> Stepped:
         self.lived += 1
         stepped = super().step(action)
-        if self.kind == "none" or self.lived != self.at or (self.once and Path(self.once).exists()):
+        due = self.np_random.random() < self.chance if self.chance else self.lived == self.at
+        if self.kind == "none" or not due or (self.once and Path(self.once).exists()):
             return stepped
         if self.once:
             Path(self.once).touch()

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
 
-from envs.toys import Started, Stepped
+from envs.toys import Started, Stepped, counts
 
 
 class Drift(gym.Env):
@@ -24,8 +24,8 @@ class Drift(gym.Env):
     WAYS = np.array([(0, 1), (0, -1), (1, 0), (-1, 0)])  # rows, columns
 
     def __init__(self, size: int = 36, length: int = 8) -> None:
-        if size < 8:
-            raise ValueError(f"size={size} must be at least 8, the places of a row")
+        counts(8, size=size)  # the places of a row
+        counts(length=length)
         self.size, self.length = size, length
         self.action_space = spaces.Discrete(len(self.WAYS))
         self.observation_space = spaces.Box(0, 255, (size, size, 1), np.uint8)

@@ -59,6 +59,8 @@ class Stack(VectorWrapper):
             for slot in np.flatnonzero(over):
                 final[slot] = info["final_obs"][slot]
             info = {**info, "final_obs": self._after(before, final)}
+        if "env_error" in info:
+            begun = begun | info["env_error"]["interrupted"]
         if begun.any():
             self.obs[begun] = self._begun(obs[begun])
         self.over = over

@@ -37,6 +37,13 @@ def counts(least: int = 1, /, **sizes: Any) -> None:
             raise ValueError(f"{name}={size} must be a whole number of at least {least}")
 
 
+def finite(**numbers: Any) -> None:
+    """Raises ValueError, with its name, for what is no finite number."""
+    for name, number in numbers.items():
+        if type(number) not in (int, float) or not -1e9 < number < 1e9:
+            raise ValueError(f"{name}={number} must be a number between -1e9 and 1e9")
+
+
 def one_hot(index: int, size: int) -> np.ndarray:
     vector = np.zeros(size, np.float32)
     vector[index] = 1.0
@@ -119,6 +126,7 @@ class Chain(gym.Env):
 
     def __init__(self, length: int = 20, small: float = 0.001) -> None:
         counts(3, length=length)  # two ends and a way between
+        finite(small=small)
         self.length, self.small, self.limit = length, small, length + 9
         self.action_space = spaces.Discrete(2)
         self.observation_space = spaces.Box(0.0, 1.0, (length,), np.float32)
@@ -179,6 +187,7 @@ class Loop(gym.Env):
         self, reward: float = 1.0, limit: int = 2, terminates: bool = False, choices: int = 0
     ) -> None:
         counts(limit=limit)
+        finite(reward=reward)
         self.reward, self.limit, self.terminates = reward, limit, terminates
         self.action_space = action_space(choices)
         self.observation_space = spaces.Box(0.0, 1.0, (2,), np.float32)

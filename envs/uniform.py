@@ -28,8 +28,8 @@ def uniform_returns(make_env: Callable[..., VectorEnv], seeds: Iterable[int]) ->
         env.reset(seed=seed)
         total, over = 0.0, False
         while not over:
-            _, reward, terminated, truncated, _ = env.step(draw(env.action_space, rng))
-            total += float(reward[0])
+            _, reward, terminated, truncated, info = env.step(draw(env.action_space, rng))
+            total = 0.0 if "env_error" in info else total + float(reward[0])  # a new episode
             over = bool(terminated[0] or truncated[0])
         returns.append(total)
     env.close()

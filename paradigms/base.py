@@ -50,7 +50,7 @@ class Progress:
     `snapshot(part)` takes the newest weights; `save()` returns the complete state as nested dicts
     of tensors and numbers; `stop()` asks the run to end soon: the generator then returns its Result
     as if the budget were spent; `notes` are what a person should hear, each with details for the
-    log alone.
+    log alone; `totals()` is what `Result.totals` would be now.
     """
 
     env_steps: int
@@ -63,6 +63,7 @@ class Progress:
     save: Callable[[], dict[str, Any]]
     stop: Callable[[], None]
     notes: tuple[tuple[str, str], ...] = ()
+    totals: Callable[[], dict[str, Any]] = dict
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Result:
     `totals` has env_steps, episodes, updates, updates_per_env_step, env_steps_per_second,
     updates_per_second, episode_length_mean, policy_lag_mean, policy_lag_max, replay_age_mean,
     learner_busy, actor_blocked, time_by_role, bytes_moved, merges, restarts, dropped, duplicated,
-    torn, late, lost, skipped: those that do not apply to a paradigm are 0.
+    torn, late, lost, skipped, env_errors: those that do not apply to a paradigm are 0.
     """
 
     final: Snapshot

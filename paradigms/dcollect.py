@@ -10,7 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from paradigms.base import Job, Progress, Result
 from paradigms.experience.channel import Channel
@@ -34,7 +34,7 @@ class DCollect:
     """
 
     chunk: Annotated[int, Ge(1)] = 16
-    depth: Annotated[int, Ge(1)] = 4
+    depth: Annotated[int, Ge(1), Le(1024)] = 4
 
     name = "dcollect"
     workers = None

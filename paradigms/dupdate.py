@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from paradigms.base import Job, Progress, Result
 from paradigms.experience.batches import DrawnBatches
@@ -50,9 +50,9 @@ class DUpdate:
     """
 
     merge: Literal["delta", "damped", "elastic", "mean"] = "delta"
-    damping: Annotated[float, Ge(0), Le(1)] = 0.8
-    scale: Annotated[float, Gt(0)] | None = None
-    task_updates: Annotated[int, Ge(1)] = 16
+    damping: Annotated[float, Ge(0), Lt(1)] = 0.8
+    scale: Annotated[float, Gt(0), Le(2)] | None = None
+    task_updates: Annotated[int, Ge(1), Le(10_000)] = 16
     sample_from: Literal["all", "own", "learner"] | None = None
     tasks: Literal["by_pace", "by_shares"] = "by_pace"
     shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))

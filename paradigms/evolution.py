@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from agents.parts.draws import key
 from paradigms.base import Job, Progress, Result
@@ -51,9 +52,9 @@ class ES:
     """
 
     pairs: Annotated[int, Ge(1)] = 16
-    sigma: Annotated[float, Gt(0)] = 0.1
+    sigma: Annotated[float, Ge(1e-6), Le(10)] = 0.1
     lr: Annotated[float, Gt(0)] = 0.02
-    weight_decay: Annotated[float, Ge(0)] = 0.0
+    weight_decay: Annotated[float, Ge(0), Le(1)] = 0.0
 
     name = "es"
     workers = None
@@ -79,7 +80,7 @@ class ARS:
 
     pairs: Annotated[int, Ge(1)] = 16
     top: Annotated[int, Ge(1)] = 8
-    sigma: Annotated[float, Gt(0)] = 0.1
+    sigma: Annotated[float, Ge(1e-6), Le(10)] = 0.1
     lr: Annotated[float, Gt(0)] = 0.02
 
     name = "ars"
@@ -186,6 +187,7 @@ class EvolvingWorker(Role):
         the two and others for every pair and generation; a half's return is its episodes' mean.
         False if the crew is asked to stop meanwhile."""
         job, steps, episodes = self.components.job, 0, list[tuple[float, int]]()
+        failed = partial(self.components.ledger.failed, self.rank)
         for index in self.scores.share(self.rank):
             seeds = [
                 key(job.seed, "evolve", generation, index, slot) >> 33
@@ -196,7 +198,7 @@ class EvolvingWorker(Role):
                 seen = Sample(OBSERVED) if self.scores.rows else None
                 if not link.go():
                     return False
-                played = play(self.agent, self.env, seeds, link.go, seen)
+                played = play(self.agent, self.env, seeds, link.go, seen, failed=failed)
                 if played is None:
                     return False
                 if not np.isfinite(played.returns).all():

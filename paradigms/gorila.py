@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from agents.base import Group
 from agents.parts.optim import Local
@@ -61,7 +61,7 @@ class Gorila:
     """
 
     shards: Annotated[int, Ge(1)] = 1
-    sync_period: Annotated[int, Ge(1)] = 1
+    sync_period: Annotated[int, Ge(1), Le(10_000)] = 1
     max_staleness: Annotated[int, Ge(0)] | None = None
     outlier_deviations: Annotated[float, Gt(0)] | None = None
 

@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from paradigms.base import Job, Progress, Result
 from paradigms.loop.build import whose
@@ -35,7 +35,7 @@ class Gossiping:
     the mean of all vectors. Deviation from the paper: it averages after every gradient.
     """
 
-    every: Annotated[int, Ge(1)] = 4
+    every: Annotated[int, Ge(1), Le(10_000)] = 4
     sample_from: Literal["all", "own"] | None = None
 
     name = "gossip"

@@ -21,7 +21,7 @@ from annotated_types import Ge, Le
 from agents.parts.draws import reseed
 from paradigms.base import Job, Paradigm, Progress, Result
 from paradigms.loop.build import Components, without_replay
-from paradigms.loop.drive import Driver
+from paradigms.loop.drive import ENV_OF_WORKER, Driver
 from paradigms.loop.search import Space
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
@@ -49,7 +49,7 @@ class PBT:
     members: Annotated[int, Ge(1)] = 4
     ready: Annotated[int, Ge(1)] = 5000
     resample: Annotated[float, Ge(0), Le(1)] = 0.25
-    search: Mapping[str, Any] = field(default_factory=dict)
+    search: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     exploit: bool = True
 
     name = "pbt"
@@ -180,6 +180,7 @@ class PBTMember(Role):
         finally:
             if going is not None:
                 going.close()
+            self.count({} if progress is None else progress.totals())
         if progress is not None and not self.ended:  # the run was stopped in the middle of a round
             self.publish(progress.save(), ended=False)
 
@@ -243,6 +244,14 @@ class PBTMember(Role):
             returns=returns,
             length=int(progress.means["episode/length"][0]),
         )
+        for words, trace in progress.notes:
+            if words.startswith(ENV_OF_WORKER):
+                self.ledger.failed(self.rank, 0, trace)
+
+    def count(self, totals: Mapping[str, Any]) -> None:
+        """Adds what the member's own ledger has counted beside progress."""
+        self.ledger.skipped(self.rank, totals.get("skipped", 0))
+        self.ledger.failed(self.rank, totals.get("env_errors", 0), "")
 
     def publish(self, state: dict[str, Any], *, ended: bool) -> None:
         """Shows what the others need, and keeps what the member goes on from; the score is -inf if

@@ -92,7 +92,7 @@ class Counter(Agent):
         assert_array_equal(data["discount"], discount.astype(np.float32))
 
         cut = (steps < self.n_step) & ~terminated & ~truncated  # by the write head, and it alone
-        for one in {*stream[cut]}:
+        for one in {*stream[cut]} if self.whole else ():
             (head,) = {*(serial + steps)[cut & (stream == one)]}
             assert serial[stream == one].max() < head
 

@@ -205,7 +205,7 @@ ANNOTATIONS = [
     (tuple[int, ...], [[], [1, 2, 3]], [["a"]], "a list, each a whole number"),
     (Literal["a", "b"], ["a"], ["c", 1], "one of a, b"),
     (str | float, ["auto", 0.2], [None], "a word or a number"),
-    (Mapping[str, int], [{}], [[]], "a mapping such as {key: value}"),
+    (Mapping[str, int], [{}], [[]], "a mapping such as {key: value}, each a whole number"),
     (Callable[..., Any], ["anything"], [], "another value"),
     (Annotated[int, Ge(1)], [1], [0], "a whole number of at least 1"),
     (Annotated[float, Ge(0), Le(1)], [0, 1], [-0.1, 1.1], "a number in [0, 1]"),

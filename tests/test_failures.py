@@ -19,8 +19,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match="at its step 100"):
-        here(tmp_path / "run", "env.id=paceline/Fault-v0", "+env.kwargs={at:100,kind:raise}")
+    with pytest.raises(Exception, match="the env of worker 0 returned a NaN"):
+        here(tmp_path / "run", "env.id=paceline/Fault-v0", "+env.kwargs={at:100,kind:nan}")
     failed = result(tmp_path / "run")
     assert failed["stopped_by"] == "error"
     assert failed["error"]
@@ -34,9 +34,9 @@ def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
 def test_what_was_learned_is_saved_when_an_error_ends_the_run(
     paradigm: str, tmp_path: Path
 ) -> None:
-    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={at:400,kind:raise}"]
+    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={at:400,kind:nan}"]
     small = [f"paradigm={paradigm}", "crew=inline", "workers=1", "evaluation.every_seconds=null"]
-    with pytest.raises(Exception, match="at its step 400"):  # dcollect: after three restarts
+    with pytest.raises(Exception, match="returned a NaN"):  # dcollect: after three restarts
         here(tmp_path / "run", *fault, *small, "budget.env_steps=2000")
     failed = result(tmp_path / "run")
     assert failed["updates"] > 0
@@ -55,7 +55,18 @@ def test_gradients_that_are_not_finite_end_the_run_with_weights_that_are(tmp_pat
         here(tmp_path / "run", "agent.lr=1e30")
     there = result(tmp_path / "run")
     assert there["stopped_by"] == "error" and "lower agent.lr" in there["error"]
+    assert there["skipped"] >= 10
     assert np.isfinite(load_file(tmp_path / "run" / "final.safetensors")["floats"]).all()
+
+
+def test_errors_of_an_env_are_counted_and_the_first_is_logged(tmp_path: Path) -> None:
+    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={chance:0.01,kind:raise}"]
+    there = here(tmp_path / "run", *fault, "budget.env_steps=640")
+    assert there["stopped_by"] == "budget" and there["env_steps"] >= 640
+    assert there["env_errors"] > 3
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert log.count("an env of worker 0 raised RuntimeError: Fault raised at its step") == 1
+    assert 'raise RuntimeError(f"Fault raised' in log
 
 
 def test_a_policy_that_has_diverged_is_neither_kept_nor_evaluated(
@@ -119,7 +130,7 @@ def test_a_multirun_with_a_job_that_fails_runs_the_others_and_fails(
 ) -> None:
     if launcher == "joblib":
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    fault = ["env.id=paceline/Fault-v0", "env.kwargs.at=30,1000000", "+env.kwargs.kind=raise"]
+    fault = ["env.id=paceline/Fault-v0", "env.kwargs.at=1,1000000", "+env.kwargs.kind=raise"]
     words = ["-m", f"hydra/launcher={launcher}", *QUICK, *fault, "paradigm=dcollect"]
     off = ["evaluation.every_seconds=null", "evaluation.confirm_episodes=0"]
     typed = command(*words, *off, "hydra.sweep.dir=sweep")

@@ -107,7 +107,7 @@ PARTS: list[tuple[str, Any, str]] = [  # key, what it becomes, what is said
     ("env.make.kwargs", {"render_mode": "human"}, "cannot be built"),
     ("env.make.kwargs", [1], "must be a mapping"),
     ("env.make.max_episode_steps", -1, "must be a whole number of at least 1 or null"),
-    ("env.make.action_repeat", 0, "must be a whole number of at least 1"),
+    ("env.make.action_repeat", 0, "must be a whole number in [1, 1000]"),
     ("env.make.engine", "arrival", "is no race"),
     ("env.make.encoder", SYSTEM, "env.make.encoder._target_=os.system"),
     ("env.make.encoder", "/dev/zero", "env.encoder=/dev/zero must be a .safetensors file"),

@@ -37,7 +37,7 @@ env_steps_to_threshold episodes_to_threshold updates_to_threshold confirmed_retu
 final_return random_return retention share_above_threshold seconds env_steps episodes updates
 updates_per_env_step env_steps_per_second updates_per_second episode_length_mean policy_lag_mean
 policy_lag_max replay_age_mean learner_busy actor_blocked time_by_role bytes_moved merges restarts
-dropped duplicated torn late lost skipped metrics extra
+dropped duplicated torn late lost skipped env_errors metrics extra
 """.split()
 
 

@@ -80,6 +80,8 @@ WRONG = {
         ("paradigm=a3c paradigm.copy=some", "must be one of none, rollout"),
         ("paradigm=hogwild paradigm.sample_from=learner", "must be one of all, own or null"),
         ("device=gpu", "must be cpu, cuda"),
+        ("device=cuda:99", "device=cuda:99 "),
+        ("-m device=cpu,cuda:99", "device=cuda:99 "),
     ],
     "values out of bounds": [
         ("workers=0", "must be a whole number of at least 1"),
@@ -90,7 +92,7 @@ WRONG = {
         ("replay.batch_size=0", "must be a whole number of at least 1 or null"),
         ("agent=ppo replay.capacity=0", "replay.capacity=0 must be a whole number of at least 1"),
         ("agent.hidden_sizes=[64,-1]", "a list, each a whole number in [1, 65536]"),
-        ("paradigm=dupdate paradigm.damping=7", "paradigm.damping=7 must be a number in [0, 1]"),
+        ("paradigm=dupdate paradigm.damping=7", "paradigm.damping=7 must be a number of at"),
         ("replay=elite replay.share=-1", "replay.share=-1 must be a number in [0, 1]"),
         ("lr_schedule.until=3", "lr_schedule.until=3 must be a number in [0, 1]"),
         ("explore.steps=-1", "explore.steps=-1 must be a whole number of at least 0"),

@@ -16,7 +16,7 @@ WRONG = {
         (f"budget.env_steps={HUGE}", f"budget.env_steps={HUGE:g} must be below 2^63"),
         (f"replay.capacity={HUGE}", "replay.capacity=9.22337e+18 must be below 2^63"),
         (f"max_ahead={HUGE}", "max_ahead=9.22337e+18 must be below 2^63"),
-        (f"env.action_repeat={HUGE}", "must be below 2^63"),
+        (f"env.action_repeat={HUGE}", "must be a whole number in [1, 1000]"),
         (f"env.kwargs.x={HUGE}", "env.kwargs.x=9.22337e+18 must be below 2^63"),
         (f"num_envs={-HUGE}", "must be a whole number of at least 1"),
         ("updates_per_env_step=1e300", "makes more updates than counters can hold"),
@@ -26,6 +26,7 @@ WRONG = {
     "more than this machine has": [
         ("workers=1000000 paradigm=dcollect", "workers=1000000"),
         ("paradigm=gorila paradigm.shards=1000000", "paradigm.shards=1000000"),
+        ("paradigm=pbt paradigm.members=1000000", "paradigm.members=1000000"),
         ("num_envs=1000000000 replay.capacity=20000000000", "num_envs=1000000000"),
         ("rollout_length=1000000000 replay.capacity=2000000000", "rollout_length=1000000000"),
         ("replay.capacity=1000000000000 budget.env_steps=1000000000000", "replay.capacity smaller"),

@@ -110,6 +110,17 @@ def vtrace(
     return target, advantage if rho_pg is None else ratio.clamp(max=rho_pg) * advantage
 
 
+@torch.no_grad()
+def end_known(cut: Tensor, interrupted: Tensor) -> Tensor:
+    """Whether an episode's end follows in the fragment, bool [T, B]. interrupted [T, B] bool: True
+    at a step before which an episode stopped without an end."""
+    nothing = torch.zeros_like(cut[:1])
+    place = torch.arange(len(cut), device=cut.device).unsqueeze(-1)
+    following = torch.where(cut, place, len(cut)).flip(0).cummin(0).values.flip(0)
+    ends = cut & ~torch.cat((interrupted[1:], nothing))
+    return torch.cat((ends, nothing)).gather(0, following)
+
+
 def _check(reward: Tensor, **others: Tensor) -> None:
     for name, tensor in others.items():
         assert tensor.shape == reward.shape, (

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from agents.base import above, at_least, within
-from agents.parts.bounds import NonNegative, Unit
+from agents.parts.bounds import Multiple, Unit
 
 Schedule = Callable[[float], float]  # progress in [0, 1] -> the value at that progress
 
@@ -82,12 +82,17 @@ class Discount:
 class Factor(Linear):
     """The learning rates' factor, 0 or more: Linear, 1 throughout by default."""
 
-    start: NonNegative = 1.0
-    end: NonNegative = 1.0
+    start: Multiple = 1.0
+    end: Multiple = 1.0
 
     def __post_init__(self) -> None:
         _check_shares("lr_schedule", self.hold, self.until)
         at_least(0, "lr_schedule", start=self.start, end=self.end)
+        if self.start == self.end == 0:
+            raise ValueError(
+                "lr_schedule.start=0 and lr_schedule.end=0 are a learning rate of 0 for the whole"
+                " run: make one of them larger"
+            )
 
 
 def at(value: float | Schedule, progress: float) -> float:
@@ -102,7 +107,7 @@ def ends(group: str = "agent", /, **settings: float | Schedule | None) -> dict[s
     for name, value in settings.items():
         if callable(value):
             found |= {f"{name}.start": value(0.0), f"{name}.end": value(1.0)}
-        elif value is None or isinstance(value, int | float):
+        elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             found[name] = value
         else:
             raise ValueError(f"{group}.{name}={value} must be a number or a schedule")

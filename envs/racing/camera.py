@@ -47,6 +47,13 @@ VIEWS = {42: View(4, 0.7, 2 / 144 * 0.75), 84: View(8, 3.0, 1 / 144 * 0.75)}
 RAYS = {1: (1, 1), 2: (1, 2), 6: (2, 3)}  # rows and columns of the ground points of a pixel
 
 
+def check_view(height: int, rays: int) -> None:
+    """Raises ValueError for a view that is not there."""
+    for name, value, known in (("view_height", height, [*VIEWS]), ("rays", rays, [*RAYS])):
+        if type(value) is not int or value not in known:
+            raise ValueError(f"{name}={value} is not one of {', '.join(map(str, known))}")
+
+
 class Camera:
     """Cameras in cars on some tracks. height: pixel rows, 42 or 84, see VIEWS; rays: ground points
     that a pixel averages, 1, 2 or 6. Raises ValueError for others.
@@ -56,10 +63,7 @@ class Camera:
     """
 
     def __init__(self, tracks: Sequence[Track], *, height: int = 42, rays: int = 1) -> None:
-        if height not in VIEWS:
-            raise ValueError(f"view_height={height} is not one of {', '.join(map(str, VIEWS))}")
-        if rays not in RAYS:
-            raise ValueError(f"rays={rays} is not one of {', '.join(map(str, RAYS))}")
+        check_view(height, rays)
         self.tracks, self.height, self.rays = list(tracks), height, rays
         self.view, (down, across) = VIEWS[height], RAYS[rays]
         rows, columns = height - self.view.sky, WIDTH

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 GRAVITY = 9.81
-MOST_SUBSTEP = 0.02  # s, of the integration
+LEAST_SUBSTEP, MOST_SUBSTEP = 1e-4, 0.02  # s, of the integration
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,14 @@ class Vehicle:
         does not have and for a value that is no positive number."""
         text = Path(__file__).with_name("devbot.yaml").read_text("utf-8")
         numbers = {name: float(value) for name, value in yaml.safe_load(text).items()}
+        if not isinstance(changes or {}, Mapping):
+            raise ValueError(f"vehicle={changes} must be a mapping, as {{mass: 900.0}}")
         for name, value in (changes or {}).items():
             if name not in numbers:
                 known = ", ".join(f.name for f in fields(cls))
                 raise ValueError(f"vehicle.{name} is no number of a car; it has {known}")
-            if not isinstance(value, int | float) or not (value > 0 or name == "load_dependence"):
+            number = isinstance(value, int | float) and np.isfinite(value)
+            if not number or not (value > 0 or name == "load_dependence"):
                 raise ValueError(f"vehicle.{name}={value} must be a positive number")
             numbers[name] = float(value)
         return cls(**numbers)
@@ -91,15 +94,18 @@ class Cars:
     the left), pedal (the acceleration asked for, m/s2, after its lag), ax, ay (m/s2 forward and to
     the left, as an accelerometer shows them).
 
-    substep: seconds of one step of the integration, a midpoint rule (RK2), at most 0.02. The slip
+    substep: seconds of one step of the integration, a midpoint rule (RK2), 1e-4 to 0.02. The slip
     of a wheel is its lateral speed over its longitudinal one, or over `slowest` where it rolls more
     slowly. That keeps the equations from becoming too stiff for the sub-step, makes walking speed
     kinematic, and lets tyres only ever take energy: no blend with a kinematic model is needed.
     """
 
     def __init__(self, vehicle: Vehicle, n: int, *, substep: float = MOST_SUBSTEP) -> None:
-        if not 0 < substep <= MOST_SUBSTEP:
-            raise ValueError(f"substep={substep} must lie in (0, {MOST_SUBSTEP}] seconds")
+        number = isinstance(substep, int | float)
+        if not number or not LEAST_SUBSTEP <= substep <= MOST_SUBSTEP:
+            raise ValueError(
+                f"substep={substep} must lie in [{LEAST_SUBSTEP}, {MOST_SUBSTEP}] seconds"
+            )
         self.vehicle, self.n, self.substep = vehicle, n, substep
         self.state = np.zeros((6, n))
         self.x, self.y, self.yaw, self.vx, self.vy, self.yaw_rate = self.state

@@ -18,6 +18,7 @@ from envs.racing.track import Track
 
 NAMES = ("thruxton", "anglesey", "oval", "chicane", "random")
 RADII = (12.0, 15.0, 20.0, 30.0)  # metres, of which a random circuit's tightest bend gets one
+MOST = 1000  # random circuits at a time, each of which takes some milliseconds
 APART = 4.0  # metres between the edges of two stretches of a random circuit, at least
 
 
@@ -182,10 +183,18 @@ def _from_straight(track: Track) -> Track:
 
 def chosen(names: str | Sequence[str], circuits: Sequence[int]) -> list[Track]:
     """The tracks that names stand for; "random" for as many as `circuits` has seeds."""
-    if len(circuits) != 2 or not 0 <= circuits[0] < circuits[1]:
-        raise ValueError(f"circuits={[*circuits]} must be two seeds, the first and one beyond")
+    both = [*circuits] if isinstance(circuits, Sequence) else []
+    if len(both) != 2 or not all(isinstance(seed, int) for seed in both):
+        raise ValueError(f"circuits={circuits} must be two seeds, the first and one beyond")
+    if not 0 <= both[0] < both[1] <= both[0] + MOST:
+        raise ValueError(
+            f"circuits={both} must be two seeds, the first and one beyond, at most {MOST} apart"
+        )
     tracks = []
-    for name in [names] if isinstance(names, str) else names:
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, Sequence) or not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"track={names} must be a name or a list of names: {', '.join(NAMES)}")
+    for name in listed:
         base = name.removesuffix("_mirrored")
         seeds = range(*circuits) if base == "random" else range(1)
         found = [named(base, seed) for seed in seeds]

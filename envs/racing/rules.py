@@ -1,4 +1,4 @@
-"""What an agent's action means, and what its driving is worth."""
+"""What an agent's action means, what its driving is worth, and how long an episode may last."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ from envs.racing.car import Vehicle
 ACTIONS = ("assisted", "source")
 REWARDS = ("progress", "granturismo", "custom")
 CREEP, PUSH = 6.0, 2.0  # m/s, m/s2
+SHORTEST, LONGEST = 0.1, 10_000.0  # s
 SOURCE_STEERING, SOURCE_DRIVE, SOURCE_BRAKE = 0.3, 6.0, 16.0  # rad, m/s2, m/s2
 SOURCE_INDEX = 0.505  # metres from one point of the source's centreline to the next
+
+
+def lasts(seconds: float, laps: int | None) -> None:
+    """Raises ValueError for an episode that no race is."""
+    if type(seconds) not in (int, float) or not SHORTEST <= seconds <= LONGEST:
+        raise ValueError(
+            f"env.kwargs.seconds={seconds} must be a number in [{SHORTEST:g}, {LONGEST:g}]"
+        )
+    if laps is not None and (type(laps) is not int or laps < 1):
+        raise ValueError(f"env.kwargs.laps={laps} must be a whole number of at least 1, or null")
 
 
 def asked(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from gymnasium import spaces
 
-from envs.racing.camera import WIDTH, Camera
+from envs.racing.camera import WIDTH, Camera, check_view
 from envs.racing.car import Cars
 from envs.racing.pose import ELSEWHERE, TRACKS, pose
 from envs.racing.pose import SIZE as FIELDS
@@ -37,6 +37,7 @@ def sense(
     """The observation of that name, for cars on `roads`. An encoder has a height and rays of its
     own. Raises ValueError for one that is not there, or of no use, and for views that are not
     there."""
+    check_view(view_height, rays)
     if name != "camera":
         if encoder is not None:
             raise ValueError(f"encoder={encoder} reads pictures: it needs observation=camera")

@@ -49,8 +49,7 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     change. substep: see car.Cars. arrival: where the simulator is that env.engine=arrival drives
     instead, see arrival.simulator. action_repeat: control steps of an action; rewards are summed.
 
-    All three autoreset modes of Gymnasium are there. Raises ValueError, in one sentence, for values
-    that are not there.
+    All three autoreset modes of Gymnasium are there. Raises ValueError for values that are not.
     """
 
     def __init__(
@@ -85,6 +84,7 @@ class Race(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         ):
             if value not in known:
                 raise ValueError(f"{key}={value!r} is not one of {', '.join(known)}")
+        rules.lasts(seconds, laps)
         self.num_envs, self.mode, self.render_mode = num_envs, autoreset_mode, render_mode
         self.start, self.laps, self.observation = start, laps, observation
         self.action, self.reward, self.repeat = action, reward, action_repeat

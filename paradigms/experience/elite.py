@@ -28,8 +28,8 @@ class Elite(Uniform):
     Every writer keeps its episodes of the largest undiscounted return, at most `episodes` of them
     with `transitions` transitions together (see Best). Their transitions are drawn with equal
     probability and replacement, whoever collected them. Not kept are episodes that were truncated
-    because their actor was replaced, and those longer than `transitions` or than a stream's part of
-    `capacity`.
+    because their actor was replaced or their env raised, and those longer than `transitions` or
+    than a stream's part of `capacity`.
 
     finetune: in this last share of `budget` env steps, whole batches are drawn from the best
     episodes. It begins when `heads.sum()` reaches it; the learner counts `heads`, so that all
@@ -53,8 +53,8 @@ class Elite(Uniform):
         gamma: float = 0.99,
         device: str = "cpu",
         share: Annotated[float, Ge(0), Le(1)] = 0.25,
-        episodes: Annotated[int, Ge(1)] = 20,
-        transitions: Annotated[int, Ge(1)] = 20_000,
+        episodes: Annotated[int, Ge(1), Le(1000)] = 20,
+        transitions: Annotated[int, Ge(1), Le(1_000_000)] = 20_000,
         finetune: Annotated[float, Ge(0), Le(1)] = 0.0,
         budget: Annotated[int, Ge(1)] | None = None,
     ) -> None:
@@ -77,10 +77,13 @@ class Elite(Uniform):
         before, transitions = self.heads(), self.ring.transitions
         added = super().add(fragment)
         heads = self.heads()
-        for stream in range(fragment.rank * self.num_envs, (fragment.rank + 1) * self.num_envs):
+        for slot in range(self.num_envs):
+            stream, mine = fragment.rank * self.num_envs + slot, fragment.transitions[:, slot]
             serial = np.arange(before[stream], heads[stream])
             at = self.ring.at(stream, serial)
-            for last in serial[transitions["terminated"][at] | transitions["truncated"][at]]:
+            interrupted = np.append((mine["truncated"] & ~mine["valid"])[1:], False)[mine["valid"]]
+            ended = transitions["terminated"][at] | transitions["truncated"][at]
+            for last in serial[ended & ~interrupted[: len(serial)]]:
                 self._enter(stream, int(last), heads)
         return added
 

@@ -18,7 +18,9 @@ class Layout:
 
     transition: one step of one env slot. Fields obs, action, reward, terminated, truncated,
     is_first, version (of the acting policy, in updates), the agent's extras per step, and valid:
-    False on the reset steps of Gymnasium's NEXT_STEP mode, which are no transitions of the env.
+    False on the reset steps of Gymnasium's NEXT_STEP mode, which are no transitions of the env, and
+    on a step at which an env raised: there truncated=True says that the episode that ends with the
+    step before was interrupted.
     fragment: one record with transitions [T, B], final_obs [T, B], next_obs [B], number, n_valid,
     and the agent's extras per fragment, [B, ...] each.
     sampled: one transition of a batch of a replay that keeps transitions: a transition's fields

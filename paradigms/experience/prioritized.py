@@ -53,10 +53,10 @@ class Prioritized(Uniform):
         n_step: int = 1,
         gamma: float = 0.99,
         device: str = "cpu",
-        alpha: Annotated[float, Ge(0)] = 0.6,
+        alpha: Annotated[float, Ge(0), Le(1)] = 0.6,
         beta: Annotated[float, Ge(0), Le(1)] = 0.4,
         beta_samples: Annotated[int, Ge(1)] | None = None,
-        epsilon: Annotated[float, Gt(0)] = 1e-6,
+        epsilon: Annotated[float, Gt(0), Le(1)] = 1e-6,
         shift: Annotated[int, Ge(0)] = 0,
     ) -> None:
         super().__init__(

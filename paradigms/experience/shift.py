@@ -22,6 +22,10 @@ def check(spec: Spec, pixels: int) -> None:
             f"replay.shift={pixels} is for uint8 images [height, width, channels], but the env has"
             f" {space}: set replay.shift=0"
         )
+    if pixels >= (least := min((space.shape or (pixels + 1,))[:2])):
+        raise ValueError(
+            f"replay.shift={pixels} must be smaller than the images' least side, {least} pixels"
+        )
 
 
 def moved(

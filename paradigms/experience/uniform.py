@@ -107,7 +107,7 @@ class Uniform:
             intact = head + len(valid) + 1 - self.length + self.history
             self._floors.array[stream, 0] = max(floor, intact)
             at = ring.at(stream, head + np.arange(len(valid) + 1))
-            if head and len(valid) and transitions["is_first"][valid[0]]:
+            if head and (transitions["is_first"][0] or not transitions["valid"][0]):
                 self._close(stream, ring.at(stream, head - 1), at[0])
             ring.put(at[:-1], transitions[valid])
             ended = np.flatnonzero(
@@ -187,9 +187,9 @@ class Uniform:
         return first
 
     def _close(self, stream: int, previous: int, head: int) -> None:
-        """Marks an episode as truncated whose actor was replaced before it ended. Whoever has read
-        that it goes on must not take what is written to `head` next for its next observation: the
-        count of CLOSED, between the two, tells."""
+        """Marks an episode as truncated whose actor was replaced, or whose env raised, before it
+        ended. Whoever has read that it goes on must not take what is written to `head` next for its
+        next observation: the count of CLOSED, between the two, tells."""
         ring = self.ring.transitions
         if not (ring["terminated"][previous] or ring["truncated"][previous]):
             self.ring.end(np.array([previous]), ring["obs"][[head]])

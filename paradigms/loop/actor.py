@@ -15,6 +15,7 @@ from agents.base import Agent
 from agents.parts.draws import reseed
 from paradigms.errors import NotFinite, PolicyNotFinite
 from paradigms.experience.layout import Fragment, Layout
+from paradigms.loop.episodes import OnErrors, note_errors
 
 Explore = Callable[[int, int, int], float]
 
@@ -30,11 +31,16 @@ class Actor:
     DISABLED the ended slots are reset by mask. Draws depend on (seed, rank, number of the
     fragment), not on timing. Nothing here waits for another process.
 
+    A step at which an env raised and was rebuilt (`info["env_error"]`, see envs/rebuilt.py) is no
+    transition: valid=False, and truncated=True where an episode went on there. That episode ends
+    with the step before, as if truncated, and is none of those that have finished.
+
     explore: called as explore(steps, index, count) before a fragment, for each slot: own env steps
     x workers, index among all slots of the run, their count; its value is given to `Agent.act`.
     renew: builds fresh envs. every_env_steps: env steps over all workers after which running
     episodes are truncated and the envs renewed, so that a run resumed from a checkpoint of that
-    moment continues as the unbroken one does.
+    moment continues as the unbroken one does. failed: called with the number of errors that envs
+    have raised, and the first traceback.
 
     number: fragments collected so far. steps: env steps so far, of which a transition may be
     several (`Spec.action_repeat`).
@@ -52,10 +58,12 @@ class Actor:
         workers: int = 1,
         renew: Callable[[], VectorEnv[Any, Any, Any]] | None = None,
         every_env_steps: int | None = None,
+        failed: OnErrors = lambda errors, trace: None,
     ) -> None:
         self.env, self.agent, self.layout = env, agent, layout
         self.explore, self.seed, self.rank, self.workers = explore, seed, rank, workers
         self.renew, self.every_env_steps, self.renewed = renew, every_env_steps, 0
+        self.failed = failed
         self.action_repeat = agent.spec.action_repeat
         self.outputs = [k for k, key in agent.extras.items() if key.per == "step"] + ["action"]
         self.number = self.steps = 0
@@ -67,7 +75,9 @@ class Actor:
     def reset(self) -> None:
         """Truncates running episodes and starts new ones."""
         n = self.layout.num_envs
-        self.obs = np.array(self.env.reset()[0])
+        obs, info = self.env.reset()
+        self.obs = np.array(obs)
+        note_errors(info, self.failed)
         self.initial = self.agent.initial_state(n)
         self.state = {k: v.copy() for k, v in self.initial.items()}
         self.first = np.ones(n, bool)
@@ -100,7 +110,9 @@ class Actor:
                 whole = np.isfinite(self.layout.numbers(self.obs)).all()
                 raise self._not_finite("action" if whole else None)
             obs, reward, terminated, truncated, info = self.env.step(acted.action)
-            valid = ~self.resetting
+            valid, failed = ~self.resetting, info.get("env_error")
+            if failed is not None:
+                valid &= ~failed["interrupted"]
             begins = self.first & valid
             if self.layout.stack > 1 and begins.any():
                 self._check_stack(self.obs[begins])
@@ -117,11 +129,13 @@ class Actor:
             transition["is_first"], transition["valid"] = begins, valid
             for name, value in acted.extras.items():
                 transition[name] = value
+            if failed is not None:
+                self._interrupt(fragment, t, info)
             self.state, self.first = acted.state, self.resetting
             self.returns += np.where(valid, reward, 0)
             self.lengths += self.action_repeat * valid
             self.obs = np.array(obs)
-            if ended.any() or self.resetting.any():
+            if failed is not None or ended.any() or self.resetting.any():
                 self._end(fragment, t, ended, info)
             self.steps += self.action_repeat * int(valid.sum())
         transitions["version"] = version
@@ -161,6 +175,16 @@ class Actor:
             [self.explore(own, self.rank * n + i, n * self.workers) for i in range(n)], np.float32
         )
 
+    def _interrupt(self, fragment: Fragment, t: int, info: dict[str, Any]) -> None:
+        """Notes the errors of step t, and ends with the step before it the episodes that were going
+        on where it was none; in an earlier fragment the replay ends them."""
+        note_errors(info, self.failed)
+        going = info["env_error"]["interrupted"] & ~self.first
+        fragment.transitions["truncated"][t][going] = True
+        if t:
+            fragment.transitions["truncated"][t - 1][going] = True
+            fragment.final_obs[t - 1][going] = self.layout.kept(self.obs)[going]
+
     def _end(self, fragment: Fragment, t: int, ended: np.ndarray, info: dict[str, Any]) -> None:
         """Notes the episodes that end at step t, and resets returns and states where one starts."""
         for slot in np.flatnonzero(ended):
@@ -172,11 +196,17 @@ class Actor:
         elif self.mode == AutoresetMode.SAME_STEP:
             for slot in np.flatnonzero(ended):
                 fragment.final_obs[t][slot] = kept(np.asarray(info["final_obs"][slot]))
-        else:
+        elif ended.any():
             fragment.final_obs[t][ended] = kept(self.obs[ended])
-            self.obs = np.array(self.env.reset(options={"reset_mask": ended})[0])
+            obs, begun = self.env.reset(options={"reset_mask": ended})
+            self.obs = np.array(obs)
+            note_errors(begun, self.failed)
+        over = ended
+        if "env_error" in info:
+            cut = info["env_error"]["interrupted"]
+            starting, over = starting | cut, ended | cut
         self.first = starting
-        self.returns[ended], self.lengths[ended] = 0, 0
+        self.returns[over], self.lengths[over] = 0, 0
         for name, value in self.state.items():
             value = self.state[name] = value.copy()
             value[starting] = self.initial[name][starting]

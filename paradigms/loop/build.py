@@ -62,6 +62,7 @@ class Components:
             workers=ledger.workers,
             renew=fresh,
             every_env_steps=job.checkpoint.every_env_steps,
+            failed=functools.partial(ledger.failed, rank),
         )
         actor.resume(ledger.own("fragments", rank), ledger.own("collected", rank))
         return actor
@@ -109,7 +110,7 @@ class Components:
         """The worker's own evaluation, where `evaluation.where=worker` asks for it."""
         if self.job.evaluation.where != "worker":
             return None
-        return EvaluationTask(self.job, agent, rank)
+        return EvaluationTask(self.job, agent, rank, functools.partial(self.ledger.failed, rank))
 
 
 def without_replay(job: Job) -> Job:

@@ -14,6 +14,7 @@ from paradigms.loop.totals import Totals, time_of_role
 from paradigms.runtime.crew import Crew
 
 TakeSnapshot = Callable[[str], Snapshot]
+ENV_OF_WORKER = "an env of worker"  # how a note of its errors begins
 
 
 class Readable(Protocol):
@@ -46,7 +47,7 @@ class Driver:
             job = replace(job, resume=None)  # or every role would be sent a copy of it
         self.components = Components(job, replay, ledger, pace)
         self.totals = Totals(self.components)
-        self.stopping = False
+        self.stopping = self._told = False
 
     @property
     def ledger(self) -> Ledger:
@@ -61,9 +62,10 @@ class Driver:
         metrics: dict[str, float],
         snapshot: TakeSnapshot | None = None,
         stop: Callable[[], None] | None = None,
+        totals: Callable[[], dict[str, Any]] | None = None,
     ) -> Progress:
-        """Where the run stands now. snapshot, stop: of this process's own agent and loop if not
-        given."""
+        """Where the run stands now. snapshot, stop, totals: of this process's own agent and loop if
+        not given."""
         ledger, take = self.ledger, snapshot or self.snapshot
         self.totals.note(metrics)
         return Progress(
@@ -76,6 +78,8 @@ class Driver:
             snapshot=take,
             save=lambda: self.save(take("all")),
             stop=stop or self.stop,
+            notes=self._news(),
+            totals=totals or self.sum,
         )
 
     def snapshot(self, part: str) -> Snapshot:
@@ -85,11 +89,15 @@ class Driver:
 
     def result(self) -> Result:
         """What a loop in this process leaves behind."""
+        return Result(self.snapshot("all"), self.sum())
+
+    def sum(self) -> dict[str, Any]:
+        """The totals of a loop in this process."""
         collect = self.ledger.seconds("collecting", 0)
         learn = self.ledger.seconds("learning", LEARNER)
         total = max(1e-9, collect + learn)
         main = {"seconds": total, "busy": 1.0, "collect": collect / total, "learn": learn / total}
-        return Result(self.snapshot("all"), self.totals.result({"main": main}))
+        return self.totals.result({"main": main})
 
     def save(self, newest: Snapshot) -> dict[str, Any]:
         """The complete state. Running episodes are not in it: whoever resumes starts new ones."""
@@ -117,25 +125,40 @@ class Driver:
         def snapshot(part: str) -> Snapshot:
             return weights.snapshot(part, self.vector.size(part))
 
+        def totals() -> dict[str, Any]:
+            return self.totals.result(
+                time_by_role,
+                restarts=crew.restarts,
+                bytes_moved=sum(part.bytes_moved for part in moved),
+                torn=self.components.replay.torn + sum(part.torn for part in counted),
+            )
+
         with crew:
             for report in crew.run():
                 if report.kind == "finished":
                     time_by_role[report.name] = time_of_role(report, self.ledger)
                 metrics = report.data if report.kind == "metrics" else {}
-                progress = self.progress(metrics, snapshot, crew.stop)
+                progress = self.progress(metrics, snapshot, crew.stop, totals)
                 if report.kind == "restarted":
                     words = f"{report.name} {report.data['cause']}, and is replaced"
-                    progress = replace(progress, notes=((words, report.data["trace"]),))
+                    notes = (*progress.notes, (words, report.data["trace"]))
+                    progress = replace(progress, notes=notes)
                 elif report.kind == "note":
                     words = f"{report.name}: {report.data['words']}"
-                    progress = replace(progress, notes=((words, ""),))
+                    progress = replace(progress, notes=(*progress.notes, (words, "")))
                 yield progress
-        return Result(
-            snapshot("all"),
-            self.totals.result(
-                time_by_role,
-                restarts=crew.restarts,
-                bytes_moved=sum(part.bytes_moved for part in moved),
-                torn=self.components.replay.torn + sum(part.torn for part in counted),
+        return Result(snapshot("all"), totals())
+
+    def _news(self) -> tuple[tuple[str, str], ...]:
+        """The first error of an env, once, with its traceback."""
+        first = None if self._told else self.ledger.first_error
+        if first is None:
+            return ()
+        self._told, (rank, trace) = True, first
+        return (
+            (
+                f"{ENV_OF_WORKER} {rank} raised {trace.splitlines()[-1]}, and was rebuilt alone;"
+                " env_errors in result.json counts how often",
+                trace,
             ),
         )

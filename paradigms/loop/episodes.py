@@ -12,6 +12,9 @@ from agents.base import Agent
 from paradigms.base import Job
 
 EVALUATION_SHARE = 0.2  # of a worker's env steps: the probability of EVALUATE in Stone and Sachdev
+TRIES = 100  # at an episode that an env's errors interrupt
+
+OnErrors = Callable[[int, str], None]  # takes how often envs raised, and the first traceback
 
 
 class Returns(NamedTuple):
@@ -51,6 +54,7 @@ def play(
     seeds: list[int],
     going: Callable[[], bool] = lambda: True,
     seen: Sample | None = None,
+    failed: OnErrors = lambda errors, trace: None,
 ) -> Returns | None:
     """Plays one greedy episode (`explore` None) for each seed, at most one for each slot of `env`.
 
@@ -58,14 +62,18 @@ def play(
     or truncation, and the others are seeded with the first seed and ignored. Blocks until the
     longest episode has ended. going: called about every 64 vector steps; if it is False, the
     episodes are abandoned and the result is None. seen: gets the observations of episodes that go
-    on. Neither the agent's weights nor its random generators change. Raises AssertionError if there
-    are no seeds, or more than slots.
+    on. failed: called with the errors of envs. An episode that one interrupts is begun again in the
+    rebuilt env, whose seed follows from the episode's own. Neither the agent's weights nor its
+    random generators change. Raises AssertionError if there are no seeds, or more than slots,
+    RuntimeError for an episode that was interrupted TRIES times.
     """
     n, count = env.num_envs, len(seeds)
     assert 0 < count <= n, f"{count} episodes do not fit into {n} env slots"
     slots: Any = [*seeds, *(seeds[0] for _ in range(n - count))]
-    obs, _ = env.reset(seed=slots)
-    state = agent.initial_state(n)
+    obs, info = env.reset(seed=slots)
+    note_errors(info, failed)
+    state = initial = agent.initial_state(n)
+    tries = np.zeros(n, np.int64)
     returns, lengths = np.zeros(n), np.zeros(n, np.int64)
     metrics: dict[str, np.ndarray] = {}
     running = np.arange(n) < count
@@ -77,6 +85,14 @@ def play(
         state = acted.state
         returns += np.where(running, reward, 0.0)
         lengths += running
+        if "env_error" in info:
+            note_errors(info, failed)
+            again = running & info["env_error"]["interrupted"]
+            returns[again], lengths[again] = 0, 0
+            state = {k: np.where(_column(again, v), initial[k], v) for k, v in state.items()}
+            tries += again
+            if tries.max() >= TRIES:
+                raise RuntimeError(_hopeless(info["env_error"]))
         ended = running & (terminated | truncated)
         if "metrics" in info and ended.any():
             for name, values in info["metrics"].items():
@@ -87,6 +103,25 @@ def play(
             return None
     told = {name: values[:count] for name, values in metrics.items()}
     return Returns(returns[:count], lengths[:count] * agent.spec.action_repeat, told)
+
+
+def note_errors(info: Mapping[str, Any], failed: OnErrors) -> None:
+    """Tells what a vector env says of errors in a step or reset (envs/rebuilt.py), if there are."""
+    if (told := info.get("env_error")) is not None:
+        failed(int(told["count"].sum()), next(trace for trace in told["trace"] if trace))
+
+
+def _column(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A mask [n] that broadcasts over values [n, ...]."""
+    return mask.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def _hopeless(told: Mapping[str, Any]) -> str:
+    error = next(trace for trace in told["trace"] if trace).strip().splitlines()[-1]
+    return (
+        f"the env has interrupted each of {TRIES} tries at an episode, at last by {error}: repair"
+        " the env, or change env.id or env.kwargs"
+    )
 
 
 class Sample:
@@ -116,8 +151,10 @@ class EvaluationTask:
         if task.due(actor.steps): ledger.evaluated(rank, *task.run())
     """
 
-    def __init__(self, job: Job, agent: Agent, rank: int) -> None:
-        self.agent, self.steps, self.number = agent, 0, 0
+    def __init__(
+        self, job: Job, agent: Agent, rank: int, failed: OnErrors = lambda errors, trace: None
+    ) -> None:
+        self.agent, self.failed, self.steps, self.number = agent, failed, 0, 0
         self.seed = job.seed + 7919 * (rank + 1)
         self.env = job.make_env(num_envs=1, seed=self.seed, rank=None)
 
@@ -129,7 +166,7 @@ class EvaluationTask:
     def run(self) -> tuple[float, int]:
         """Plays one episode with the weights that the agent has now, and blocks until it has ended.
         Returns its return and its length in env steps."""
-        played = play(self.agent, self.env, [self.seed + self.number])
+        played = play(self.agent, self.env, [self.seed + self.number], failed=self.failed)
         assert played is not None
         self.number += 1
         gained, length = float(played.returns[0]), int(played.lengths[0])

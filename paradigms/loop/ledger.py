@@ -29,12 +29,13 @@ COUNTS = (
     "evaluations",  # greedy episodes that the worker has played as an evaluation
     "evaluation_length",  # env steps, summed over them
 )
-SUMS = (  # two undiscounted, two in seconds, and optimiser steps left out for a NaN
+SUMS = (  # two undiscounted, two in seconds, optimiser steps left out for a NaN, errors of envs
     *("return", "evaluation_return"),
     *("collecting", "learning"),
-    "skipped",
+    *("skipped", "env_errors"),
 )
 LEARNER = -1
+TRACE = 4096  # bytes that are kept of a traceback, its last ones
 
 
 class Ledger:
@@ -55,6 +56,7 @@ class Ledger:
         self._counts = Shared((workers + 1, 16), np.int64)  # two cache lines a row
         self._sums = Shared((workers + 1, 8), np.float64)  # one cache line a row
         self._lag_max = Shared((workers + 1, 8), np.int64)
+        self._traces = Shared((workers + 1, TRACE), np.uint8)
 
     def total(self, column: str) -> int:
         """The sum of a column of COUNTS over all processes."""
@@ -132,6 +134,15 @@ class Ledger:
         """A process has left out optimiser steps, as the gradient was not finite."""
         self._sums.array[rank, SUMS.index("skipped")] += steps
 
+    def failed(self, rank: int, errors: int, trace: str) -> None:
+        """Envs of a process have raised so often, and were rebuilt; the first one's traceback is
+        kept."""
+        self._sums.array[rank, SUMS.index("env_errors")] += errors
+        text = np.frombuffer(trace.encode()[-TRACE:], np.uint8)
+        if len(text) and not self._traces.array[rank, 0]:
+            self._traces.array[rank, 1 : len(text)] = text[1:]
+            self._traces.array[rank, :1] = text[:1]  # readers look at it first
+
     @contextmanager
     def timed(self, what: str, rank: int) -> Iterator[None]:
         """Adds the seconds that its body takes to `collecting` or `learning`."""
@@ -163,6 +174,20 @@ class Ledger:
     def steps_skipped(self) -> int:
         """Optimiser steps left out, over all processes."""
         return int(self._sums.array[:, SUMS.index("skipped")].sum())
+
+    @property
+    def env_errors(self) -> int:
+        """Errors of envs that were rebuilt, over all processes."""
+        return int(self._sums.array[:, SUMS.index("env_errors")].sum())
+
+    @property
+    def first_error(self) -> tuple[int, str] | None:
+        """The rank of a process an env of which has raised, and the first traceback there."""
+        ranks = np.flatnonzero(self._traces.array[:, 0])
+        if not len(ranks):
+            return None
+        text = bytes(self._traces.array[ranks[0]]).rstrip(b"\0")
+        return int(ranks[0]), text.decode(errors="replace").strip()
 
     @property
     def policy_lag_max(self) -> int:

@@ -34,6 +34,7 @@ TOTALS: dict[str, Any] = {
     "late": 0,
     "lost": 0,
     "skipped": 0,
+    "env_errors": 0,
 }
 
 
@@ -95,6 +96,7 @@ class Totals:
             "late": replay.late,
             "lost": ledger.total("lost"),
             "skipped": ledger.steps_skipped,
+            "env_errors": ledger.env_errors,
             **others,
         }
 

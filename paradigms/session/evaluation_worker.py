@@ -63,11 +63,14 @@ class Request(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of the request of that identity: its episodes, and the CPU time that they took."""
+    """What came of the request of that identity: its episodes, and the CPU time that they took;
+    how often envs have raised since the last result, and the first traceback."""
 
     request: int
     played: Returns
     cpu_seconds: float
+    env_errors: int = 0
+    trace: str = ""
 
 
 class EvaluationWorker(Role):
@@ -77,6 +80,7 @@ class EvaluationWorker(Role):
         self.plan, self.weights = plan, weights
         self.request: Request | None = None
         self.built: tuple[Agent, VectorEnv[Any, Any, Any]] | None = None
+        self.failures: list[tuple[int, str]] = []
 
     def tell(self, message: Request) -> None:
         self.request = message
@@ -111,11 +115,17 @@ class EvaluationWorker(Role):
         parts = []
         for start in range(0, len(seeds), self.plan.slots):
             some = seeds[start : start + self.plan.slots]
-            played = play(agent, env, some, going) if more() else None
+            played = play(agent, env, some, going, failed=self.failed) if more() else None
             if played is None:
                 return None
             parts.append(played)
-        return Result(request.identity, Returns.join(parts), time.process_time() - begun)
+        failures, self.failures = self.failures, []
+        errors, trace = sum(n for n, _ in failures), failures[0][1] if failures else ""
+        seconds = time.process_time() - begun
+        return Result(request.identity, Returns.join(parts), seconds, errors, trace)
+
+    def failed(self, errors: int, trace: str) -> None:
+        self.failures.append((errors, trace))
 
     def close(self) -> None:
         if self.built is not None:

@@ -76,6 +76,11 @@ class Evaluations:
         """The policies that are not on disk as they should be, by name."""
         return list(self._unkept)
 
+    @property
+    def env_errors(self) -> int:
+        """How often envs of evaluations have raised, and were rebuilt."""
+        return 0 if self._evaluator is None else self._evaluator.env_errors
+
     def step(self, progress: Progress) -> None:
         """Takes a result that has come, and submits a policy that is due. Never blocks, unless
         evaluation.where=inline. Raises Failed with the evaluation process."""

@@ -51,7 +51,8 @@ class Evaluator:
 
     The weights travel through shared memory (`Weights`), requests and results through the crew's
     pipe. An evaluation process that dies is replaced, at most three times, and its request is sent
-    again; `say(words, traceback)` hears of it, and `restarts` counts it.
+    again; `say(words, traceback)` hears of it, and `restarts` counts it. `env_errors` counts how
+    often envs have raised, of which `say` hears once.
 
     where: "process", or "inline": the episodes are played in this process, inside `submit`,
     `confirm` and `measure`. number: evaluations submitted before (of a resumed run). stopping:
@@ -73,7 +74,7 @@ class Evaluator:
         self._submitted: tuple[Snapshot, bool] | None = None  # and whether it is to be confirmed
         self._request: Request | None = None  # what no result has come for
         self._result: Result | None = None
-        self._requests = 0
+        self._requests = self.env_errors = 0
         self._earliest = self._looked = 0.0
         self._crew: Crew | None = None
         self._reports: Iterator[Report] = iter(())
@@ -217,4 +218,8 @@ class Evaluator:
         """The result, once."""
         assert self._result is not None
         result, self._result, self._request = self._result, None, None
+        if result.env_errors and not self.env_errors:
+            words = f"an env of the evaluation raised {result.trace.strip().splitlines()[-1]}"
+            self._say(f"{words}, and was rebuilt alone", result.trace)
+        self.env_errors += result.env_errors
         return result

@@ -233,10 +233,11 @@ class Session:
         progress, choices, totals = self._progress, self.folder.choices, dict[str, Any]()
         if progress is not None:
             counts = ("env_steps", "updates", "episodes")
-            totals = {name: getattr(progress, name) for name in counts}
+            totals = progress.totals() | {name: getattr(progress, name) for name in counts}
         if self._result is not None:
             totals |= self._result.totals
-        totals["restarts"] = totals.get("restarts", 0) + self.evaluations.restarts
+        for name in ("restarts", "env_errors"):
+            totals[name] = totals.get(name, 0) + getattr(self.evaluations, name)
         result = {
             **{name: choices.get(name, "") for name in ("paradigm", "agent", "env")},
             "seed": self.job.seed,

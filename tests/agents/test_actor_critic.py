@@ -251,6 +251,11 @@ def test_what_reinforce_drops_is_counted() -> None:
     assert float(learned.metrics["policy/dropped_share"]) == 1.0
     assert float(learned.metrics["policy/dropped_fragments"]) == 7.0
 
+    batch["truncated"][2:4, 0], batch["weight"][3, 0] = True, 0.0  # the env raised at step 3
+    assert agent.learn(batch).updates == 0
+    batch["truncated"][3, 0] = False  # it was a reset
+    assert agent.learn(batch).updates == 1
+
 
 def test_with_a_critic_nothing_is_dropped() -> None:
     agent = make("Counting", actor_critic)

@@ -218,11 +218,11 @@ def test_none_passes_and_nan_does_not() -> None:
 
 TYPED = [
     ("agent.gamma=2", "agent.gamma=2 must be a number in [0, 1]"),
-    ("agent=td3 agent.tau=2", "agent.tau=2 must be a number in [0, 1]"),
+    ("agent=td3 agent.tau=2", "agent.tau=2 must be a number in [1e-06, 1]"),
     ("explore.min_random=2", "explore.min_random=2 must be a number in [0, 1]"),
     ("agent=dqn env=cartpole explore.final=2", "explore.final=2 must be a number in [0, 1]"),
     ("lr_schedule.hold=0.9 lr_schedule.until=0.5", "must lie in [0, lr_schedule.until=0.5]"),
-    ("lr_schedule.end=-1", "lr_schedule.end=-1 must be a number of at least 0"),
+    ("lr_schedule.end=-1", "lr_schedule.end=-1 must be a number in [0, 1000]"),
     ("agent=ppo env=walker agent.gamma.end=1", "schedule.end=1 must lie in [0, 1)"),
     ("agent=ppo env=walker agent.entropy.hold=1", "schedule.hold=1 must lie in [0, schedule.until"),
     ("agent=ppo env=pendulum agent.gamma=high", "agent.gamma=high must be a number"),

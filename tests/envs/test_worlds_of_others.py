@@ -43,7 +43,10 @@ ALL = [
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_world_is_played_for_2000_steps(world: str, paradigm: str, tmp_path: Path) -> None:
+def test_a_world_is_played_for_2000_steps(
+    world: str, paradigm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its log into the current folder
     package, words = WORLDS[world]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed")

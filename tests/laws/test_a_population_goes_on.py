@@ -125,7 +125,7 @@ def test_nobody_waits_for_a_member_that_is_done() -> None:
     assert first > 2 * max(others) and ended.totals["env_steps"] >= 600
 
 
-def test_a_member_that_raises_is_replaced_inline(tmp_path: Path) -> None:
+def test_an_env_of_a_member_that_raises_is_rebuilt_alone(tmp_path: Path) -> None:
     notes = list[str]()
     broken = world("Fault", kwargs={"kind": "raise", "at": 71, "once": str(tmp_path / "once")})
     ended = run(
@@ -134,8 +134,9 @@ def test_a_member_that_raises_is_replaced_inline(tmp_path: Path) -> None:
         lambda progress: notes.extend(words for words, _ in progress.notes),
     )
     (said,) = (words for words in notes if "goes on" not in words)
-    assert said == "worker-0 raised RuntimeError: Fault raised at its step 71, and is replaced"
-    assert ended.totals["restarts"] == ended.totals["lost"] == 1
+    assert said.startswith("an env of worker 0 raised RuntimeError: Fault raised at its step 71")
+    assert ended.totals["env_errors"] == 1
+    assert ended.totals["restarts"] == ended.totals["lost"] == 0
     assert 400 <= ended.totals["env_steps"] < 400 + 2 * 16
 
 

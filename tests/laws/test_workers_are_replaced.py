@@ -133,7 +133,8 @@ def test_a_run_whose_worker_failed_reaches_its_budget(
     fault = {"kind": kind, "at": 41, "once": str(tmp_path / "once")}
     worlds = world("Fault", per_worker=[{}, fault])
     ended = run(PARADIGMS[name], several(worlds=worlds, max_ahead=0, env_steps=400))
-    assert ended.totals["restarts"] == ended.totals["lost"] == 1
+    assert ended.totals["restarts"] == ended.totals["lost"] == int(kind != "raise")
+    assert ended.totals["env_errors"] == int(kind == "raise"), "it was rebuilt alone"
     assert ended.totals["env_steps"] >= 400 - WORKERS * ENVS
     due(ended)
     agrees(paces[0])
