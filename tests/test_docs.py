@@ -264,6 +264,7 @@ def test_the_training_commands_of_the_pages_run(tmp_path: Path, subtests: pytest
             folder = tmp_path / str(number)
             folder.mkdir()
             small = ["replay.batch_size=8"] if "agent.encoder=conv" in arguments else []
+            small += ["paradigm.ready=8"] if "paradigm=pbt" in arguments else []
             setup = compose([*arguments, *QUICK, *small, "crew=inline", "evaluation.where=inline"])
             check.values(setup)
             with train.build(setup, folder, 0.0, first=False) as session:
