@@ -50,7 +50,7 @@ proofs: $(READY) ## the day set: missing cells of the studies behind the README 
 	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites vtrace apex --pack 2
 	$(BIN)/python -m benchmarks.report
 
-chaos: $(READY) ## lets every process of every paradigm fail at random moments (80 min); ARGS="workers/dcollect kills=10"
+chaos: $(READY) ## lets every process of every paradigm fail at random moments (50 min); ARGS="workers/dcollect kills=10"
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 	$(BIN)/python -m benchmarks.report
 

@@ -1,6 +1,6 @@
 """What does a run do when something breaks, and does it keep what docs/reliability.md promises?
 
-    python -m benchmarks.chaos                         everything (about 80 minutes)
+    python -m benchmarks.chaos                         everything (about 50 minutes)
     python -m benchmarks.chaos workers faults/hogwild  some of it: a part, or one paradigm of it
     python -m benchmarks.chaos workers/dcollect kills=10 seed=1
     python -m benchmarks.chaos soak minutes=3

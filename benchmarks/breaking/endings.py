@@ -18,7 +18,6 @@ KILLED = "was killed by SIGKILL"
 ENDINGS: dict[str, tuple[str, str, str]] = {  # paradigm, role, and what result.json says of it
     "dcollect_learner": ("dcollect", "learner", f"role learner {KILLED}"),
     "dupdate_learner": ("dupdate", "learner", f"role learner {KILLED}"),
-    "pbt_member": ("pbt", "worker-1", f"role worker-1 {KILLED}"),
     "hogwild_fork_server": ("hogwild", "fork server", "the fork server died"),
     "dcollect_fork_server": ("dcollect", "fork server", "the fork server died"),
 }
