@@ -50,8 +50,9 @@ proofs: $(READY) ## the day set: missing cells of the studies behind the README 
 	$(BIN)/python -m benchmarks.study agents averaging warmup chain overestimation elites vtrace apex --pack 2
 	$(BIN)/python -m benchmarks.report
 
-chaos: $(READY) ## kills workers of every paradigm at random moments; KILLS=10 of each
-	$(BIN)/python -m benchmarks.chaos kills=$(or $(KILLS),10) $(ARGS)
+chaos: $(READY) ## lets every process of every paradigm fail at random moments (50 min); ARGS="workers/dcollect kills=10"
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
+	$(BIN)/python -m benchmarks.report
 
 races: $(READY) ## the missing cells of the racing studies (95 min); installs l2r, which has Thruxton and Anglesey
 	$(BIN)/python -m pip install --quiet --no-deps l2r==0.0.2

@@ -17,7 +17,7 @@ import yaml
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from conf import check, compose, trust
+from conf import check, compose, nodes, trust
 from conf.compose import Setup
 from conf.sentences import Wrong, line, refuse
 
@@ -73,7 +73,7 @@ def warm(setup: Setup) -> None:
     from paradigms.runtime import machine, start
 
     if setup.values["crew"] == "process":
-        start.warm()
+        start.warm(*nodes.modules(setup.values))
     machine.prepare()
 
 

@@ -1,144 +1,122 @@
-"""How soon does training go on when workers are killed at random moments, and what is lost?
+"""What does a run do when something breaks, and does it keep what docs/reliability.md promises?
 
-    python -m benchmarks.chaos kills=10 seed=0 hogwild dupdate
+    python -m benchmarks.chaos                         everything (about 50 minutes)
+    python -m benchmarks.chaos workers faults/hogwild  some of it: a part, or one paradigm of it
+    python -m benchmarks.chaos workers/dcollect kills=10 seed=1
+    python -m benchmarks.chaos soak minutes=3
+    python -m benchmarks.chaos missing                 what has no record of this seed yet
 
-In one run of each paradigm (all that have workers, if none is named) with two workers, one of them
-is killed by SIGKILL again and again, at moments that the seed draws; the next one when it has
-collected a fragment again. Prints a table, and raises AssertionError if a worker was not replaced,
-if counters do not agree, or if a process is left.
+Faults befall a run at moments that the seed draws; each part is a process of its own. It raises
+AssertionError where a promise is broken, and the others go on; else a line of results/chaos.jsonl
+says how it went, and `python -m benchmarks.report` prints them.
+
+workers   one run, a worker is killed again and again   faults     the same, by faults of all kinds
+servers   the same for parameter servers                evaluator  and for the evaluation process
+endings   runs that lose what nobody replaces           diverging  runs whose training diverges
+mains     the main process is killed                    saves      a process is, while it saves
+soak      memory and descriptors of a long run
 """
 
 from __future__ import annotations
 
-import functools
-import multiprocessing
-import os
-import random
-import signal
+import datetime
+import subprocess
 import sys
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
-from unittest import mock
 
-import numpy as np
-
-from conf.build import assemble
-from conf.compose import compose
-from paradigms.base import Progress
-from paradigms.loop import drive
-from paradigms.loop.ledger import Ledger
+from benchmarks import cells, store
+from benchmarks.breaking import endings, mains, saves, soak, workers
+from benchmarks.breaking.runs import SETTINGS
 from paradigms.runtime import machine
-from paradigms.runtime.crew import Crew
 
-PARADIGMS = tuple(
-    "dcollect dupdate hogwild locked a3c gossip allreduce gorila es ars pbt".split(),
-)
-OWN = {"pbt": ["paradigm.members=2", "paradigm.ready=500"]}  # settings of a paradigm
-WORKERS = 2
-SETTINGS = [
-    "env=pendulum",
-    f"workers={WORKERS}",
-    "budget.env_steps=1000000000",
-    "warmup=64",
-    "rollout_length=16",
-    "agent.hidden_sizes=[32,32]",
-    "replay.batch_size=32",
-    "replay.capacity=20000",
-]
-SECONDS_BETWEEN = 2.0  # of stepping, on average, before the next kill
-SECONDS_TO_COME_BACK = 120.0  # a deadline against hanging, not a claim
+STUDY = "chaos"
+Part = Callable[[Mapping[str, float], int], dict[str, Any]]
 
 
-@dataclass
-class Chaos:
-    """Kills workers of a run whose counters are `ledger`, and notes the seconds from each kill
-    until that worker has collected a fragment again."""
-
-    ledger: Ledger
-    kills: int
-    draws: random.Random
-    seconds: list[float] = field(default_factory=list)
-    rank: int = 0
-    killed_at: float = 0.0
-    fragments: int = 0
-    due: float | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if self.killed_at:
-            assert now - self.killed_at < SECONDS_TO_COME_BACK, f"worker-{self.rank} is gone"
-            if self.ledger.own("fragments", self.rank) <= self.fragments:
-                return
-            self.seconds.append(now - self.killed_at)
-            self.killed_at, self.due = 0.0, None
-        if len(self.seconds) == self.kills:
-            return progress.stop()
-        if not progress.updates:
-            return
-        if self.due is None:
-            self.due = now + self.draws.expovariate(1 / SECONDS_BETWEEN)
-        if now >= self.due:
-            self.kill()
-
-    def kill(self) -> None:
-        self.rank = self.draws.randrange(WORKERS)
-        pids = {child.name: child.pid for child in multiprocessing.active_children()}
-        if (pid := pids.get(f"worker-{self.rank}")) is not None:
-            os.kill(pid, signal.SIGKILL)
-            self.killed_at = time.monotonic()
-            self.fragments = self.ledger.own("fragments", self.rank)
+def parts() -> dict[str, Part]:
+    """Every part by its name: a function of what was typed, and of the seed."""
+    found: dict[str, Part] = {}
+    for name in SETTINGS:
+        found[f"workers/{name}"] = partial(_workers, name, "kill", 100)
+    found["saves"] = lambda given, seed: saves.kills(int(given.get("kills", 100)), seed)
+    for name in mains.PARADIGMS:
+        found[f"mains/{name}"] = partial(_mains, name)
+    found["servers/gorila"] = partial(_workers, "gorila", "server", 20)
+    found["evaluator"] = lambda given, seed: endings.evaluator(int(given.get("kills", 10)), seed)
+    for name in endings.ENDINGS:
+        found[f"endings/{name}"] = partial(_endings, name, 10)
+    for name in endings.DIVERGING:
+        found[f"diverging/{name}"] = partial(_endings, name, 3)
+    for name in SETTINGS:
+        found[f"faults/{name}"] = partial(_faults, name)
+    for name in ("dcollect", "hogwild"):
+        found[f"soak/{name}"] = partial(_soak, name)
+    return found
 
 
-def suffer(name: str, kills: int, seed: int) -> tuple[list[float], dict[str, Any]]:
-    """One run: the seconds until each worker stepped again, and the run's totals."""
-    setup = compose([f"paradigm={name}", *SETTINGS, *OWN.get(name, [])])
-    job, paradigm = assemble(setup.values, started=time.time())
-    ledgers = list[Ledger]()
-
-    def noted(*args: Any, **options: Any) -> Ledger:
-        ledgers.append(Ledger(*args, **options))
-        return ledgers[-1]
-
-    module = sys.modules[type(paradigm).__module__]
-    patient = functools.partial(Crew, restarts=10**6)
-    with mock.patch.object(drive, "Ledger", noted), mock.patch.object(module, "Crew", patient):
-        run, chaos = paradigm.run(job), None
-        while True:
-            try:
-                progress = next(run)
-            except StopIteration as end:
-                totals: dict[str, Any] = end.value.totals
-                break
-            chaos = chaos or Chaos(ledgers[0], kills, random.Random(seed))
-            chaos(progress)
-    assert chaos is not None
-    audit(totals, kills)
-    return chaos.seconds, totals
+def _workers(name: str, kind: str, usual: int, given: Mapping[str, float], seed: int) -> Any:
+    return workers.suffer(name, [kind] * int(given.get("kills", usual)), seed)
 
 
-def audit(totals: dict[str, Any], kills: int) -> None:
-    """Asserts what docs/reliability.md promises of the end of a run."""
-    assert totals["restarts"] == kills, totals
-    assert totals["lost"] <= kills, totals
-    most = 8 * WORKERS * 16 * 4  # what was on its way when the run was stopped
-    assert 0 <= totals["dropped"] <= most, totals
-    assert not multiprocessing.active_children()
+def _faults(name: str, given: Mapping[str, float], seed: int) -> Any:
+    kinds = workers.drawn(name, int(given.get("kills", 20)), seed)
+    return workers.suffer(name, kinds, seed, heartbeat=workers.HEARTBEAT)
 
 
-def main() -> None:
+def _mains(name: str, given: Mapping[str, float], seed: int) -> Any:
+    return mains.kills(name, int(given.get("kills", 8)), seed)
+
+
+def _endings(name: str, usual: int, given: Mapping[str, float], seed: int) -> Any:
+    return endings.end(name, int(given.get("runs", usual)), seed)
+
+
+def _soak(name: str, given: Mapping[str, float], seed: int) -> Any:
+    return soak.soak(name, given.get("minutes", 10.0), seed)
+
+
+def main() -> int:
     machine.prepare()
-    words = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
-    names = [word for word in sys.argv[1:] if "=" not in word] or PARADIGMS
-    kills, seed = int(words.get("kills", 10)), int(words.get("seed", 0))
-    print("| paradigm | kills | stepping again, s: p50 | p95 | lost | dropped env steps |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for name in names:
-        seconds, totals = suffer(name, kills, seed)
-        half, most = np.percentile(seconds, (50, 95))
-        lost, dropped = totals["lost"], totals["dropped"]
-        print(f"| `{name}` | {kills} | {half:.1f} | {most:.1f} | {lost} | {dropped} |", flush=True)
+    typed, every = sys.argv[1:], parts()
+    given = {name: float(value) for name, _, value in (w.partition("=") for w in typed) if value}
+    names, seed = [word for word in typed if "=" not in word], int(given.get("seed", 0))
+    for word in names:
+        if word != "missing" and not any(meant(word, part) for part in every):
+            sys.exit(f"{word} is no part; choose {', '.join(every)}")
+    there = {record["variant"] for record in store.load(STUDY) if record["seed"] == seed}
+    chosen = [
+        part
+        for part in every
+        if not names
+        or any(meant(word, part) for word in names)
+        or ("missing" in names and part not in there)
+    ]
+    if len(chosen) == 1:
+        one(chosen[0], every[chosen[0]], given, seed)
+        return 0
+    settings = [word for word in typed if "=" in word]
+    command = [sys.executable, "-m", "benchmarks.chaos"]
+    failed = [part for part in chosen if subprocess.run([*command, part, *settings]).returncode]
+    for part in failed:
+        print(f"{part} has failed")
+    return int(bool(failed))
+
+
+def one(part: str, run: Part, given: Mapping[str, float], seed: int) -> None:
+    """Runs a part and stores its record."""
+    record = {"variant": part, "seed": seed, **cells.origin()}
+    found = run(given, seed)
+    ended = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    store.append(STUDY, {**record, "finished": ended, **found})
+    said = ", ".join(f"{name} {value}" for name, value in store.rounded(found, 3).items())
+    print(f"{part}: {said}", flush=True)
+
+
+def meant(word: str, part: str) -> bool:
+    return part == word or part.startswith(f"{word}/")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,7 +4,7 @@
     python -m benchmarks.report --print mcar
 
 A table stands between `<!-- table:NAME -->` and `<!-- end:NAME -->`; NAME is a study,
-STUDY/short (for the timed ones) or bench/SUITE.
+STUDY/short (for the timed ones), bench/SUITE, or chaos/FORM.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import cells, lineage, multiples, store, tables
+from benchmarks import cells, lineage, multiples, reliability, store, tables
 from benchmarks.rows import Row, Runs, footnote, median
 from benchmarks.studies import STUDIES
 from paradigms.report import curves
 
 PAGES = [
     cells.ROOT / name
-    for name in ("README.md", "benchmarks/README.md", "docs/performance.md", "docs/racing.md")
+    for name in (
+        "README.md",
+        "benchmarks/README.md",
+        "docs/performance.md",
+        "docs/racing.md",
+        "docs/reliability.md",
+    )
 ]
 FIGURES = Path(__file__).resolve().parent / "figures"
 BASELINES = {"workers": "mcar"}  # studies whose sequential runs are another study's
@@ -46,6 +52,8 @@ def table(name: str, results: Path = store.RESULTS) -> str:
     if name == "bench":
         found = tables.of(store.load("bench", results), form)
         return tables.bench(found[0]) if found else footnote([])
+    if name == "chaos":
+        return reliability.table(store.load(name, results), form)
     study, records = STUDIES[name], store.load(name, results)
     base = store.load(BASELINES.get(name, name), results)
     return tables.table(study, records, tables.of(base, tables.BASELINE), form)

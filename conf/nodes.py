@@ -52,3 +52,10 @@ def agent_of(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The node of a run's agent, which has begun where the run goes on."""
     agent: Mapping[str, Any] = values["agent"]
     return begun(agent) if values["resume"] else agent
+
+
+def modules(values: Mapping[str, Any]) -> list[str]:
+    """The modules of this library that every process of a run of these values imports."""
+    nodes = [*(values[name] for name in ("paradigm", "agent", "replay")), values["env"]["make"]]
+    targets = [str(node.get("_target_")).split(".") for node in nodes]
+    return [".".join(target[:-1]) for target in targets if target[0] in schema.OURS]

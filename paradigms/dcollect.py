@@ -72,7 +72,8 @@ class ActorWorker(Role):
     def run(self, link: Link) -> None:
         parts, rank, channel = self.components, self.rank, self.channel
         job, ledger, pace = parts.job, parts.ledger, parts.pace
-        ledger.count("lost", rank, int(link.life > 0))  # the fragment of the one that it replaces
+        if link.life:
+            self.recover()
         agent = parts.agent()
         actor, evaluation = parts.actor(agent, rank), parts.evaluation(agent, rank)
         lockstep = pace.max_ahead == 0  # there the learner ends the run, after a whole round
@@ -86,13 +87,21 @@ class ActorWorker(Role):
                 fragment = actor.collect(event.read)
             if not link.wait("space", lambda: channel.has_space(rank)):
                 break
-            # Send before counting: if the worker dies here, its replacement sends this fragment
-            # again and the replay drops the duplicate.
             channel.put(fragment)
             ledger.collected(rank, fragment.n_valid, actor.take_episodes())
             if evaluation is not None and evaluation.due(actor.steps):
                 ledger.evaluated(rank, *evaluation.run())
         actor.env.close()
+
+    def recover(self) -> None:
+        """What the worker that this one replaces was collecting is lost. What it had sent and not
+        counted is counted, so that the next fragment, which begins new episodes, follows it."""
+        ledger, rank, channel = self.components.ledger, self.rank, self.channel
+        ledger.count("lost", rank)
+        if sent := int(channel.sent[rank]):
+            last = channel.peek(rank, sent - 1)
+            if last.number == ledger.own("fragments", rank):
+                ledger.collected(rank, last.n_valid)
 
 
 class CentralLearner(Role):

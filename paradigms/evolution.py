@@ -162,6 +162,8 @@ class EvolvingWorker(Role):
         self.weights.pull(self.agent.vector)  # a resumed run, or who is replaced, has moved already
         self.evolved = Evolved(self.agent, seed=parts.job.seed, sigma=self.sigma)
         self.env = parts.job.make_env(num_envs=parts.job.num_envs, seed=parts.job.seed, rank=rank)
+        if link.life and rank == 0:
+            self.settle()
         generation, most = self.evolved.generation, parts.job.budget.env_steps
         should_log = Every(seconds=1.0)
         while link.go(until=lambda: scores.env_steps(generation) >= most):  # noqa: B023
@@ -242,6 +244,16 @@ class EvolvingWorker(Role):
             steps = int(lengths[list(scores.share(rank))].sum())
             ledger.stored(rank, steps, ledger.total("updates"))
         ledger.learned(0, 1)
+
+    def settle(self) -> None:
+        """Counts a generation that the worker 0 which this one replaces had published, and not yet
+        counted."""
+        ledger, generation = self.components.ledger, self.evolved.generation
+        if generation > ledger.total("updates"):
+            steps = self.scores.env_steps(generation) - ledger.total("added")
+            repeat = self.components.job.spec.action_repeat
+            ledger.stored(0, steps // repeat, ledger.total("updates"))
+            ledger.learned(0, 1)
 
     def metrics(self, generation: int) -> dict[str, float]:
         """Scalars of a generation by TensorBoard name."""

@@ -26,14 +26,15 @@ from paradigms.errors import Stopped
 from paradigms.loop.build import Components, make_agent
 from paradigms.loop.drive import Driver
 from paradigms.loop.every import Every
-from paradigms.loop.ledger import LEARNER
 from paradigms.runtime.crew import Crew
 from paradigms.runtime.link import Link, Role
 from paradigms.weights.merge import exact, split
 from paradigms.weights.remote import Remote
 from paradigms.weights.sharded import (
     ADD,
+    APPLIED,
     APPLY,
+    COUNTED,
     FOLLOW,
     NOTHING,
     Mail,
@@ -108,14 +109,13 @@ class Worker(Role):
         self.sync_period, self.outlier_deviations = sync_period, outlier_deviations
 
     def run(self, link: Link) -> None:
-        parts, rank, job = self.components, self.rank, self.components.job
-        ledger, pace = parts.ledger, parts.pace
+        parts, rank, ledger = self.components, self.rank, self.components.ledger
         if link.life:  # it goes on when the servers have done, and counted, what the dead one sent
             if not link.wait("servers", lambda: self.mail.all_done(rank)):
                 return
             parts.recover(rank)
         agent = parts.agent()
-        remote = agent.optim = self.remote(
+        self.remotely = remote = agent.optim = self.remote(
             agent,
             self.shards,
             self.mail,
@@ -125,33 +125,39 @@ class Worker(Role):
             outlier_deviations=self.outlier_deviations,
             lost=lambda: ledger.count("lost", rank),
         )
-        actor, learner = parts.actor(agent, rank), parts.learner(agent, rank=rank, ranks=(rank,))
-        learns, should_log = ledger.own("learns", rank), Every(seconds=1.0)
+        actor = parts.actor(agent, rank)
+        self.learner = parts.learner(agent, rank=rank, ranks=(rank,))
+        self.learns, should_log = ledger.own("learns", rank), Every(seconds=1.0)
         with contextlib.suppress(Stopped):
-            while link.go(until=lambda: pace.spent(rank)):
+            self.learn(link)  # what a resumed run, or who is replaced, has left to do
+            while link.go(until=lambda: parts.pace.spent(rank)):
                 remote.pull_if_due()
                 with link.event("collect") as event, ledger.timed("collecting", rank):
                     fragment = actor.collect(version=remote.version)
                     event.count = fragment.n_valid
                 ledger.collected(rank, fragment.n_valid, actor.take_episodes())
                 ledger.stored(rank, parts.replay.add(fragment), fragment.version)
-
-                # by what this worker has done itself: a re-executed journal then computes the same
-                done = ledger.own("collected", rank) * ledger.workers / job.budget.env_steps
-                learner.reached(min(1.0, done))
-                with ledger.timed("learning", rank):
-                    while link.may("learn", lambda: pace.owed(rank) > 0):
-                        with link.event("learn", worker=rank, count=1):
-                            ledger.count("granted", rank)
-                        link.busy(60)
-                        remote.pull_if_due()
-                        learner.update(learns)
-                        remote.finish()
-                        learns += 1
+                self.learn(link)
                 if should_log():
-                    link.report(learner.metrics())
+                    link.report(self.learner.metrics())
         self.mail.end(rank)
         actor.env.close()
+
+    def learn(self, link: Link) -> None:
+        """The updates that are due to this worker."""
+        parts, rank, ledger = self.components, self.rank, self.components.ledger
+        # by what this worker has done itself: a re-executed journal then computes the same
+        done = ledger.own("collected", rank) * ledger.workers / parts.job.budget.env_steps
+        self.learner.reached(min(1.0, done))
+        with ledger.timed("learning", rank):
+            while link.may("learn", lambda: parts.pace.owed(rank) > 0):
+                with link.event("learn", worker=rank, count=1):
+                    ledger.count("granted", rank)
+                link.busy(60)
+                self.remotely.pull_if_due()
+                self.learner.update(self.learns)
+                self.remotely.finish()
+                self.learns += 1
 
 
 class Server(Role):
@@ -207,17 +213,27 @@ class Server(Role):
                     with link.event("publish", worker=shard) as event:
                         self.shards.begin(shard, rank)
                         self.do(message)
+                        mail.note(shard, rank, APPLIED)
                         self.shards.finish(shard)
                         event.written = self.shards.version(shard)
                 self.count(rank, message, stale)
+                mail.note(shard, rank, COUNTED)
                 mail.done(shard, rank)
 
     def recover(self) -> None:
-        """What a server died at is done, as far as it came, and counted as lost."""
-        if (rank := self.shards.open(self.shard)) is not None:
-            self.shards.finish(self.shard)
-            self.count(rank, self.mail.peek(self.shard, rank), stale=True)
-            self.mail.done(self.shard, rank)
+        """The step that a server died at is done, as far as it came, and counted as lost; what it
+        had done is not done again."""
+        mail, shard = self.mail, self.shard
+        if (open_ := self.shards.open(shard)) is not None:
+            mail.note(shard, open_, APPLIED)
+            self.shards.finish(shard)
+        for rank in mail.waiting(shard):
+            counted = mail.noted(shard, rank, COUNTED)
+            if not counted and mail.noted(shard, rank, APPLIED):
+                self.count(rank, mail.peek(shard, rank), stale=rank == open_)
+                counted = True
+            if counted:
+                mail.done(shard, rank)
 
     def is_stale(self, message: Message) -> bool:
         """Whether the gradient was computed too many updates of its group ago."""
@@ -262,7 +278,7 @@ class Server(Role):
         is saved in the middle makes neither more nor fewer; updates; gradients that were too old.
         """
         if self.shard == 0:
-            ledger, applied = self.components.ledger, message.kind == APPLY and not stale
-            ledger.count("learns", rank, int(message.first))
-            ledger.count("lost", LEARNER, int(stale))
-            ledger.count("updates", LEARNER, int(applied and message.name == 0))
+            update = message.kind == APPLY and not stale and message.name == 0
+            self.components.ledger.served(
+                rank, learns=int(message.first), lost=int(stale), updates=int(update)
+            )

@@ -23,6 +23,7 @@ WIDTH, INDENT = 96, 15
 HOUSE: Mapping[str, str] = {  # from top to bottom
     "commands": "{files}",
     "benchmarks": "studies, measurements of speed, and their results",
+    "benchmarks/breaking": "what breaks a run on purpose, and what must hold afterwards",
     "conf": "the YAML files; what may be set; from values to objects",
     "envs": "any Gymnasium environment as a vector of slots; toy environments",
     "envs/racing/arrival": "the Arrival simulator of Learn-to-Race, and a stand-in for it",

@@ -45,32 +45,37 @@ class Learning(Role):
             parts.recover(rank)
         agent = parts.agent()
         adam = Local(before_step=None if self.lock else link.give_way)
-        standing = self.stand(agent, self.shared, adam, parts.agent, link)
+        self.standing = standing = self.stand(agent, self.shared, adam, parts.agent, link)
         agent.optim = standing.optim
         if self.lock is not None:
             agent.optim = Locked(agent.optim, self.lock.by(link), before_step=link.give_way)
         actor = parts.actor(agent, rank)
-        learner = parts.learner(agent, rank=rank, ranks=self.ranks)
+        self.learner = parts.learner(agent, rank=rank, ranks=self.ranks)
         should_log = Every(seconds=1.0)
         with contextlib.suppress(Stopped):
+            self.learn(link, fresh=False)  # what a resumed run, or who is replaced, has left to do
             while link.go(until=lambda: pace.spent(rank)):
                 standing.fetch()
                 with ledger.timed("collecting", rank):
                     fragment = actor.collect(version=ledger.total("updates"))
                 ledger.collected(rank, fragment.n_valid, actor.take_episodes())
                 ledger.stored(rank, parts.replay.add(fragment), fragment.version)
-
-                learner.reached(pace.progress())
-                fresh = True  # the copy is that with which the fragment was collected
-                with ledger.timed("learning", rank):
-                    while not link.stopping and pace.claim(1, rank):
-                        link.busy(60)
-                        if not fresh:
-                            standing.fetch()
-                        made = learner.update(ledger.own("learns", rank))
-                        standing.give()
-                        ledger.learned(rank, made)
-                        fresh = False
+                self.learn(link, fresh=True)
                 if should_log():
-                    link.report(learner.metrics())
+                    link.report(self.learner.metrics())
         actor.env.close()
+
+    def learn(self, link: Link, *, fresh: bool) -> None:
+        """The updates that are due to this worker. fresh: the copy is that with which the last
+        fragment was collected."""
+        ledger, pace, rank = self.components.ledger, self.components.pace, self.rank
+        self.learner.reached(pace.progress())
+        with ledger.timed("learning", rank):
+            while not link.stopping and pace.claim(1, rank):
+                link.busy(60)
+                if not fresh:
+                    self.standing.fetch()
+                made = self.learner.update(ledger.own("learns", rank))
+                self.standing.give()
+                ledger.learned(rank, made)
+                fresh = False

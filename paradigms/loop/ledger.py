@@ -75,15 +75,24 @@ class Ledger:
         """Adds to a counter of the caller's row."""
         self._counts.array[rank, COUNTS.index(column)] += n
 
+    def _count_at_once(self, rank: int, **counts: int) -> None:
+        """Adds to several counters of a row, so that a process that dies has counted all or none
+        of what belongs together: they are written by one instruction of NumPy."""
+        columns = [COUNTS.index(name) for name in counts]
+        self._counts.array[rank, columns] += [*counts.values()]
+
     def collected(
         self, rank: int, transitions: int, episodes: Sequence[tuple[float, int]] = ()
     ) -> None:
         """A worker has collected a fragment of so many valid transitions; `episodes` are the
         (return, length in env steps) of those that ended in it."""
-        self.count("fragments", rank)
-        self.count("collected", rank, transitions * self.action_repeat)
-        self.count("episodes", rank, len(episodes))
-        self.count("length", rank, sum(length for _, length in episodes))
+        self._count_at_once(
+            rank,
+            fragments=1,
+            collected=transitions * self.action_repeat,
+            episodes=len(episodes),
+            length=sum(length for _, length in episodes),
+        )
         self._sums.array[rank, SUMS.index("return")] += sum(gained for gained, _ in episodes)
 
     def stored(self, rank: int, transitions: int, version: int) -> None:
@@ -92,9 +101,7 @@ class Ledger:
         if not transitions:
             return
         lag = self.total("updates") - version
-        self.count("arrived", rank)
-        self.count("added", rank, transitions * self.action_repeat)
-        self.count("lag", rank, lag)
+        self._count_at_once(rank, arrived=1, added=transitions * self.action_repeat, lag=lag)
         self._lag_max.array[rank, 0] = max(lag, int(self._lag_max.array[rank, 0]))
 
     def withdraw(self, rank: int, waiting: int = 0) -> None:
@@ -102,13 +109,17 @@ class Ledger:
         many transitions that are stored and will be counted."""
         there = self.own("added", rank) + waiting * self.action_repeat
         gone = self.own("collected", rank) - there
-        self.count("collected", rank, -gone)
-        self.count("fragments", rank, -int(gone > 0))
+        self._count_at_once(rank, collected=-gone, fragments=-int(gone > 0))
 
     def learned(self, rank: int, updates: int, learns: int = 1) -> None:
         """`learn` has been called `learns` times, and made so many updates."""
-        self.count("learns", rank, learns)
-        self.count("updates", rank, updates)
+        self._count_at_once(rank, learns=learns, updates=updates)
+
+    def served(self, rank: int, *, learns: int, lost: int, updates: int) -> None:
+        """A server has taken a message of worker `rank`, whose `learns` it counts; what it lost and
+        the updates that it made are the learner's. At once, as what is counted above."""
+        columns = [COUNTS.index(name) for name in ("learns", "lost", "updates")]
+        self._counts.array[[rank, LEARNER, LEARNER], columns] += [learns, lost, updates]
 
     def stands(
         self, rank: int, *, env_steps: int, updates: int, episodes: int, returns: float, length: int

@@ -13,25 +13,29 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 PRELOAD = (f"{__package__}.server", "torch", "numpy", "gymnasium", f"{__package__}.child")
+LAST = f"{__package__}.frozen"
 _MAIN = ("init_main_from_name", "init_main_from_path")
 _lock = threading.Lock()
 
 
-def context() -> Any:
-    """The multiprocessing context of every child and of the locks they share."""
+def context(*modules: str) -> Any:
+    """The multiprocessing context of every child and of the locks they share. modules: what the
+    fork server loads beside PRELOAD, if it has not been started; one that is not there is left out.
+    """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(list(PRELOAD))
+    server.set_forkserver_preload([*PRELOAD, *modules, LAST])
     return server
 
 
-def warm() -> None:
+def warm(*modules: str) -> None:
     """Starts the fork server, returns at once: it loads torch while its parent does other things.
+    modules: what all children will import, so that each starts sooner.
 
     Call it early, before importing torch. Environment variables set later do not reach children.
     """
-    if context().get_start_method() == "forkserver":
+    if context(*modules).get_start_method() == "forkserver":
         with _lock, _plain_preparation():
             forkserver.ensure_running()
 

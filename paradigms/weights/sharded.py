@@ -17,6 +17,7 @@ from paradigms.runtime.memory import Shared
 APPLY, FOLLOW, SET, ADD, NOTHING = range(5)
 KIND, NAME, SOURCE, NUMBER, FIRST, LENGTH, VERSIONS = range(7)
 BEGUN, FINISHED, WHOSE = range(3)
+DONE, APPLIED, COUNTED = range(3)
 
 
 def names_of(agent: Agent) -> list[str]:
@@ -139,7 +140,16 @@ class Message(NamedTuple):
 
 class Mail:
     """What workers send to the servers: of each worker a ring of `depth` messages, which every
-    server takes in their order. Every cell has one writer; nothing blocks."""
+    server takes in their order. Every cell has one writer; nothing blocks.
+
+    A server that dies between two lines leaves notes of how far it has come with a message, so that
+    the next one neither makes a step twice nor counts it twice:
+
+        message = mail.peek(s, rank)
+        ...it changes its shard... mail.note(s, rank, APPLIED)
+        ...it counts...            mail.note(s, rank, COUNTED)
+        mail.done(s, rank)
+    """
 
     def __init__(self, vector: Vector, workers: int, shards: int, depth: int) -> None:
         spans = [vector.span(name) for name in names_of(vector.agent)]
@@ -197,6 +207,16 @@ class Mail:
         number, first = float(notes[NUMBER]), bool(notes[FIRST])
         return Message(kind, name, source, number, first, floats, versions)
 
+    def note(self, shard: int, rank: int, what: int) -> None:
+        """The server has APPLIED or COUNTED the worker's oldest message, and is not yet done."""
+        row = self._taken.array[shard, rank]
+        row[what] = row[DONE] + 1
+
+    def noted(self, shard: int, rank: int, what: int) -> bool:
+        """Whether it has."""
+        row = self._taken.array[shard, rank]
+        return bool(row[what] > row[DONE])
+
     def done(self, shard: int, rank: int) -> None:
         """The server has done what the message says."""
-        self._taken.array[shard, rank, 0] += 1
+        self._taken.array[shard, rank, DONE] += 1

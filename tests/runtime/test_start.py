@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conf.compose import compose
+from conf.nodes import modules
 from paradigms.runtime import start
 
 pytestmark = pytest.mark.slow
@@ -21,10 +23,18 @@ ROOT = Path(__file__).parents[2]
 
 def test_every_module_that_the_fork_server_loads_is_there() -> None:
     """multiprocessing skips those that are not, without a word."""
-    assert all(importlib.util.find_spec(name) for name in start.PRELOAD)
+    assert all(importlib.util.find_spec(name) for name in (*start.PRELOAD, start.LAST))
 
 
-def script(folder: Path, text: str, *args: str) -> subprocess.CompletedProcess[str]:
+def test_a_run_warms_what_each_of_its_processes_imports() -> None:
+    names = modules(compose(["paradigm=apex", "env=race"]).values)
+    agent, paradigm = "agents.dqn", "paradigms.dcollect"
+    assert names == [paradigm, agent, "paradigms.experience.prioritized", "envs.make"]
+
+
+def script(
+    folder: Path, text: str, *args: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Runs a script as a user would, from another folder."""
     path = folder / "script.py"
     path.write_text(text)
@@ -33,7 +43,7 @@ def script(folder: Path, text: str, *args: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         timeout=50,
-        cwd=folder,
+        cwd=cwd or folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         start_new_session=True,
     )
@@ -60,6 +70,50 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not psutil.wait_procs(alive, timeout=10)[1]
 
 
+def test_a_fork_server_that_still_loads_ends_with_its_parent(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text("import time; time.sleep(50)")
+    text = """
+import os, signal
+from multiprocessing import forkserver
+from paradigms.runtime import start
+start.PRELOAD = (start.PRELOAD[0], "slow")
+start.warm()
+print(forkserver._forkserver._forkserver_pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = script(tmp_path, text)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pid = int(done.stdout)
+    alive = [psutil.Process(pid)] if psutil.pid_exists(pid) else []
+    assert not psutil.wait_procs(alive, timeout=10)[1]
+
+
+def test_the_fork_server_imports_from_where_its_parent_does(tmp_path: Path) -> None:
+    """And not from the current folder, which may have a package of one of our names."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text("")
+    (tmp_path / "elsewhere").mkdir()
+    text = """
+import sys
+from paradigms.runtime import start
+from paradigms.runtime.crew import Crew, Role
+
+class Loaded(Role):
+    def run(self, link):
+        link.report({name: sys.modules[name].__file__ for name in ("agents", "agents.base")})
+
+if __name__ == "__main__":
+    start.warm("agents.base", "no_such_module")
+    with Crew() as crew:
+        crew.add("loaded", Loaded)
+        print([r.data for r in crew.run() if r.kind == "metrics"])
+"""
+    done = script(tmp_path / "elsewhere", text, cwd=tmp_path)
+    ours = ROOT / "agents"
+    loaded = {"agents": str(ours / "__init__.py"), "agents.base": str(ours / "base.py")}
+    assert done.stdout == f"[{loaded}]\n", done.stderr
+
+
 SCRIPT = """
 import os, signal
 from paradigms.runtime import start
@@ -71,7 +125,7 @@ class Own(roles.Count):
 
 print("imported")
 if __name__ == "__main__":
-    start.warm()
+    start.warm("colorsys", "no_such_module")
     for role in (roles.Count, Own):
         with Crew() as crew:
             crew.add("count", role, 10)
