@@ -57,7 +57,7 @@ class DQN(Agent):
 
     Deviations from the papers:
     - Adam, and soft targets by default, instead of RMSProp and hard ones;
-    - there is no action repeat, no reward clipping and no stack of frames here: they are the env's;
+    - action repeat, reward clipping and stacks of frames are the env's;
     - `encoder="nature"` with `features=0` and `hidden_sizes=[512]` is the paper's network; other
       encoders have other convolutions, with a layer of `features` units behind them (encoders/);
     - the gradient's norm is clipped only with `clip` (10 in the dueling paper and in Rainbow);
@@ -65,9 +65,8 @@ class DQN(Agent):
       shared by both streams of `dueling` and have no noise; their gradient is not scaled by
       1/sqrt(2);
     - `layer_norm` normalises hidden layers (Ba et al. 2016, arXiv:1607.06450);
-    - `average` > 0 keeps an exponential average of the weights from the first, random ones on,
-      which only evaluation reads. (Izmailov et al. 2018, arXiv:1803.05407, average late weights
-      equally.)
+    - `average` > 0 keeps an exponential average of the weights, the random ones included, which only
+      evaluation reads (Izmailov et al. 2018, arXiv:1803.05407, average late weights equally).
 
     With `store_q` each transition has the value of its action and of the best one, as the actor
     computed them: a prioritized replay's first priorities (Horgan et al. 2018, arXiv:1803.00933).
