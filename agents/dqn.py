@@ -65,8 +65,8 @@ class DQN(Agent):
       shared by both streams of `dueling` and have no noise; their gradient is not scaled by
       1/sqrt(2);
     - `layer_norm` normalises hidden layers (Ba et al. 2016, arXiv:1607.06450);
-    - `average` > 0 keeps an exponential average of the weights, the random ones included, which only
-      evaluation reads (Izmailov et al. 2018, arXiv:1803.05407, average late weights equally).
+    - `average` > 0 keeps an exponential average of the weights from the first, random ones on, for
+      evaluation alone (Izmailov et al. 2018, arXiv:1803.05407, average late weights equally).
 
     With `store_q` each transition has the value of its action and of the best one, as the actor
     computed them: a prioritized replay's first priorities (Horgan et al. 2018, arXiv:1803.00933).
