@@ -26,7 +26,8 @@ def test_a_run_outlives_what_befalls_its_workers(name: str, seed: int, kinds: li
     assert drawn == kinds  # each of them once, over the three runs
     found = workers.suffer(name, drawn, seed, heartbeat=workers.HEARTBEAT, resumes=False)
     assert found["failed"] >= 2
-    assert found["lost"] == found["failed"] + (found["skipped"] if name == "gorila" else 0)
+    left_out = found["skipped"] if name == "gorila" else 0
+    assert 2 <= found["lost"] <= found["failed"] + left_out  # who is killed at its start loses none
 
 
 @pytest.mark.parametrize(("paradigm", "training"), [("gorila", False), ("hogwild", True)])
