@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="the env of worker 0 returned a NaN"):
-        here(tmp_path / "run", "env.id=paceline/Fault-v0", "+env.kwargs={at:100,kind:nan}")
+        here(tmp_path / "run", "env.id=paceline/Fault-v0", "+env.kwargs={at:100,kind:'nan'}")
     failed = result(tmp_path / "run")
     assert failed["stopped_by"] == "error"
     assert failed["error"]
@@ -34,7 +34,7 @@ def test_an_error_leaves_a_result_and_its_traceback(tmp_path: Path) -> None:
 def test_what_was_learned_is_saved_when_an_error_ends_the_run(
     paradigm: str, tmp_path: Path
 ) -> None:
-    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={at:400,kind:nan}"]
+    fault = ["env.id=paceline/Fault-v0", "+env.kwargs={at:400,kind:'nan'}"]
     small = [f"paradigm={paradigm}", "crew=inline", "workers=1", "evaluation.every_seconds=null"]
     with pytest.raises(Exception, match="returned a NaN"):  # dcollect: after three restarts
         here(tmp_path / "run", *fault, *small, "budget.env_steps=2000")

@@ -23,6 +23,8 @@ from paradigms.experience.prioritized import Prioritized
 from paradigms.experience.rollout import Rollout
 from paradigms.loop import episodes
 from paradigms.loop.episodes import play
+from paradigms.pbt import PBT
+from paradigms.sequential import Sequential
 from paradigms.session.evaluator import Evaluator
 from tests.counting import Counter, rule
 from tests.jobs import ONCE, PARADIGMS, job, run, world
@@ -121,10 +123,13 @@ def test_a_run_reaches_its_budget_and_two_of_one_seed_are_alike(name: str) -> No
     assert totals["restarts"] == totals["lost"] == totals["dropped"] == 0
 
 
-def test_the_first_error_is_noted_once_with_its_traceback() -> None:
+@pytest.mark.parametrize("paradigm", [PARADIGMS["dcollect"], PBT(Sequential(), members=2)])
+def test_the_first_error_is_noted_once_with_its_traceback(paradigm: Any) -> None:
     notes: list[tuple[str, str]] = []
-    broken = job(world("Fault", kwargs=OFTEN), functools.partial(Counter, streams=2, whole=False))
-    run(PARADIGMS["dcollect"], broken, lambda progress: notes.extend(progress.notes))
+    agent = functools.partial(Counter, streams=2, whole=False)
+    broken = job(world("Fault", kwargs=OFTEN), agent, env_steps=400)
+    ended = run(paradigm, broken, lambda progress: notes.extend(progress.notes))
+    assert ended.totals["env_errors"] > 5
     ((words, trace),) = notes
     assert words.startswith("an env of worker 0 raised RuntimeError: Fault raised at its step")
     assert trace.startswith("Traceback") and "envs/counting.py" in trace

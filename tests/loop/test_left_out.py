@@ -14,6 +14,8 @@ from agents.base import Group
 from agents.parts.optim import Local, usable
 from paradigms.errors import Failed, GradientNotFinite, NotFinite
 from paradigms.loop.learner import MOST_IN_A_ROW
+from paradigms.pbt import PBT
+from paradigms.sequential import Sequential
 from tests.jobs import PARADIGMS, job, run, sac
 
 LASTS = 10**9
@@ -89,6 +91,11 @@ def test_a_few_bad_gradients_are_left_out_and_counted(
     assert ended.totals["skipped"] == 3
     assert ended.totals["updates"] > 20
     assert torch.isfinite(ended.floats).all()
+
+
+def test_a_population_counts_what_its_members_leave_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.autograd, "grad", Spoils(5, 3))
+    assert run(PBT(Sequential(), members=2), job(env_steps=256)).totals["skipped"] == 3
 
 
 @pytest.mark.parametrize("name", ["sequential", "dcollect", "dupdate", "hogwild", "gorila"])
