@@ -241,7 +241,7 @@ def refusal(
 ) -> Refusal:
     """Runs a script's main with a command line; gives the one sentence with which it leaves."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(start, "warm", lambda: None)
+    monkeypatch.setattr(start, "warm", lambda *modules: None)
 
     def refused(main: Callable[[], None], typed: str) -> str:
         monkeypatch.setattr(sys, "argv", ["script.py", *typed.split()])

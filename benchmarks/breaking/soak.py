@@ -41,7 +41,7 @@ def soak(paradigm: str, minutes: float, seed: int) -> dict[str, Any]:
     seconds, memory, descriptors, processes = np.array(samples).T
     slope = np.polyfit(seconds, memory, 1)[0] * (seconds[-1] - seconds[0])
     growth, apart = slope / memory.mean(), int(np.ptp(descriptors))
-    assert abs(growth) < MOST_GROWTH, f"memory grew by {100 * growth:.1f} %"
+    assert growth < MOST_GROWTH, f"memory grew by {100 * growth:.1f} %"
     assert apart <= MOST_DESCRIPTORS, f"between {descriptors.min()} and {descriptors.max()} files"
     assert np.ptp(processes) == 0
     return {

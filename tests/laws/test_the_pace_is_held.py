@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -39,15 +39,16 @@ class Watched(Pace):
 
     def __init__(self, ledger: Ledger, **options: Any) -> None:
         super().__init__(ledger, **options)
-        count = ledger.count
+        for name in ("_count_at_once", "served"):
+            setattr(ledger, name, self.watching(getattr(ledger, name), ledger))
 
-        def watched(column: str, rank: int, n: int = 1) -> None:
-            count(column, rank, n)
-            if column in ("collected", "updates"):
-                lawful(self, ledger.total("collected"), ledger.total("updates"))
-                self.seen.append(ledger.total("updates"))
+    def watching(self, counts: Callable[..., None], ledger: Ledger) -> Callable[..., None]:
+        def watched(*args: Any, **counted: Any) -> None:
+            counts(*args, **counted)
+            lawful(self, ledger.total("collected"), ledger.total("updates"))
+            self.seen.append(ledger.total("updates"))
 
-        ledger.count = watched  # type: ignore[method-assign]
+        return watched
 
 
 @pytest.fixture
