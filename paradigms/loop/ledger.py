@@ -198,7 +198,7 @@ class Ledger:
         if not len(ranks):
             return None
         text = bytes(self._traces.array[ranks[0]]).rstrip(b"\0")
-        return int(ranks[0]), text.decode(errors="replace").strip()
+        return int(ranks[0]), text.decode(errors="replace")
 
     @property
     def policy_lag_max(self) -> int:

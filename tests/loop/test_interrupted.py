@@ -132,7 +132,7 @@ def test_the_first_error_is_noted_once_with_its_traceback(paradigm: Any) -> None
     assert ended.totals["env_errors"] > 5
     ((words, trace),) = notes
     assert words.startswith("an env of worker 0 raised RuntimeError: Fault raised at its step")
-    assert trace.startswith("Traceback") and "envs/counting.py" in trace
+    assert trace.startswith("Traceback") and trace.endswith("\n") and "envs/counting.py" in trace
 
 
 def test_fragments_that_are_consumed_once_are_true_too() -> None:
