@@ -20,7 +20,7 @@ train: $(READY) ## trains SAC on LunarLanderContinuous with two workers until so
 
 TESTS := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-test: $(READY) ## every test, on two cores: about eleven minutes
+test: $(READY) ## every test, on two cores: 12 to 17 minutes
 	$(TESTS) $(ARGS)
 
 check: $(READY) ## what CI runs, without the slow tests: about three minutes
